@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 #define KM_PS_PER_S 1000000000000ULL
-#define KM_PS_NEVER UINT64_MAX       /* later than every event */
-#define KM_PS_LIMIT (UINT64_MAX / 4) /* inputs beyond this (53 days) are refused, so that sums cannot wrap   \
-                                      */
+#define KM_PS_NEVER UINT64_MAX /* later than every event */
+#define KM_PS_LIMIT                                                                                          \
+    (UINT64_MAX / 4) /* inputs beyond this (53 days) are refused, so that sums cannot wrap                   \
+                      */
 
 /* Nearest picosecond. seconds: finite, 0 <= seconds; larger than KM_PS_LIMIT saturates there (readers refuse
  * it first). */

@@ -1,0 +1,49 @@
+/* Devices, nodes and networks: datasheet figures and how much of them an operator reaches without
+ * calibration. One YAML per device in configs/devices/; every number there names its datasheet or
+ * measurement. */
+#ifndef KM_HARDWARE_DEVICE_H
+#define KM_HARDWARE_DEVICE_H
+
+#include "model/dtype.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A link class: time of a message of b bytes = latency_s + b / bandwidth_bytes_per_s (the alpha-beta model,
+ * Hockney 1994). */
+struct km_link {
+    const char *name;             /* "nvlink", "pcie", "infiniband", "roce", "ethernet" */
+    double bandwidth_bytes_per_s; /* one direction, per GPU */
+    double latency_s;             /* per hop */
+    double efficiency;            /* share of the bandwidth reached, 0..1 */
+};
+
+struct km_node {
+    uint32_t gpus_per_node;
+    struct km_link link;    /* inside a node */
+    struct km_link network; /* between nodes, per GPU */
+};
+
+struct km_device {
+    const char *name;
+    const char *vendor_name; /* as the runtime reports it */
+    /* Peak dense rate of a matrix multiplication whose operands are both of this type (FLOP/s or OP/s); 0 =
+     * not supported. Weight-only types (int4, mxfp4 on older parts) compute at the activations' rate. */
+    double peak_flops_per_s[KM_DTYPE_COUNT];
+    double bandwidth_bytes_per_s;
+    double memory_bytes; /* what the runtime reports, not the datasheet's */
+    double l2_bytes;
+    uint32_t multiprocessors; /* 0 = unknown */
+    double power_w, idle_power_w;
+    double price_usd_per_hour; /* the user edits this */
+    /* Roofline efficiency factors, each with its origin in the file */
+    double gemm_efficiency;              /* e_c of large matrix multiplications */
+    double attention_prefill_efficiency; /* e_c of prefill attention */
+    double memory_efficiency;            /* e_m of streaming kernels and skinny GEMMs */
+    double attention_decode_efficiency;  /* e_m of decode attention */
+    double kernel_graph_s;               /* a small kernel inside a CUDA graph */
+    double kernel_eager_s;               /* a small kernel launched by itself */
+    struct km_node node;
+};
+
+#endif

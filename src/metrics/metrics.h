@@ -1,0 +1,107 @@
+/* Metrics of one run: what the simulator tells as it goes, and the summary at the end.
+ *
+ * The simulator calls the km_metrics_* recorders; everything is kept in integer picoseconds and bounded
+ * memory, independent of the number of requests. Runs of equal or linearly growing steps are recorded in one
+ * call and give bit-identical results to the same steps recorded singly. */
+#ifndef KM_METRICS_METRICS_H
+#define KM_METRICS_METRICS_H
+
+#include "metrics/sketch.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A finished request; all times absolute simulated time. */
+struct km_record {
+    uint64_t id;
+    const char *label; /* borrowed; NULL = print id */
+    uint64_t arrival_ps, scheduled_ps, started_ps, first_token_ps, last_token_ps;
+    uint32_t prompt_tokens, output_tokens, preemptions, replica, class_index;
+};
+
+enum km_outcome {
+    KM_COMPLETED,
+    KM_REJECTED,  /* could never be served: only arrival and lengths of the record are meaningful */
+    KM_ABANDONED, /* patience ran out before it was scheduled */
+};
+
+struct km_slo_term { /* one line of the scenario's `slo:` section */
+    int metric;      /* enum km_latency */
+    double quantile; /* 0.99; negative = mean */
+    double limit_s;
+};
+
+enum km_latency {
+    KM_TTFT,
+    KM_TPOT, /* requests with >= 2 output tokens */
+    KM_ITL,
+    KM_E2E,
+    KM_QUEUEING_DELAY,
+    KM_NORMALIZED, /* E2E / output tokens */
+    KM_LATENCY_COUNT,
+};
+
+struct km_metrics_settings {
+    const struct km_slo_term *slo; /* [slo_count] borrowed */
+    uint32_t slo_count;
+};
+
+struct km_metrics; /* opaque */
+
+struct km_metrics *km_metrics_create(const struct km_metrics_settings *settings);
+void km_metrics_destroy(struct km_metrics *metrics);
+
+void km_metrics_arrival(struct km_metrics *metrics, uint64_t now_ps);
+/* A request ended at `now_ps` (its last token, or the moment it was rejected or gave up). */
+void km_metrics_request(struct km_metrics *metrics, enum km_outcome outcome, const struct km_record *record,
+                        uint64_t now_ps);
+void km_metrics_preemption(struct km_metrics *metrics);
+/* Gaps between consecutive output tokens: `steps` gaps of first_ps, first_ps + slope_ps, ..., each seen by
+ * `sequences` requests. */
+void km_metrics_gaps(struct km_metrics *metrics, uint64_t first_ps, int64_t slope_ps, uint64_t steps,
+                     uint64_t sequences);
+/* `steps` executed steps, each with these sequences and tokens; busy_ps is their summed execution time. flops
+ * and bytes are the summed model FLOPs and bytes of all of them. */
+void km_metrics_steps(struct km_metrics *metrics, uint64_t steps, uint64_t sequences, uint64_t tokens,
+                      uint64_t busy_ps, double flops, double bytes);
+/* From `from_ps` on, `used` KV blocks were in use growing by `growth` over `duration_ps` (an integral, for
+ * mean utilisation; `peak` is the largest number in use during that time). */
+void km_metrics_kv(struct km_metrics *metrics, uint64_t block_ps_high, uint64_t block_ps_low,
+                   uint64_t peak_blocks);
+/* Requests waiting and running changed at now_ps (called at arrivals, admissions and ends): for the verdict
+ * stable/saturated. */
+void km_metrics_in_system(struct km_metrics *metrics, uint64_t now_ps, uint64_t in_system);
+void km_metrics_prefix(struct km_metrics *metrics, uint64_t queried_tokens, uint64_t hit_tokens);
+
+struct km_latency_summary {
+    double mean_s, ci95_s, p50_s, p90_s, p95_s, p99_s, max_s; /* NAN where undefined */
+    uint64_t count;
+    uint64_t warmup_count; /* samples left out of ci95 as warm-up */
+};
+
+enum km_verdict {
+    KM_UNKNOWN, /* too short to tell */
+    KM_STABLE,
+    KM_SATURATED, /* the number in the system grows without bound */
+};
+
+struct km_summary {
+    uint64_t submitted, completed, rejected, abandoned, preemptions;
+    uint64_t prompt_tokens, output_tokens; /* of completed requests */
+    double duration_s;                     /* first arrival to last completion; NAN when nothing completed */
+    double requests_per_s, output_tokens_per_s, total_tokens_per_s;
+    struct km_latency_summary latency[KM_LATENCY_COUNT];
+    uint64_t steps;
+    double step_mean_s, mean_batch_sequences, mean_batch_tokens;
+    uint64_t peak_blocks;
+    double mean_blocks;     /* time-averaged blocks in use */
+    double prefix_hit_rate; /* NAN when nothing was queried */
+    double busy_s, flops, bytes;
+    enum km_verdict verdict;
+    bool slo_stated, slo_attained;
+    double goodput_per_s;   /* NAN when no SLO is stated */
+    double slo_value_s[16]; /* measured value of each term, in order */
+};
+void km_metrics_summarize(const struct km_metrics *metrics, struct km_summary *out);
+
+#endif

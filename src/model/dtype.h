@@ -1,0 +1,39 @@
+/* Number formats of tensors. */
+#ifndef KM_MODEL_DTYPE_H
+#define KM_MODEL_DTYPE_H
+
+#include <stdbool.h>
+
+enum km_dtype {
+    KM_FP32,
+    KM_BF16,
+    KM_FP16,
+    KM_FP8,
+    KM_INT8,
+    KM_INT4,  /* group-quantised, weight-only */
+    KM_MXFP4, /* OCP microscaling: blocks of 32 with an 8-bit scale */
+    KM_NVFP4, /* blocks of 16 with an fp8 scale */
+    KM_INT2,  /* KV cache only (KIVI, arXiv 2402.02750) */
+    KM_DTYPE_COUNT,
+};
+
+/* Bits a value takes in memory with its share of scales and zero points (see the table in dtype.c for each
+ * source). */
+double km_dtype_bits(enum km_dtype dtype);
+static inline double km_dtype_bytes(enum km_dtype dtype)
+{
+    return km_dtype_bits(dtype) / 8.0;
+}
+const char *km_dtype_name(enum km_dtype dtype);
+/* Finds "bf16", "bfloat16", "fp8", "fp8_e4m3", ...; false when unknown. */
+bool km_dtype_find(const char *name, enum km_dtype *out);
+
+struct km_precision {
+    enum km_dtype weights;     /* linear layers and experts */
+    enum km_dtype activations; /* operands of the matrix multiplications */
+    enum km_dtype kv_cache;
+    enum km_dtype
+        embeddings; /* embedding and LM head: engines leave them in 16 bits when weights are quantised */
+};
+
+#endif

@@ -1,0 +1,110 @@
+/* Architecture of an LLM, as read from an unmodified Hugging Face config.json.
+ *
+ * A model is a list of decoder layers, each a *mixer* (attention of some kind, or a state-space mixer) and an
+ * *MLP* (dense or mixture of experts), between an embedding and an LM head. Families differ only in these
+ * numbers: nothing outside the reader (config.c) knows a family by name. All counts are of the whole,
+ * unsharded model. */
+#ifndef KM_MODEL_MODEL_H
+#define KM_MODEL_MODEL_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "model/dtype.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum km_mixer {
+    KM_ATTENTION, /* softmax attention: MHA, GQA, MQA, sliding window */
+    KM_MLA, /* multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): the cache holds one latent a token
+             */
+    KM_SSM, /* selective state space (Mamba, arXiv 2312.00752): constant state a sequence, no KV */
+    KM_SSD, /* Mamba-2 (arXiv 2405.21060): heads, constant state a sequence */
+};
+
+enum km_mlp {
+    KM_MLP_NONE,
+    KM_MLP_DENSE,
+    KM_MLP_MOE,
+};
+
+struct km_layer {
+    enum km_mixer mixer;
+    /* attention */
+    uint32_t heads; /* query heads */
+    uint32_t kv_heads;
+    uint32_t head_dim;  /* of Q and K (MLA: qk_nope_dim + qk_rope_dim) */
+    uint32_t value_dim; /* of V */
+    uint32_t window;    /* sliding or chunked window in tokens; 0 = full context */
+    int32_t kv_source;  /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
+    bool qkv_bias, output_bias;
+    bool qk_norm; /* RMSNorm on each head's q and k */
+    bool rope;    /* rotary embedding applied here */
+    /* MLA */
+    uint32_t q_lora_rank; /* 0 = no low-rank query */
+    uint32_t kv_lora_rank, qk_nope_dim, qk_rope_dim;
+    /* state space */
+    uint32_t ssm_inner, ssm_state, ssm_conv, ssm_dt_rank; /* Mamba */
+    uint32_t ssm_heads, ssm_groups;                       /* Mamba-2 */
+    /* MLP */
+    enum km_mlp mlp;
+    bool gated; /* gate, up, down (SwiGLU/GeGLU) rather than up, down */
+    bool mlp_bias;
+    uint32_t intermediate; /* dense width */
+    uint32_t experts, experts_per_token, expert_intermediate;
+    uint32_t shared_intermediate; /* width of all shared experts together; 0 = none */
+    bool shared_gate;             /* a learned scalar gate on the shared expert (Qwen2-MoE) */
+    bool router_bias;
+    bool expert_bias;
+    bool parallel_block; /* attention and MLP read the same normed input and add once (GPT-J, Falcon, phi) */
+    uint32_t
+        norms; /* norm vectors of width hidden in this layer (2 usually, 4 with sandwich norms, 1 parallel) */
+};
+
+struct km_model {
+    const char *name; /* the file's stem */
+    const char *path;
+    const char *family; /* model_type, for display only */
+    uint32_t hidden, vocab, layer_count;
+    const struct km_layer *layers; /* [layer_count] */
+    bool tied_embeddings, lm_head_bias;
+    bool norm_bias; /* LayerNorm (weight and bias) rather than RMSNorm */
+    bool final_norm;
+    uint32_t learned_positions; /* rows of a learned position table; 0 = none (rotary) */
+    uint32_t embedding_dim;     /* width of the embedding when projected to hidden (OPT-350m); 0 = hidden */
+    uint32_t max_position_embeddings;
+    struct km_precision precision; /* what the checkpoint stores: torch_dtype and quantization_config */
+};
+
+/* Read `path`; strings and layers live in `arena`. Unsupported architectures, missing or impossible values
+ * are KM_BAD_INPUT with file, line and column. */
+enum km_status km_model_read(const char *path, struct km_arena *arena, struct km_model *out,
+                             struct km_error *error);
+
+/* Parameters by tensor class (counts, not bytes). */
+struct km_parameters {
+    double embedding, lm_head; /* lm_head 0 when tied */
+    double attention;          /* every mixer's weights */
+    double dense_mlp;
+    double routed_experts, shared_experts, router;
+    double norms;
+    double total;
+    double active; /* read for one token: total less the experts a token is not routed to (embedding counted
+                      once) */
+};
+void km_model_parameters(const struct km_model *model, struct km_parameters *out);
+/* The part of one layer (embedding, lm_head = 0). */
+void km_layer_parameters(const struct km_model *model, const struct km_layer *layer,
+                         struct km_parameters *out);
+
+/* KV values (not bytes) one token adds in one layer: 2 * kv_heads * dim for attention, latent + rope for MLA,
+ * 0 for state space or when the layer reads another's KV. `tensor_parallel` >= 1: per rank, KV heads
+ * replicated when there are fewer than ranks; MLA latents are replicated. */
+double km_layer_kv_values(const struct km_layer *layer, uint32_t tensor_parallel);
+/* KV bytes a token of full context takes on one rank, over all layers, windows ignored. */
+double km_model_kv_bytes_per_token(const struct km_model *model, enum km_dtype kv_cache,
+                                   uint32_t tensor_parallel);
+/* Values of constant state a sequence keeps in one layer (state space: conv window and state), unsharded. */
+double km_layer_state_values(const struct km_layer *layer);
+
+#endif

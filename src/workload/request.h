@@ -1,0 +1,26 @@
+/* A request: what arrives, and nothing about how it is served. */
+#ifndef KM_WORKLOAD_REQUEST_H
+#define KM_WORKLOAD_REQUEST_H
+
+#include <stdint.h>
+
+struct km_request {
+    uint64_t id;            /* position in the stream, from 0 */
+    uint64_t arrival_ps;    /* simulated time; the first request of a trace arrives at 0 */
+    uint32_t prompt_tokens; /* >= 1 */
+    uint32_t output_tokens; /* >= 1; the true length, which no policy may see */
+    uint32_t class_index;   /* 0 = default class; names belong to the workload */
+    uint32_t prefix_hash_count;
+    int64_t session;         /* -1 = none */
+    uint64_t *prefix_hashes; /* [prefix_hash_count] one per block of KM_PREFIX_BLOCK_TOKENS prompt tokens,
+                                owned; NULL = unique */
+    char *label;             /* the trace's own id, owned; NULL = print `id` */
+};
+
+/* Tokens covered by one prefix hash (Mooncake traces, FAST'25). */
+#define KM_PREFIX_BLOCK_TOKENS 512u
+
+/* Free what the request owns and forget it. */
+void km_request_release(struct km_request *request);
+
+#endif

@@ -1,0 +1,68 @@
+/* Workload: the stream of requests of one run, from a trace file or drawn from distributions, one request at
+ * a time, in constant memory.
+ *
+ * Times start at 0 with the first request (of a trace: of its window [start_s, end_s)). `rate_scale` divides
+ * every gap. A closed loop has a fixed number of clients: each sends a request, waits for its completion,
+ * thinks, and sends the next; so the stream depends on km_workload_completed(). Arrivals, prompt lengths,
+ * output lengths and think times each draw from their own random stream: changing one never changes another.
+ */
+#ifndef KM_WORKLOAD_WORKLOAD_H
+#define KM_WORKLOAD_WORKLOAD_H
+
+#include "base/error.h"
+#include "workload/distribution.h"
+#include "workload/request.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum km_arrival_process {
+    KM_ARRIVAL_TRACE, /* times (and lengths, unless overridden below) from `trace` */
+    KM_ARRIVAL_POISSON,
+    KM_ARRIVAL_GAMMA,
+    KM_ARRIVAL_WEIBULL,
+    KM_ARRIVAL_CONSTANT,
+    KM_ARRIVAL_CLOSED_LOOP,
+};
+
+/* Everything a scenario says about its workload; strings and distributions are borrowed and must outlive the
+ * workload. */
+struct km_workload_settings {
+    enum km_arrival_process process;
+    const char *trace;        /* path; NULL when synthetic */
+    const char *trace_format; /* registry name, or NULL to detect */
+    double rate_per_s;        /* > 0: poisson, gamma, weibull, constant */
+    double cv;                /* > 0: gamma, weibull: coefficient of variation of the gaps */
+    uint64_t clients;         /* closed loop */
+    struct km_distribution think_s;
+    bool has_prompt_tokens, has_output_tokens; /* with a trace: replace its lengths */
+    struct km_distribution prompt_tokens, output_tokens;
+    uint64_t requests; /* 0 = all of the trace; synthetic streams must have a number or end_s */
+    double rate_scale; /* > 0; 1 = as recorded */
+    double start_s;    /* >= 0, in the trace's own time since its first request, before scaling */
+    double end_s;      /* > start_s; 0 = none */
+    double patience_s; /* 0 = infinite; used by the simulator, not by the stream */
+};
+
+struct km_workload; /* opaque */
+
+enum km_status km_workload_create(const struct km_workload_settings *settings, uint64_t seed,
+                                  struct km_workload **out, struct km_error *error);
+void km_workload_destroy(struct km_workload *workload);
+
+/* Arrival of the next request if it is already known (a closed loop may have to wait for completions):
+ * KM_PS_NEVER when none is known now. A broken trace line surfaces here as KM_BAD_INPUT, with file and line.
+ */
+enum km_status km_workload_peek(struct km_workload *workload, uint64_t *arrival_ps, struct km_error *error);
+/* Take the request km_workload_peek() announced; only after a peek that found one. The caller owns it
+ * (km_request_release). */
+void km_workload_take(struct km_workload *workload, struct km_request *out);
+/* A request ended (completed, rejected or abandoned) at `now_ps`. Times never decrease from call to call. */
+void km_workload_completed(struct km_workload *workload, uint64_t now_ps);
+
+/* Names of the request classes seen so far: [0] is "" (the default). */
+const char *km_workload_class_name(const struct km_workload *workload, uint32_t class_index);
+/* Share of the whole stream already taken, 0..1, for a progress bar; negative when unknown. */
+double km_workload_progress(const struct km_workload *workload);
+
+#endif
