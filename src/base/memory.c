@@ -14,12 +14,17 @@ struct km_arena_block {
     _Alignas(16) char bytes[];
 };
 
-static void *checked(void *p)
+_Noreturn void km_out_of_memory(void)
 {
-    if (p)
-        return p;
     fputs("kingman: out of memory\n", stderr);
     exit(2);
+}
+
+static void *checked(void *p)
+{
+    if (!p)
+        km_out_of_memory();
+    return p;
 }
 
 void *km_alloc(size_t bytes)
@@ -45,7 +50,7 @@ void *km_grow(void *items, size_t *capacity, size_t need, size_t element_bytes)
     if (want < need)
         want = need;
     if (want > SIZE_MAX / element_bytes)
-        checked(NULL);
+        km_out_of_memory();
     *capacity = want;
     return km_realloc(items, want * element_bytes);
 }

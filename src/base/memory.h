@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+_Noreturn void km_out_of_memory(void);
 void *km_alloc(size_t bytes); /* zeroed; owned by the caller, free() it */
 void *km_realloc(void *p, size_t bytes);
 char *km_strdup(const char *text);

@@ -14,7 +14,7 @@ gsl_rng *km_random_stream(uint64_t seed, enum km_purpose purpose)
 {
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
     if (!rng)
-        km_realloc(NULL, SIZE_MAX / 2); /* reports and exits */
+        km_out_of_memory();
     gsl_rng_set(rng, (unsigned long)(mix(mix(seed) ^ (uint64_t)purpose) & 0xffffffffUL));
     return rng;
 }

@@ -60,14 +60,15 @@ void km_metrics_preemption(struct km_metrics *metrics);
  * `sequences` requests. */
 void km_metrics_gaps(struct km_metrics *metrics, uint64_t first_ps, int64_t slope_ps, uint64_t steps,
                      uint64_t sequences);
-/* `steps` executed steps, each with these sequences and tokens; busy_ps is their summed execution time. flops
- * and bytes are the summed model FLOPs and bytes of all of them. */
+/* `steps` executed steps, each with these sequences and tokens; duration_ps is their summed execution time.
+ */
 void km_metrics_steps(struct km_metrics *metrics, uint64_t steps, uint64_t sequences, uint64_t tokens,
-                      uint64_t busy_ps, double flops, double bytes);
-/* From `from_ps` on, `used` KV blocks were in use growing by `growth` over `duration_ps` (an integral, for
- * mean utilisation; `peak` is the largest number in use during that time). */
-void km_metrics_kv(struct km_metrics *metrics, uint64_t block_ps_high, uint64_t block_ps_low,
-                   uint64_t peak_blocks);
+                      uint64_t duration_ps);
+/* Totals a replica kept itself (in integers, so that they do not depend on how steps were grouped), told once
+ * at the end; calls add up over replicas: model FLOPs and bytes of all steps, the time integral of KV blocks
+ * in use, the most blocks ever in use. */
+void km_metrics_work(struct km_metrics *metrics, double flops, double bytes, double busy_s);
+void km_metrics_kv(struct km_metrics *metrics, double block_seconds, uint64_t peak_blocks);
 /* Requests waiting and running changed at now_ps (called at arrivals, admissions and ends): for the verdict
  * stable/saturated. */
 void km_metrics_in_system(struct km_metrics *metrics, uint64_t now_ps, uint64_t in_system);
