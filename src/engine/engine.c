@@ -1,0 +1,15 @@
+#include "engine/engine.h"
+
+uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured)
+{
+    uint32_t low = 0, high = engine->graph_size_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (engine->graph_sizes[middle] < tokens)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *captured = low < engine->graph_size_count;
+    return *captured ? engine->graph_sizes[low] : tokens;
+}

@@ -1,0 +1,62 @@
+/* Engine description: how a serving engine runs a model on a device (configs/engines/<name>.yaml).
+ *
+ * Few parameters, each with a physical meaning and a source in the file, so that one fitted on one model and
+ * load holds for others. The first group are defaults that a scenario's `engine:` section may override; the
+ * second are physical costs. */
+#ifndef KM_ENGINE_ENGINE_H
+#define KM_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KM_MAX_GRAPH_SIZES 128
+
+struct km_engine {
+    const char *name;
+
+    /* batching */
+    const char *policy; /* batching registry name */
+    uint32_t max_num_seqs;
+    uint32_t max_num_batched_tokens;
+    uint32_t long_prefill_token_threshold; /* 0 = none */
+    bool enable_chunked_prefill;
+    bool async_scheduling;
+    uint32_t max_model_len; /* 0 = the model's max_position_embeddings */
+
+    /* KV cache */
+    const char *kv_manager; /* kv registry name */
+    uint32_t block_size;
+    double gpu_memory_utilization;
+    uint32_t num_gpu_blocks_override; /* 0 = from the memory map */
+    bool enable_prefix_caching;
+
+    /* CUDA graphs: a step of at most the largest size runs padded to the next one */
+    uint32_t graph_sizes[KM_MAX_GRAPH_SIZES]; /* ascending */
+    uint32_t graph_size_count;                /* 0 = every step is launched kernel by kernel */
+
+    /* host time: one serial resource forms a batch, launches it, processes its results */
+    double form_step_s, form_sequence_s;       /* schedule and prepare inputs */
+    double process_step_s, process_sequence_s; /* take results, detect ends */
+    double launch_graph_s;                     /* launch a captured step */
+    double launch_layer_s; /* launch one layer of a step outside the graphs; also a floor on its end */
+    double ingest_s;       /* from arrival to the engine's queue, engine idle or not */
+
+    /* kernels */
+    double attention_sequence_s; /* decode attention: time a sequence and layer beyond its bytes, at short
+                                    contexts */
+    uint32_t mixed_tile_rows; /* query rows of one tile in a mixed step's attention; 0 = decodes cost the same
+                                 as alone */
+    double op_overhead_scale; /* share of the device's per-kernel time each operator pays inside a graph
+                                 (fusion): 0..1 */
+
+    /* memory */
+    double reserve_bytes;          /* runtime, communication and other memory inside the utilisation budget */
+    double graph_reserve_bytes;    /* captured graphs, outside the budget */
+    double activation_bytes_scale; /* peak activation workspace over the largest step's analytic size */
+};
+
+/* Tokens the step is padded to: the next captured size, or `tokens` itself outside the graphs (*captured =
+ * false). */
+uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured);
+
+#endif

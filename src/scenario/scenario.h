@@ -1,0 +1,52 @@
+/* A scenario: everything one question needs, read from YAML, resolved (defaults included) and checked.
+ *
+ * Names are looked up in ./models and ./configs, then beside the binary's source tree, then in the install
+ * prefix; relative paths start at the scenario's own folder, then the current one. */
+#ifndef KM_SCENARIO_SCENARIO_H
+#define KM_SCENARIO_SCENARIO_H
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "engine/engine.h"
+#include "hardware/device.h"
+#include "metrics/metrics.h"
+#include "model/model.h"
+#include "workload/workload.h"
+
+struct km_cluster {
+    uint32_t replicas;
+    uint32_t tensor_parallel_size, pipeline_parallel_size;
+};
+
+struct km_scenario {
+    struct km_arena arena; /* owns every string and array below */
+    const char *path;
+    const char *model_name, *device_name;
+    struct km_model model;
+    struct km_device device; /* node and links already overridden by `cluster.node` */
+    struct km_cluster cluster;
+    struct km_precision precision; /* of the run: the checkpoint's unless stated */
+    struct km_engine engine;
+    const char *cost_model; /* cost registry name */
+    const char *profile;    /* path, or NULL */
+    struct km_workload_settings workload;
+    const char *executor; /* executor registry name */
+    struct km_slo_term slo[16];
+    uint32_t slo_count;
+    uint64_t seed;
+};
+
+struct km_override {
+    const char *key, *value; /* "a.b.c", YAML text */
+};
+
+/* Read, override, resolve and check. On failure nothing is left to free. */
+enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
+                                struct km_scenario *out, struct km_error *error);
+void km_scenario_release(struct km_scenario *scenario);
+
+/* The resolved scenario as a JSON object, keys in the order of the tables. Appends to `out`. */
+void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out);
+
+#endif
