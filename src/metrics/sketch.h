@@ -3,7 +3,8 @@
  *
  * Buckets are linear within each power of two (512 to an octave, so that a bucket's middle is within 1/1024
  * of every member), as in HdrHistogram (hdrhistogram.org). All state is integer, so the order of additions,
- * and whether equal steps came singly or as one progression, never changes a bit of the result. */
+ * and whether equal steps came singly or as one progression, never changes a bit of the result. One sketch
+ * takes 28,672 counters, 224 KiB. */
 #ifndef KM_METRICS_SKETCH_H
 #define KM_METRICS_SKETCH_H
 
@@ -25,7 +26,7 @@ double km_sketch_mean_ps(const struct km_sketch *sketch); /* NAN when empty */
 /* Smallest value v with at least a share q of the weight at or below it, to the bucket's middle, clamped to
  * [min, max]; NAN when empty. 0 <= q <= 1. */
 double km_sketch_quantile_ps(const struct km_sketch *sketch, double q);
-uint64_t km_sketch_min_ps(const struct km_sketch *sketch);
+uint64_t km_sketch_min_ps(const struct km_sketch *sketch); /* 0 when empty, as max */
 uint64_t km_sketch_max_ps(const struct km_sketch *sketch);
 /* Number of weights whose value is <= limit_ps, to bucket resolution. */
 uint64_t km_sketch_count_below(const struct km_sketch *sketch, uint64_t limit_ps);
