@@ -1,0 +1,111 @@
+/* Batching policies: what the next step computes. One file and one registry line each.
+ *
+ * When the engine is free to submit a batch it asks the policy, which looks at a read-only view and acts
+ * through km_batch_* calls. Each call takes effect at once (blocks are booked, lists change), so the view
+ * stays true while the policy works; a call that cannot be granted returns false or 0 and changes nothing. A
+ * batch with no tokens means "nothing to do now": the policy is asked again when a batch returns, when a
+ * request arrives while nothing is in flight, or at km_batch_wait_until().
+ *
+ * A policy never sees a true output length. Its private state lives in memory the engine owns
+ * (`state_bytes`). */
+#ifndef KM_BATCHING_BATCHING_H
+#define KM_BATCHING_BATCHING_H
+
+#include "base/registry.h"
+#include "kv/kv.h"
+#include "kv/sequence.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct km_batching_settings {
+    uint32_t max_num_seqs;
+    uint32_t max_num_batched_tokens;
+    uint32_t long_prefill_token_threshold; /* 0 = none */
+    bool enable_chunked_prefill;
+};
+
+struct km_batching_view {
+    uint64_t now_ps;
+    const struct km_batching_settings *settings;
+    const struct km_kv *kv;
+    struct km_sequence *waiting_first;                /* in queue order; preempted ones stand in front */
+    struct km_sequence *running_first, *running_last; /* in admission order; ENDING ones keep their slot */
+    uint32_t waiting_count, running_count;
+    uint32_t prefill_count; /* running in state PREFILL */
+    uint32_t decode_count;  /* running in state DECODE and free to join this batch */
+    uint32_t batches_in_flight;
+};
+
+struct km_batch; /* the batch being formed, private to the event core */
+
+/* What a policy can do. */
+struct km_batch_actions {
+    bool (*decode_all)(struct km_batch *batch);
+    bool (*decode)(struct km_batch *batch, struct km_sequence *sequence);
+    bool (*chunk)(struct km_batch *batch, struct km_sequence *sequence, uint32_t tokens);
+    uint32_t (*admit)(struct km_batch *batch, struct km_sequence *sequence, uint32_t max_tokens);
+    void (*preempt)(struct km_batch *batch, struct km_sequence *sequence);
+    void (*wait_until)(struct km_batch *batch, uint64_t time_ps);
+    void (*steady)(struct km_batch *batch);
+};
+
+struct km_batch_handle {
+    const struct km_batch_actions *actions;
+    struct km_batch *batch;
+};
+
+/* One token for every sequence that is free to decode, if the blocks for all of them are there; false: none
+ * was added. */
+static inline bool km_batch_decode_all(const struct km_batch_handle *h)
+{
+    return h->actions->decode_all(h->batch);
+}
+/* One token for one sequence in state DECODE (not in_flight, not yet in this batch); false: no block. */
+static inline bool km_batch_decode(const struct km_batch_handle *h, struct km_sequence *sequence)
+{
+    return h->actions->decode(h->batch, sequence);
+}
+/* The next `tokens` (1 .. target - computed) of a sequence in state PREFILL; false: no blocks. */
+static inline bool km_batch_chunk(const struct km_batch_handle *h, struct km_sequence *sequence,
+                                  uint32_t tokens)
+{
+    return h->actions->chunk(h->batch, sequence, tokens);
+}
+/* Admit a waiting sequence, whose whole length must fit in free blocks, with a first chunk of at most
+ * max_tokens. Returns the chunk's tokens; 0: not admitted. Without chunked prefill the whole rest must be
+ * within max_tokens. */
+static inline uint32_t km_batch_admit(const struct km_batch_handle *h, struct km_sequence *sequence,
+                                      uint32_t max_tokens)
+{
+    return h->actions->admit(h->batch, sequence, max_tokens);
+}
+/* Take a running sequence that is not in this batch out: its blocks are free at once, it waits in front of
+ * the queue and will be recomputed. */
+static inline void km_batch_preempt(const struct km_batch_handle *h, struct km_sequence *sequence)
+{
+    h->actions->preempt(h->batch, sequence);
+}
+/* With an empty batch: ask again at `time_ps` at the latest. */
+static inline void km_batch_wait_until(const struct km_batch_handle *h, uint64_t time_ps)
+{
+    h->actions->wait_until(h->batch, time_ps);
+}
+/* Promise: as long as nothing but decode progress happens (no arrival, no end, no shortage of blocks), the
+ * policy would decide the same again - all decodes, nothing else. The event core may then run many steps at
+ * once. */
+static inline void km_batch_steady(const struct km_batch_handle *h)
+{
+    h->actions->steady(h->batch);
+}
+
+struct km_batching_policy {
+    struct km_entry entry;
+    size_t state_bytes; /* zeroed before the first call */
+    void (*form)(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch);
+};
+
+extern const struct km_entry *const km_batching_registry[];
+
+#endif

@@ -1,0 +1,74 @@
+/* KV-cache managers: who owns which blocks. One file and one registry line each.
+ *
+ * Every manager upholds `used_blocks + free blocks == capacity_blocks` after every call. Blocks are taken
+ * when tokens are scheduled, not when they have been computed. A sequence that decodes grows with its cohort
+ * (growth.h), never singly, so that a manager's work does not grow with the batch. Cached blocks that nobody
+ * holds count as free. */
+#ifndef KM_KV_KV_H
+#define KM_KV_KV_H
+
+#include "base/registry.h"
+#include "kv/growth.h"
+#include "kv/sequence.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct km_kv_config {
+    uint64_t capacity_blocks;
+    uint32_t block_size;    /* tokens */
+    uint32_t max_model_len; /* most tokens one sequence can reach */
+};
+
+struct km_kv; /* a manager's state begins with the struct below */
+
+struct km_kv_manager {
+    struct km_entry entry;
+    struct km_kv *(*create)(const struct km_kv_config *config);
+    void (*destroy)(struct km_kv *kv);
+    /* Tokens of the sequence's first `tokens` that are cached: whole blocks, at most tokens - 1. Optional:
+     * NULL = never any. */
+    uint32_t (*match)(struct km_kv *kv, const struct km_sequence *sequence, uint32_t tokens);
+    /* Admit a waiting sequence: if its whole `tokens` fit, take the blocks of its first `first_tokens` (of
+     * which `hit_tokens` are cached, as match() said) and return true; otherwise change nothing and return
+     * false. */
+    bool (*admit)(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens, uint32_t hit_tokens,
+                  uint32_t first_tokens);
+    /* Prefill goes on from `from_tokens` to `to_tokens`; false (nothing changed) when the blocks are not
+     * there. */
+    bool (*extend)(struct km_kv *kv, struct km_sequence *sequence, uint32_t from_tokens, uint32_t to_tokens);
+    /* Does one decode step of a sequence with `tokens` of context take a block? */
+    bool (*decode_needs)(const struct km_kv *kv, uint32_t tokens);
+    /* Steps, up to `limit`, that the cohort can take from `clock` with the blocks now free. */
+    uint64_t (*decode_steps)(const struct km_kv *kv, const struct km_growth *growth, uint64_t clock,
+                             uint64_t limit);
+    /* Take the blocks of `steps` steps of the cohort; they are there. */
+    void (*decode)(struct km_kv *kv, const struct km_growth *growth, uint64_t clock, uint64_t steps);
+    /* The sequence ended or is preempted with `tokens` of context: give its blocks back. */
+    void (*release)(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens);
+};
+
+struct km_kv {
+    const struct km_kv_manager *manager;
+    struct km_kv_config config;
+    uint64_t used_blocks;
+    uint64_t peak_blocks; /* most ever used */
+};
+
+static inline uint64_t km_kv_free_blocks(const struct km_kv *kv)
+{
+    return kv->config.capacity_blocks - kv->used_blocks;
+}
+
+static inline uint64_t km_kv_blocks_for(const struct km_kv *kv, uint64_t tokens)
+{
+    return (tokens + kv->config.block_size - 1) / kv->config.block_size;
+}
+
+/* For managers: book `blocks` more or fewer. */
+void km_kv_take(struct km_kv *kv, uint64_t blocks);
+void km_kv_give(struct km_kv *kv, uint64_t blocks);
+
+extern const struct km_entry *const km_kv_registry[];
+
+#endif
