@@ -6,6 +6,9 @@
 #ifndef KM_ENGINE_ENGINE_H
 #define KM_ENGINE_ENGINE_H
 
+#include "base/error.h"
+#include "base/memory.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -58,5 +61,16 @@ struct km_engine {
 /* Tokens the step is padded to: the next captured size, or `tokens` itself outside the graphs (*captured =
  * false). */
 uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured);
+
+/* Read configs/engines/<name>.yaml: every key of the table below must be there, except those where 0 has a
+ * meaning. Strings live in `arena`. Names of policies and KV managers are kept as written; who owns the
+ * registries checks them. */
+enum km_status km_engine_read(const char *path, struct km_arena *arena, struct km_engine *out,
+                              struct km_error *error);
+
+/* The table behind the file (base/settings.h), target struct km_engine: a scenario's `engine:` section
+ * overrides by it. */
+struct km_setting;
+extern const struct km_setting km_engine_settings[];
 
 #endif

@@ -4,10 +4,14 @@
 #ifndef KM_HARDWARE_DEVICE_H
 #define KM_HARDWARE_DEVICE_H
 
+#include "base/error.h"
+#include "base/memory.h"
 #include "model/dtype.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+struct km_setting;
 
 /* A link class: time of a message of b bytes = latency_s + b / bandwidth_bytes_per_s (the alpha-beta model,
  * Hockney 1994). */
@@ -45,5 +49,14 @@ struct km_device {
     double kernel_eager_s;               /* a small kernel launched by itself */
     struct km_node node;
 };
+
+/* Read configs/devices/<name>.yaml: every key of the table below must be there. Strings live in `arena`; the
+ * name is the file's. */
+enum km_status km_device_read(const char *path, struct km_arena *arena, struct km_device *out,
+                              struct km_error *error);
+
+/* The tables behind the file (base/settings.h), targets struct km_device and struct km_node: for overrides,
+ * JSON and documentation. */
+extern const struct km_setting km_device_settings[], km_node_settings[];
 
 #endif

@@ -1,0 +1,159 @@
+#include "base/settings.h"
+#include "engine/engine.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* default (what was there before) | none | an ascending list */
+static enum km_status read_graph_sizes(const struct km_yaml *value, void *field,
+                                       const struct km_settings_context *context, struct km_error *error)
+{
+    (void)context;
+    struct km_engine *engine = field;
+    bool word = value->kind == KM_YAML_SCALAR;
+    if (word && strcmp(value->text, "default") == 0)
+        return KM_OK;
+    if (word && strcmp(value->text, "none") == 0) {
+        engine->graph_size_count = 0;
+        return KM_OK;
+    }
+    if (value->kind != KM_YAML_SEQUENCE || value->count == 0) {
+        char got[96];
+        km_yaml_describe(value, got, sizeof got);
+        return km_yaml_fail(value, error, "expected default, none or a list of sizes, got %s",
+                            value->count == 0 && !word ? "nothing" : got);
+    }
+    if (value->count > KM_MAX_GRAPH_SIZES)
+        return km_yaml_fail(value, error, "at most %d sizes, got %zu", KM_MAX_GRAPH_SIZES, value->count);
+    static const struct km_range range = {.min = 1, .has_min = true, .max = 1 << 20, .has_max = true};
+    uint64_t last = 0;
+    for (size_t i = 0; i < value->count; i++) {
+        uint64_t size;
+        enum km_status status = km_settings_u64(value->items[i], &range, UINT32_MAX, &size, error);
+        if (status != KM_OK)
+            return status;
+        if (size <= last)
+            return km_yaml_fail(value->items[i], error, "sizes must ascend: %llu follows %llu",
+                                (unsigned long long)size, (unsigned long long)last);
+        engine->graph_sizes[i] = (uint32_t)size;
+        last = size;
+    }
+    engine->graph_size_count = (uint32_t)value->count;
+    return KM_OK;
+}
+
+static void write_graph_sizes(const void *field, struct km_text *out)
+{
+    const struct km_engine *engine = field;
+    if (engine->graph_size_count == 0) {
+        km_text_puts(out, "\"none\"");
+        return;
+    }
+    for (uint32_t i = 0; i < engine->graph_size_count; i++)
+        km_text_printf(out, "%s%u", i ? ", " : "[", engine->graph_sizes[i]);
+    km_text_puts(out, "]");
+}
+
+#define AT(member) offsetof(struct km_engine, member)
+
+static const struct km_setting batching_settings[] = {
+    {"policy", KM_SETTING_STRING, AT(policy), .doc = "a batching policy (kingman list batching)"},
+    {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_BETWEEN(1, 1 << 20), .doc = "sequences in a batch"},
+    {"max_num_batched_tokens", KM_SETTING_U32, AT(max_num_batched_tokens), KM_BETWEEN(1, 1 << 30),
+     .doc = "tokens in a batch"},
+    {"long_prefill_token_threshold", KM_SETTING_U32, AT(long_prefill_token_threshold), KM_AT_LEAST(0),
+     .optional = true, .nullable = true,
+     .doc = "largest chunk of one prompt in a batch; null = the whole budget"},
+    {"enable_chunked_prefill", KM_SETTING_BOOL, AT(enable_chunked_prefill),
+     .doc = "split a prompt over several steps when the budget is short"},
+    {"async_scheduling", KM_SETTING_BOOL, AT(async_scheduling), .doc = "form the next batch while one runs"},
+    {0},
+};
+
+static const struct km_setting kv_settings[] = {
+    {"manager", KM_SETTING_STRING, AT(kv_manager), .doc = "a KV-cache manager (kingman list kv)"},
+    {"block_size", KM_SETTING_U32, AT(block_size), KM_BETWEEN(1, 65536), .doc = "tokens of one KV block"},
+    {"gpu_memory_utilization", KM_SETTING_NUMBER, AT(gpu_memory_utilization), KM_ABOVE_UP_TO(0, 1),
+     .doc = "share of the device memory the engine may use"},
+    {"num_gpu_blocks_override", KM_SETTING_U32, AT(num_gpu_blocks_override), KM_AT_LEAST(0), .optional = true,
+     .nullable = true, .doc = "KV blocks of a rank, when known; null = from the memory map"},
+    {"enable_prefix_caching", KM_SETTING_BOOL, AT(enable_prefix_caching),
+     .doc = "reuse the KV blocks of equal prefixes"},
+    {0},
+};
+
+static const struct km_setting host_settings[] = {
+    {"form_step_s", KM_SETTING_NUMBER, AT(form_step_s), KM_BETWEEN(0, 10),
+     .doc = "schedule a batch and prepare its inputs"},
+    {"form_sequence_s", KM_SETTING_NUMBER, AT(form_sequence_s), KM_BETWEEN(0, 10),
+     .doc = "the same, for each sequence in it"},
+    {"process_step_s", KM_SETTING_NUMBER, AT(process_step_s), KM_BETWEEN(0, 10),
+     .doc = "take the results of a batch"},
+    {"process_sequence_s", KM_SETTING_NUMBER, AT(process_sequence_s), KM_BETWEEN(0, 10),
+     .doc = "the same, for each sequence in it"},
+    {"launch_graph_s", KM_SETTING_NUMBER, AT(launch_graph_s), KM_BETWEEN(0, 10),
+     .doc = "launch a captured step"},
+    {"launch_layer_s", KM_SETTING_NUMBER, AT(launch_layer_s), KM_BETWEEN(0, 10),
+     .doc = "launch one layer of a step outside the graphs"},
+    {"ingest_s", KM_SETTING_NUMBER, AT(ingest_s), KM_BETWEEN(0, 10),
+     .doc = "from arrival to the engine's queue"},
+    {0},
+};
+
+static const struct km_setting kernel_settings[] = {
+    {"attention_sequence_s", KM_SETTING_NUMBER, AT(attention_sequence_s), KM_BETWEEN(0, 1),
+     .doc = "decode attention: a sequence and layer, beyond its bytes"},
+    {"mixed_tile_rows", KM_SETTING_U32, AT(mixed_tile_rows), KM_BETWEEN(0, 4096),
+     .doc = "query rows of one tile of attention in a mixed step; 0 = decodes cost the same as alone"},
+    {"op_overhead_scale", KM_SETTING_NUMBER, AT(op_overhead_scale), KM_BETWEEN(0, 1),
+     .doc = "share of the device's time of a small kernel that each operator pays"},
+    {0},
+};
+
+static const struct km_setting memory_settings[] = {
+    {"reserve_bytes", KM_SETTING_NUMBER, AT(reserve_bytes), KM_AT_LEAST(0),
+     .doc = "runtime and other memory inside the utilisation budget"},
+    {"graph_reserve_bytes", KM_SETTING_NUMBER, AT(graph_reserve_bytes), KM_AT_LEAST(0),
+     .doc = "captured graphs, outside the budget"},
+    {"activation_bytes_scale", KM_SETTING_NUMBER, AT(activation_bytes_scale), KM_AT_LEAST(0),
+     .doc = "peak activation workspace over the analytic size of the largest step"},
+    {0},
+};
+
+const struct km_setting km_engine_settings[] = {
+    {"name", KM_SETTING_STRING, AT(name), .doc = "of the engine description"},
+    {"max_model_len", KM_SETTING_U32, AT(max_model_len), KM_AT_LEAST(0), .optional = true, .nullable = true,
+     .doc = "prompt and output tokens of one request; null = the model's max_position_embeddings"},
+    {"batching", KM_SETTING_SECTION, 0, .table = batching_settings, .doc = "how batches are formed"},
+    {"kv", KM_SETTING_SECTION, 0, .table = kv_settings, .doc = "the KV cache"},
+    {"cudagraph_capture_sizes", KM_SETTING_CUSTOM, 0, .read = read_graph_sizes, .write = write_graph_sizes,
+     .doc = "token counts with a captured graph: default, none or an ascending list"},
+    {"host", KM_SETTING_SECTION, 0, .table = host_settings, .doc = "host time"},
+    {"kernels", KM_SETTING_SECTION, 0, .table = kernel_settings,
+     .doc = "what its kernels cost beyond the device's figures"},
+    {"memory", KM_SETTING_SECTION, 0, .table = memory_settings, .doc = "memory it takes"},
+    {0},
+};
+
+enum km_status km_engine_read(const char *path, struct km_arena *arena, struct km_engine *out,
+                              struct km_error *error)
+{
+    struct km_yaml *root;
+    struct km_settings_context context = {.arena = arena, .folder = ""};
+    *out = (struct km_engine){0};
+    enum km_status status = km_yaml_read(path, arena, &root, error);
+    if (status == KM_OK)
+        status = km_settings_read(root, km_engine_settings, KM_SETTINGS_WHOLE, out, NULL, &context, error);
+    if (status != KM_OK)
+        return status;
+    const struct km_yaml *sizes = km_yaml_get(root, "cudagraph_capture_sizes");
+    if (sizes->kind == KM_YAML_SCALAR && strcmp(sizes->text, "default") == 0)
+        return km_yaml_fail(sizes, error,
+                            "\"default\" is for scenarios; an engine description lists its sizes");
+    const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+    size_t length = strlen(out->name);
+    if (strncmp(file, out->name, length) != 0 || strcmp(file + length, ".yaml") != 0)
+        return km_yaml_fail(km_yaml_get(root, "name"), error, "\"%s\" is not what the file is called",
+                            out->name);
+    return KM_OK;
+}

@@ -1,0 +1,121 @@
+#include "base/settings.h"
+#include "hardware/device.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* peak_flops_per_s: a mapping from number format to rate; formats left out are not supported. */
+static enum km_status read_peaks(const struct km_yaml *value, void *field,
+                                 const struct km_settings_context *context, struct km_error *error)
+{
+    (void)context;
+    double *peaks = field;
+    static const struct km_range positive = {.min = 0, .has_min = true, .open_min = true};
+    if (value->kind != KM_YAML_MAPPING || value->count == 0)
+        return km_yaml_fail(value, error, "expected a mapping from number formats to rates");
+    memset(peaks, 0, KM_DTYPE_COUNT * sizeof *peaks);
+    for (size_t i = 0; i < value->count; i++) {
+        enum km_dtype dtype;
+        if (!km_dtype_find(value->items[i]->key, &dtype))
+            return km_yaml_fail_key(value->items[i], error, "unknown number format");
+        if (peaks[dtype] > 0)
+            return km_yaml_fail_key(value->items[i], error, "%s has its rate already", km_dtype_name(dtype));
+        enum km_status status = km_settings_number(value->items[i], &positive, &peaks[dtype], error);
+        if (status != KM_OK)
+            return status;
+    }
+    return KM_OK;
+}
+
+static void write_peaks(const void *field, struct km_text *out)
+{
+    const double *peaks = field;
+    const char *between = "";
+    km_text_puts(out, "{");
+    for (int dtype = 0; dtype < KM_DTYPE_COUNT; dtype++)
+        if (peaks[dtype] > 0) {
+            km_text_printf(out, "%s\"%s\": ", between, km_dtype_name((enum km_dtype)dtype));
+            km_settings_write_number(peaks[dtype], out);
+            between = ", ";
+        }
+    km_text_puts(out, "}");
+}
+
+#define LINK(member) offsetof(struct km_link, member)
+static const struct km_setting link_settings[] = {
+    {"name", KM_SETTING_STRING, LINK(name),
+     .doc = "nvlink, xgmi, pcie, infiniband, roce or ethernet; for reports only"},
+    {"bandwidth_bytes_per_s", KM_SETTING_NUMBER, LINK(bandwidth_bytes_per_s), KM_ABOVE(0),
+     .doc = "per GPU, one direction"},
+    {"latency_s", KM_SETTING_NUMBER, LINK(latency_s), KM_BETWEEN(0, 1), .doc = "of one hop (alpha)"},
+    {"efficiency", KM_SETTING_NUMBER, LINK(efficiency), KM_ABOVE_UP_TO(0, 1),
+     .doc = "share of the bandwidth that large messages reach"},
+    {0},
+};
+
+#define NODE(member) offsetof(struct km_node, member)
+const struct km_setting km_node_settings[] = {
+    {"gpus_per_node", KM_SETTING_U32, NODE(gpus_per_node), KM_BETWEEN(1, 1024),
+     .doc = "GPUs that share the inner link"},
+    {"link", KM_SETTING_SECTION, NODE(link), .table = link_settings, .doc = "between GPUs of a node"},
+    {"network", KM_SETTING_SECTION, NODE(network), .table = link_settings, .doc = "between nodes"},
+    {0},
+};
+
+#define DEVICE(member) offsetof(struct km_device, member)
+const struct km_setting km_device_settings[] = {
+    {"vendor_name", KM_SETTING_STRING, DEVICE(vendor_name), .doc = "as the runtime reports it"},
+    {"peak_flops_per_s", KM_SETTING_CUSTOM, DEVICE(peak_flops_per_s), .read = read_peaks,
+     .write = write_peaks,
+     .doc = "dense rate by number format of both operands; formats left out are not supported"},
+    {"bandwidth_bytes_per_s", KM_SETTING_NUMBER, DEVICE(bandwidth_bytes_per_s), KM_ABOVE(0),
+     .doc = "of the device memory, datasheet"},
+    {"memory_bytes", KM_SETTING_NUMBER, DEVICE(memory_bytes), KM_ABOVE(0),
+     .doc = "total, as the runtime reports it"},
+    {"l2_bytes", KM_SETTING_NUMBER, DEVICE(l2_bytes), KM_AT_LEAST(0), .doc = "last-level cache"},
+    {"multiprocessors", KM_SETTING_U32, DEVICE(multiprocessors), KM_BETWEEN(0, 100000),
+     .doc = "streaming multiprocessors or compute units"},
+    {"power_w", KM_SETTING_NUMBER, DEVICE(power_w), KM_ABOVE(0), .doc = "board power limit"},
+    {"idle_power_w", KM_SETTING_NUMBER, DEVICE(idle_power_w), KM_AT_LEAST(0), .doc = "with nothing to do"},
+    {"price_usd_per_hour", KM_SETTING_NUMBER, DEVICE(price_usd_per_hour), KM_AT_LEAST(0),
+     .doc = "of one device; put your own price here"},
+    {"gemm_efficiency", KM_SETTING_NUMBER, DEVICE(gemm_efficiency), KM_ABOVE_UP_TO(0, 1),
+     .doc = "share of the peak rate that large matrix multiplications reach"},
+    {"attention_prefill_efficiency", KM_SETTING_NUMBER, DEVICE(attention_prefill_efficiency),
+     KM_ABOVE_UP_TO(0, 1), .doc = "share of the peak rate that prefill attention reaches"},
+    {"memory_efficiency", KM_SETTING_NUMBER, DEVICE(memory_efficiency), KM_ABOVE_UP_TO(0, 1),
+     .doc = "share of the bandwidth that streaming kernels and skinny matrix multiplications reach"},
+    {"attention_decode_efficiency", KM_SETTING_NUMBER, DEVICE(attention_decode_efficiency),
+     KM_ABOVE_UP_TO(0, 1), .doc = "share of the bandwidth that decode attention reaches"},
+    {"kernel_graph_s", KM_SETTING_NUMBER, DEVICE(kernel_graph_s), KM_BETWEEN(0, 1),
+     .doc = "a small kernel inside a CUDA graph"},
+    {"kernel_eager_s", KM_SETTING_NUMBER, DEVICE(kernel_eager_s), KM_BETWEEN(0, 1),
+     .doc = "a small kernel launched by itself"},
+    {"node", KM_SETTING_SECTION, DEVICE(node), .table = km_node_settings,
+     .doc = "the usual server of this device"},
+    {0},
+};
+
+/* "configs/devices/h200-sxm.yaml" -> "h200-sxm" */
+static const char *stem(const char *path, struct km_arena *arena)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = km_arena_strdup(arena, slash ? slash + 1 : path);
+    char *dot = strrchr(name, '.');
+    if (dot && dot != name)
+        *dot = '\0';
+    return name;
+}
+
+enum km_status km_device_read(const char *path, struct km_arena *arena, struct km_device *out,
+                              struct km_error *error)
+{
+    struct km_yaml *root;
+    struct km_settings_context context = {.arena = arena, .folder = ""};
+    *out = (struct km_device){.name = stem(path, arena)};
+    enum km_status status = km_yaml_read(path, arena, &root, error);
+    if (status != KM_OK)
+        return status;
+    return km_settings_read(root, km_device_settings, KM_SETTINGS_WHOLE, out, NULL, &context, error);
+}
