@@ -3,9 +3,14 @@
  *
  * Times start at 0 with the first request (of a trace: of its window [start_s, end_s)). `rate_scale` divides
  * every gap. A closed loop has a fixed number of clients: each sends a request, waits for its completion,
- * thinks, and sends the next; so the stream depends on km_workload_completed(). Arrivals, prompt lengths,
- * output lengths and think times each draw from their own random stream: changing one never changes another.
- */
+ * thinks, and sends the next; so the stream depends on km_workload_completed(). All clients send their first
+ * request at 0. Arrivals, prompt lengths, output lengths and think times each draw from their own random
+ * stream: changing one never changes another, and the k-th request gets the k-th draw of each.
+ *
+ * With a trace and another process, lengths (and all else) come from the trace, in its order and window, and
+ * times are drawn. Replacing a trace's prompt lengths drops its prefix hashes, which describe the prompts
+ * that were. A stream ends with the first of: its trace, `requests`, `end_s`. In a closed loop without a
+ * trace end_s counts simulated time, and start_s is refused; rate_scale is refused in any closed loop. */
 #ifndef KM_WORKLOAD_WORKLOAD_H
 #define KM_WORKLOAD_WORKLOAD_H
 

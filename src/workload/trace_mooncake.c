@@ -1,0 +1,119 @@
+/* Mooncake traces (FAST'25): one JSON object a line with timestamp (ms), input_length, output_length and
+ * hash_ids, one hash for every block of 512 input tokens, whole or begun. Other members are ignored. */
+#include "workload/trace_formats.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/simtime.h"
+#include "workload/distribution.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* Largest integer every JSON reader holds exactly: 2^53. */
+#define JSON_INTEGER_LIMIT ((int64_t)1 << 53)
+
+static bool detect(struct km_span first_line)
+{
+    size_t i = 0;
+    while (i < first_line.length && (first_line.text[i] == ' ' || first_line.text[i] == '\t'))
+        i++;
+    return i < first_line.length && first_line.text[i] == '{';
+}
+
+static enum km_status parse_hashes(const struct km_json *json, struct km_request *out, struct km_error *error)
+{
+    const cJSON *hashes = NULL, *hash;
+    enum km_status status = km_json_array(json, json->root, "hash_ids", KM_JSON_OPTIONAL, &hashes, error);
+    int count = status == KM_OK && hashes ? cJSON_GetArraySize(hashes) : 0;
+    uint32_t blocks = (out->prompt_tokens + KM_PREFIX_BLOCK_TOKENS - 1) / KM_PREFIX_BLOCK_TOKENS;
+    if (status != KM_OK || count == 0)
+        return status;
+    if ((uint32_t)count > blocks)
+        return km_json_fail(json, hashes, error,
+                            "%d hashes, but %" PRIu32 " tokens have only %" PRIu32 " blocks of %u", count,
+                            out->prompt_tokens, blocks, KM_PREFIX_BLOCK_TOKENS);
+    out->prefix_hashes = km_alloc((size_t)count * sizeof *out->prefix_hashes);
+    cJSON_ArrayForEach(hash, hashes)
+    {
+        int64_t value;
+        status = km_json_value_integer(json, hash, 0, JSON_INTEGER_LIMIT, &value, error);
+        if (status != KM_OK)
+            return status;
+        out->prefix_hashes[out->prefix_hash_count++] = (uint64_t)value;
+    }
+    return KM_OK;
+}
+
+static enum km_status parse_object(const struct km_json *json, struct km_request *out,
+                                   struct km_trace_time *at, struct km_error *error)
+{
+    double ms = 0;
+    if (!cJSON_IsObject(json->root))
+        return km_json_fail(json, json->root, error, "expected an object");
+    enum km_status status = km_json_number(json, json->root, "timestamp", KM_JSON_REQUIRED, 0,
+                                           (double)JSON_INTEGER_LIMIT, &ms, error);
+    if (status == KM_OK)
+        status = km_json_u32(json, json->root, "input_length", KM_JSON_REQUIRED, 1, KM_TOKENS_LIMIT,
+                             &out->prompt_tokens, error);
+    if (status == KM_OK)
+        status = km_json_u32(json, json->root, "output_length", KM_JSON_REQUIRED, 1, KM_TOKENS_LIMIT,
+                             &out->output_tokens, error);
+    if (status != KM_OK)
+        return status;
+    /* Whole milliseconds are exact; only the rest of one is rounded. */
+    double whole = floor(ms);
+    uint64_t ps = (uint64_t)fmod(whole, 1000) * 1000000000 + (uint64_t)((ms - whole) * 1e9 + 0.5);
+    at->s = (int64_t)floor(whole / 1000) + (int64_t)(ps / KM_PS_PER_S);
+    at->ps = ps % KM_PS_PER_S;
+    return parse_hashes(json, out, error);
+}
+
+static enum km_status parse(struct km_trace_parser *parser, const struct km_trace_line *line,
+                            struct km_request *out, struct km_trace_time *at, struct km_error *error)
+{
+    (void)parser;
+    struct km_json json;
+    enum km_status status = km_json_parse(line->text, line->length, line->file, &json, error);
+    if (status == KM_OK) {
+        status = parse_object(&json, out, at, error);
+        km_json_release(&json);
+    }
+    if (status != KM_OK && error)
+        error->line = line->number < INT32_MAX ? (int)line->number : INT32_MAX;
+    return status;
+}
+
+static enum km_status write_request(FILE *stream, unsigned fields, const struct km_request *request,
+                                    const char *class_name, struct km_error *error)
+{
+    (void)class_name;
+    uint64_t rest = request->arrival_ps % 1000000000;
+    fprintf(stream, "{\"timestamp\": %" PRIu64, request->arrival_ps / 1000000000);
+    if (rest > 0) {
+        int decimals = 9;
+        for (; rest % 10 == 0; rest /= 10)
+            decimals--;
+        fprintf(stream, ".%0*" PRIu64, decimals, rest);
+    }
+    fprintf(stream, ", \"input_length\": %" PRIu32 ", \"output_length\": %" PRIu32 ", \"hash_ids\": [",
+            request->prompt_tokens, request->output_tokens);
+    for (uint32_t i = 0; (fields & KM_TRACE_HASHES) && i < request->prefix_hash_count; i++) {
+        if (request->prefix_hashes[i] > (uint64_t)JSON_INTEGER_LIMIT)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                           "request %" PRIu64 ": prefix hash %" PRIu64
+                           " is above 2^53, more than JSON holds exactly",
+                           request->id, request->prefix_hashes[i]);
+        fprintf(stream, i ? ", %" PRIu64 : "%" PRIu64, request->prefix_hashes[i]);
+    }
+    fputs("]}\n", stream);
+    return KM_OK;
+}
+
+const struct km_trace_format km_trace_mooncake = {
+    .entry = {"mooncake", "Mooncake JSON lines: timestamp (ms), input_length, output_length, hash_ids"},
+    .fields = KM_TRACE_HASHES,
+    .detect = detect,
+    .parse = parse,
+    .write = write_request,
+};

@@ -1,0 +1,367 @@
+#include "workload/workload.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/simtime.h"
+#include "workload/arrival.h"
+#include "workload/trace.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define CLIENT_LIMIT ((uint64_t)1 << 24)
+
+struct km_workload {
+    struct km_workload_settings settings;
+    uint64_t end_ps, start_ps;     /* window in the stream's own time */
+    struct km_trace_reader *trace; /* NULL = synthetic */
+    struct km_arrival arrival;     /* open loop with drawn times */
+    struct km_sampler *prompt, *output, *think;
+    gsl_rng *arrivals_rng, *prompt_rng, *output_rng, *think_rng;
+
+    uint64_t own_ps;    /* time of the last drawn arrival, before scaling */
+    uint64_t origin_ps; /* own time of the first request of the window */
+    uint64_t drawn;     /* requests read or drawn, the window's and those before it */
+    uint64_t taken;
+
+    struct km_request ahead; /* the next request; its arrival is not yet known in a closed loop */
+    bool has_ahead, ended;
+    enum km_status status; /* sticky */
+    struct km_error failure;
+
+    uint64_t *ready_ps; /* closed loop: binary min-heap of times at which clients send */
+    size_t ready_count, ready_capacity;
+};
+
+/* --- checking ------------------------------------------------------------------------------------------ */
+
+static enum km_status refuse(struct km_error *error, const char *key, const char *problem)
+{
+    return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "workload.%s: %s", key, problem);
+}
+
+static bool positive(double x)
+{
+    return isfinite(x) && x > 0;
+}
+
+static enum km_status check_distribution(const struct km_distribution *distribution, bool tokens,
+                                         const char *key, struct km_error *error)
+{
+    const char *problem = km_distribution_problem(distribution, tokens);
+    return problem ? refuse(error, key, problem) : KM_OK;
+}
+
+static enum km_status check_arrivals(const struct km_workload_settings *s, struct km_error *error)
+{
+    switch (s->process) {
+    case KM_ARRIVAL_TRACE:
+        return s->trace ? KM_OK : refuse(error, "trace", "process trace needs a trace file");
+    case KM_ARRIVAL_GAMMA:
+    case KM_ARRIVAL_WEIBULL:
+        if (!positive(s->cv) || s->cv > 1000 || s->cv < 1e-9)
+            return refuse(error, "arrivals.cv", "must be from 1e-9 to 1000");
+        break;
+    case KM_ARRIVAL_CLOSED_LOOP:
+        if (s->clients < 1 || s->clients > CLIENT_LIMIT)
+            return refuse(error, "arrivals.clients", "must be from 1 to 16777216");
+        if (s->rate_scale != 1)
+            return refuse(error, "rate_scale", "has no meaning in a closed loop; change clients or think_s");
+        if (s->start_s > 0 && !s->trace)
+            return refuse(error, "start_s", "has no meaning in a closed loop without a trace");
+        return check_distribution(&s->think_s, false, "arrivals.think_s", error);
+    case KM_ARRIVAL_POISSON:
+    case KM_ARRIVAL_CONSTANT:
+        break;
+    }
+    if (!positive(s->rate_per_s) || s->rate_per_s > 1e12 || s->rate_per_s < 1e-12)
+        return refuse(error, "arrivals.rate_per_s", "must be from 1e-12 to 1e12");
+    return KM_OK;
+}
+
+static enum km_status check(const struct km_workload_settings *s, struct km_error *error)
+{
+    enum km_status status = check_arrivals(s, error);
+    if (status == KM_OK && s->has_prompt_tokens)
+        status = check_distribution(&s->prompt_tokens, true, "prompt_tokens", error);
+    if (status == KM_OK && s->has_output_tokens)
+        status = check_distribution(&s->output_tokens, true, "output_tokens", error);
+    if (status != KM_OK)
+        return status;
+    if (!s->trace && !s->has_prompt_tokens)
+        return refuse(error, "prompt_tokens", "needed without a trace");
+    if (!s->trace && !s->has_output_tokens)
+        return refuse(error, "output_tokens", "needed without a trace");
+    if (!positive(s->rate_scale) || s->rate_scale > 1e9 || s->rate_scale < 1e-9)
+        return refuse(error, "rate_scale", "must be from 1e-9 to 1e9");
+    if (!isfinite(s->start_s) || s->start_s < 0)
+        return refuse(error, "start_s", "must be >= 0");
+    if (!isfinite(s->end_s) || (s->end_s != 0 && s->end_s <= s->start_s))
+        return refuse(error, "end_s", "must be greater than start_s");
+    if (!s->trace && s->requests == 0 && s->end_s == 0)
+        return refuse(error, "requests", "without a trace, requests or end_s must say where the stream ends");
+    return KM_OK;
+}
+
+/* --- drawing ------------------------------------------------------------------------------------------- */
+
+static bool closed_loop(const struct km_workload *w)
+{
+    return w->settings.process == KM_ARRIVAL_CLOSED_LOOP;
+}
+
+/* Is a request with this own time in [start_s, end_s)? *beyond: it is past the end, and so are all later
+ * ones. */
+static bool in_window(const struct km_workload *w, uint64_t own_ps, bool *beyond)
+{
+    *beyond = own_ps >= w->end_ps;
+    return own_ps >= w->start_ps && !*beyond;
+}
+
+/* The next request of the trace's window. */
+static enum km_status read_trace(struct km_workload *w, bool *found, struct km_error *error)
+{
+    for (;;) {
+        enum km_status status = km_trace_next(w->trace, &w->ahead, found, error);
+        bool beyond;
+        if (status != KM_OK || !*found || in_window(w, w->ahead.arrival_ps, &beyond))
+            return status;
+        km_request_release(&w->ahead);
+        if (beyond) {
+            *found = false;
+            return KM_OK;
+        }
+    }
+}
+
+/* Own time of the next request with drawn arrivals: the first at 0, then one gap after another. */
+static enum km_status draw_arrival(struct km_workload *w, struct km_error *error)
+{
+    if (w->drawn > 0)
+        w->own_ps += km_ps_from_s(km_arrival_gap_s(&w->arrival, w->arrivals_rng));
+    if (w->own_ps >= KM_PS_LIMIT)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "workload.arrivals: request %" PRIu64 " arrives after more than 53 days", w->drawn);
+    w->drawn++;
+    return KM_OK;
+}
+
+/* The next request before scaling; w->own_ps is its time, except in a closed loop. */
+static enum km_status fetch(struct km_workload *w, bool *found, struct km_error *error)
+{
+    const struct km_workload_settings *s = &w->settings;
+    enum km_status status = KM_OK;
+    *found = true;
+    w->ahead = (struct km_request){.session = -1};
+    if (w->trace) {
+        status = read_trace(w, found, error);
+        if (status != KM_OK || !*found)
+            return status;
+        if (s->process == KM_ARRIVAL_TRACE)
+            w->own_ps = w->ahead.arrival_ps;
+        else if (!closed_loop(w))
+            status = draw_arrival(w, error);
+    } else if (!closed_loop(w)) {
+        bool beyond = false;
+        do { /* requests before the window draw their lengths too, so that a window never shifts the streams
+              */
+            status = draw_arrival(w, error);
+            if (status != KM_OK)
+                return status;
+            w->ahead.prompt_tokens = km_sampler_draw_tokens(w->prompt, w->prompt_rng);
+            w->ahead.output_tokens = km_sampler_draw_tokens(w->output, w->output_rng);
+        } while (!in_window(w, w->own_ps, &beyond) && !beyond);
+        *found = !beyond;
+        return KM_OK;
+    }
+    if (w->prompt) {
+        w->ahead.prompt_tokens = km_sampler_draw_tokens(w->prompt, w->prompt_rng);
+        free(w->ahead.prefix_hashes);
+        w->ahead.prefix_hashes = NULL;
+        w->ahead.prefix_hash_count = 0;
+    }
+    if (w->output)
+        w->ahead.output_tokens = km_sampler_draw_tokens(w->output, w->output_rng);
+    return status;
+}
+
+/* Own time to simulated time: shifted so that the first request is at 0, divided by rate_scale. In long
+ * double, whose 64 bits hold a picosecond in the whole range; monotone, so that order is kept. */
+static enum km_status scale(struct km_workload *w, struct km_error *error)
+{
+    if (w->taken == 0)
+        w->origin_ps = w->own_ps;
+    w->ahead.arrival_ps = w->own_ps - w->origin_ps;
+    if (w->settings.rate_scale == 1)
+        return KM_OK;
+    long double ps = (long double)w->ahead.arrival_ps / (long double)w->settings.rate_scale;
+    if (ps >= (long double)KM_PS_LIMIT)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "workload.rate_scale: request %" PRIu64 " arrives after more than 53 days", w->taken);
+    w->ahead.arrival_ps = (uint64_t)(ps + 0.5L);
+    return KM_OK;
+}
+
+static enum km_status look_ahead(struct km_workload *w, struct km_error *error)
+{
+    bool found;
+    if (w->settings.requests && w->taken >= w->settings.requests) {
+        w->ended = true;
+        return KM_OK;
+    }
+    enum km_status status = fetch(w, &found, error);
+    if (status == KM_OK && found && !closed_loop(w))
+        status = scale(w, error);
+    if (status != KM_OK || !found) {
+        km_request_release(&w->ahead);
+        w->ended = true;
+        return status;
+    }
+    w->ahead.id = w->taken;
+    w->has_ahead = true;
+    return KM_OK;
+}
+
+/* --- the closed loop's clients -------------------------------------------------------------------------- */
+
+static void push_ready(struct km_workload *w, uint64_t at_ps)
+{
+    w->ready_ps = km_grow(w->ready_ps, &w->ready_capacity, w->ready_count + 1, sizeof *w->ready_ps);
+    size_t i = w->ready_count++;
+    for (; i > 0 && w->ready_ps[(i - 1) / 2] > at_ps; i = (i - 1) / 2)
+        w->ready_ps[i] = w->ready_ps[(i - 1) / 2];
+    w->ready_ps[i] = at_ps;
+}
+
+static uint64_t pop_ready(struct km_workload *w)
+{
+    uint64_t top = w->ready_ps[0], last = w->ready_ps[--w->ready_count];
+    size_t i = 0;
+    for (size_t child; (child = 2 * i + 1) < w->ready_count; i = child) {
+        if (child + 1 < w->ready_count && w->ready_ps[child + 1] < w->ready_ps[child])
+            child++;
+        if (w->ready_ps[child] >= last)
+            break;
+        w->ready_ps[i] = w->ready_ps[child];
+    }
+    w->ready_ps[i] = last;
+    return top;
+}
+
+void km_workload_completed(struct km_workload *w, uint64_t now_ps)
+{
+    if (!closed_loop(w))
+        return;
+    uint64_t think_ps = km_ps_from_s(km_sampler_draw(w->think, w->think_rng));
+    push_ready(w, now_ps + think_ps);
+}
+
+/* --- interface ------------------------------------------------------------------------------------------ */
+
+enum km_status km_workload_create(const struct km_workload_settings *settings, uint64_t seed,
+                                  struct km_workload **out, struct km_error *error)
+{
+    *out = NULL;
+    enum km_status status = check(settings, error);
+    if (status != KM_OK)
+        return status;
+    struct km_workload *w = km_alloc(sizeof *w);
+    w->settings = *settings;
+    w->start_ps = km_ps_from_s(settings->start_s);
+    w->end_ps = settings->end_s > 0 ? km_ps_from_s(settings->end_s) : KM_PS_NEVER;
+    w->arrivals_rng = km_random_stream(seed, KM_RANDOM_ARRIVALS);
+    w->prompt_rng = km_random_stream(seed, KM_RANDOM_PROMPT_TOKENS);
+    w->output_rng = km_random_stream(seed, KM_RANDOM_OUTPUT_TOKENS);
+    w->think_rng = km_random_stream(seed, KM_RANDOM_THINK);
+    if (settings->has_prompt_tokens)
+        w->prompt = km_sampler_create(&settings->prompt_tokens);
+    if (settings->has_output_tokens)
+        w->output = km_sampler_create(&settings->output_tokens);
+    if (closed_loop(w)) {
+        w->think = km_sampler_create(&settings->think_s);
+        for (uint64_t i = 0; i < settings->clients; i++)
+            push_ready(w, 0);
+    } else if (settings->process != KM_ARRIVAL_TRACE) {
+        km_arrival_init(&w->arrival, settings->process, settings->rate_per_s, settings->cv);
+    }
+    if (settings->trace)
+        status = km_trace_open(settings->trace, settings->trace_format, &w->trace, error);
+    if (status == KM_OK)
+        status = look_ahead(w, error);
+    if (status == KM_OK && !w->has_ahead)
+        status =
+            km_fail(error, KM_BAD_INPUT, settings->trace, 0, 0,
+                    settings->start_s > 0 || settings->end_s > 0 ? "no request lies between start_s and end_s"
+                                                                 : "the trace has no requests");
+    if (status != KM_OK) {
+        km_workload_destroy(w);
+        return status;
+    }
+    *out = w;
+    return KM_OK;
+}
+
+void km_workload_destroy(struct km_workload *w)
+{
+    if (!w)
+        return;
+    if (w->has_ahead)
+        km_request_release(&w->ahead);
+    km_trace_close(w->trace);
+    km_sampler_destroy(w->prompt);
+    km_sampler_destroy(w->output);
+    km_sampler_destroy(w->think);
+    gsl_rng_free(w->arrivals_rng);
+    gsl_rng_free(w->prompt_rng);
+    gsl_rng_free(w->output_rng);
+    gsl_rng_free(w->think_rng);
+    free(w->ready_ps);
+    free(w);
+}
+
+enum km_status km_workload_peek(struct km_workload *w, uint64_t *arrival_ps, struct km_error *error)
+{
+    *arrival_ps = KM_PS_NEVER;
+    if (!w->has_ahead && !w->ended)
+        w->status = look_ahead(w, &w->failure);
+    if (w->status != KM_OK) {
+        if (error)
+            *error = w->failure;
+        return w->status;
+    }
+    if (!w->has_ahead)
+        return KM_OK;
+    if (!closed_loop(w))
+        *arrival_ps = w->ahead.arrival_ps;
+    else if (w->ready_count > 0 && (w->trace || w->ready_ps[0] < w->end_ps))
+        *arrival_ps = w->ready_ps[0];
+    return KM_OK;
+}
+
+void km_workload_take(struct km_workload *w, struct km_request *out)
+{
+    assert(w->has_ahead && (!closed_loop(w) || w->ready_count > 0));
+    *out = w->ahead;
+    if (closed_loop(w))
+        out->arrival_ps = pop_ready(w);
+    w->has_ahead = false;
+    w->taken++;
+}
+
+const char *km_workload_class_name(const struct km_workload *w, uint32_t class_index)
+{
+    return w->trace ? km_trace_class_name(w->trace, class_index) : "";
+}
+
+double km_workload_progress(const struct km_workload *w)
+{
+    const struct km_workload_settings *s = &w->settings;
+    double share = w->trace ? km_trace_progress(w->trace) : -1;
+    if (s->requests)
+        share = fmax(share, (double)w->taken / (double)s->requests);
+    if (s->end_s > 0 && !closed_loop(w) && (s->process == KM_ARRIVAL_TRACE || !w->trace))
+        share = fmax(share, fmin(1, km_s_from_ps(w->own_ps) / s->end_s));
+    return w->ended && !w->has_ahead ? 1 : share;
+}
