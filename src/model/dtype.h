@@ -34,6 +34,8 @@ struct km_precision {
     enum km_dtype kv_cache;
     enum km_dtype
         embeddings; /* embedding and LM head: engines leave them in 16 bits when weights are quantised */
+    enum km_dtype attention; /* weights of the mixers: as `weights`, except in checkpoints that quantise experts
+                                only (gpt-oss); set it wherever `weights` is set */
 };
 
 #endif

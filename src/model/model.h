@@ -12,6 +12,7 @@
 #include "model/dtype.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum km_mixer {
@@ -39,6 +40,8 @@ struct km_layer {
     int32_t kv_source;  /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
     bool qkv_bias, output_bias;
     bool qk_norm; /* RMSNorm on each head's q and k */
+    bool qk_norm_full; /* with qk_norm: one norm over the q (k) of all heads together (OLMo 2) */
+    bool sinks;        /* one learned attention-sink logit a query head (gpt-oss) */
     bool rope;    /* rotary embedding applied here */
     /* MLA */
     uint32_t q_lora_rank; /* 0 = no low-rank query */
@@ -46,6 +49,8 @@ struct km_layer {
     /* state space */
     uint32_t ssm_inner, ssm_state, ssm_conv, ssm_dt_rank; /* Mamba */
     uint32_t ssm_heads, ssm_groups;                       /* Mamba-2 */
+    bool ssm_conv_bias, ssm_proj_bias; /* biases of the convolution; of the in and out projections */
+    bool ssm_inner_norms;              /* RMSNorms on dt, B and C (Jamba) */
     /* MLP */
     enum km_mlp mlp;
     bool gated; /* gate, up, down (SwiGLU/GeGLU) rather than up, down */
@@ -81,13 +86,17 @@ struct km_model {
 enum km_status km_model_read(const char *path, struct km_arena *arena, struct km_model *out,
                              struct km_error *error);
 
+/* The same from memory: `path` (may be NULL) names the text in errors and gives the model its name. */
+enum km_status km_model_parse(const char *text, size_t bytes, const char *path, struct km_arena *arena,
+                              struct km_model *out, struct km_error *error);
+
 /* Parameters by tensor class (counts, not bytes). */
 struct km_parameters {
-    double embedding, lm_head; /* lm_head 0 when tied */
-    double attention;          /* every mixer's weights */
+    double embedding, lm_head; /* embedding: with learned positions; lm_head: 0 (or its bias) when tied */
+    double attention;          /* every mixer's weights, norms apart */
     double dense_mlp;
     double routed_experts, shared_experts, router;
-    double norms;
+    double norms; /* of layers, heads (QK-norm), latents (MLA) and the final one */
     double total;
     double active; /* read for one token: total less the experts a token is not routed to (embedding counted
                       once) */
@@ -96,6 +105,10 @@ void km_model_parameters(const struct km_model *model, struct km_parameters *out
 /* The part of one layer (embedding, lm_head = 0). */
 void km_layer_parameters(const struct km_model *model, const struct km_layer *layer,
                          struct km_parameters *out);
+
+/* Bytes these weights take: mixers in precision->attention, MLPs and experts in ->weights, embedding, LM head,
+ * router and norms in ->embeddings. */
+double km_parameters_bytes(const struct km_parameters *parameters, const struct km_precision *precision);
 
 /* KV values (not bytes) one token adds in one layer: 2 * kv_heads * dim for attention, latent + rope for MLA,
  * 0 for state space or when the layer reads another's KV. `tensor_parallel` >= 1: per rank, KV heads

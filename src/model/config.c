@@ -1,0 +1,215 @@
+#include "model/config.h"
+
+#include "base/suggest.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const cJSON *km_config_find(const struct km_config *config, const char *const *keys)
+{
+    const cJSON *value = NULL;
+    while (*keys && !value)
+        value = km_json_get(config->text, *keys++);
+    return value;
+}
+
+void km_config_fail(struct km_config *config, const cJSON *value, const char *format, ...)
+{
+    if (config->status != KM_OK)
+        return;
+    char message[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    config->status = km_json_fail(config->json, value, config->error, "%s", message);
+}
+
+uint32_t km_config_u32(struct km_config *config, const char *const *keys, int64_t fallback, uint32_t min,
+                       uint32_t max)
+{
+    int64_t result = fallback == KM_REQUIRED ? min : fallback;
+    if (config->status != KM_OK)
+        return (uint32_t)result;
+    const cJSON *value = km_config_find(config, keys);
+    if (value)
+        config->status = km_json_value_integer(config->json, value, min, max, &result, config->error);
+    else if (fallback == KM_REQUIRED)
+        config->status = km_json_fail_member(config->json, config->text, keys[0], config->error, "missing");
+    return (uint32_t)result;
+}
+
+bool km_config_flag(struct km_config *config, struct km_flag flag)
+{
+    bool result = flag.fallback;
+    if (config->status == KM_OK && flag.key)
+        config->status =
+            km_json_bool(config->json, config->text, flag.key, KM_JSON_OPTIONAL, &result, config->error);
+    return result;
+}
+
+const cJSON *km_config_array(struct km_config *config, const char *key, int count)
+{
+    const cJSON *array = NULL;
+    if (config->status != KM_OK)
+        return NULL;
+    config->status = km_json_array(config->json, config->text, key, KM_JSON_OPTIONAL, &array, config->error);
+    if (array && count >= 0 && cJSON_GetArraySize(array) != count) {
+        km_config_fail(config, array, "expected one element for each of the %d layers, got %d", count,
+                       cJSON_GetArraySize(array));
+        return NULL;
+    }
+    return array;
+}
+
+static void unsupported(struct km_config *config, const cJSON *value, const char *type)
+{
+    struct km_suggestion suggestion = {.word = type};
+    struct km_text list = {0};
+    const struct km_family *family;
+    for (size_t i = 0; (family = km_family_at(i)); i++) {
+        km_suggest_offer(&suggestion, family->model_type);
+        km_text_printf(&list, "%s%s", i ? " " : "", family->model_type);
+    }
+    if (suggestion.best)
+        km_config_fail(config, value, "architecture \"%.60s\" is not supported; did you mean \"%s\"?", type,
+                       suggestion.best);
+    else
+        km_config_fail(config, value, "architecture \"%.60s\" is not supported; supported are %s", type,
+                       km_text_c(&list));
+    km_text_release(&list);
+}
+
+/* The row of the object's model_type; `fallback` (NULL = none) when it states no type. */
+static const struct km_family *read_family(struct km_config *config, const cJSON *object,
+                                           const char *fallback)
+{
+    const char *type = fallback;
+    if (config->status == KM_OK)
+        config->status = km_json_string(config->json, object, "model_type",
+                                        fallback ? KM_JSON_OPTIONAL : KM_JSON_REQUIRED, &type, config->error);
+    if (config->status != KM_OK)
+        return NULL;
+    const struct km_family *family = km_family_find(type);
+    if (!family)
+        unsupported(config, km_json_get(object, "model_type"), type);
+    return family;
+}
+
+/* Find the family, and the language model inside a wrapper that also holds other towers. */
+static void enter(struct km_config *config)
+{
+    config->text = config->root;
+    config->family = read_family(config, config->root, NULL);
+    const struct km_family *wrapper = config->family;
+    if (!wrapper || !wrapper->text_type)
+        return;
+    config->status = km_json_object(config->json, config->root, "text_config", KM_JSON_REQUIRED,
+                                    &config->text, config->error);
+    config->family = read_family(config, config->text, wrapper->text_type);
+    if (config->family && config->family->text_type)
+        km_config_fail(config, config->text, "expected a language model, got another wrapper");
+}
+
+static bool is_tied(struct km_config *config)
+{
+    /* A wrapper's own word counts when the language model says nothing. */
+    const char *key = "tie_word_embeddings";
+    bool result = config->family->tied;
+    if (config->status == KM_OK)
+        config->status =
+            km_json_bool(config->json, config->root, key, KM_JSON_OPTIONAL, &result, config->error);
+    if (config->status == KM_OK)
+        config->status =
+            km_json_bool(config->json, config->text, key, KM_JSON_OPTIONAL, &result, config->error);
+    return result;
+}
+
+static void read_shape(struct km_config *config, struct km_model *model)
+{
+    const struct km_family *f = config->family;
+    model->family = km_arena_strdup(config->arena, f->model_type);
+    model->hidden =
+        km_config_u32(config, KM_KEYS("hidden_size", "n_embd", "d_model"), KM_REQUIRED, 1, KM_MAX_HIDDEN);
+    model->vocab =
+        km_config_u32(config, KM_KEYS("vocab_size"), f->vocab ? f->vocab : KM_REQUIRED, 1, KM_MAX_VOCAB);
+    model->layer_count = km_config_pattern_layers(config);
+    if (!model->layer_count)
+        model->layer_count = km_config_u32(config, KM_KEYS("num_hidden_layers", "n_layer", "num_layers"),
+                                           KM_REQUIRED, 1, KM_MAX_LAYERS);
+    model->max_position_embeddings =
+        km_config_u32(config, KM_KEYS("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"),
+                      f->positions ? f->positions : KM_REQUIRED, 1, KM_MAX_TOKENS);
+    if (f->learned_positions)
+        model->learned_positions = model->max_position_embeddings + f->position_offset;
+    model->embedding_dim = km_config_u32(config, KM_KEYS("word_embed_proj_dim"), 0, 1, KM_MAX_HIDDEN);
+    if (model->embedding_dim == model->hidden)
+        model->embedding_dim = 0;
+    model->norm_bias = km_config_flag(config, f->norm_bias);
+    model->final_norm = km_config_flag(config, (struct km_flag){true, "do_layer_norm_before"});
+    model->lm_head_bias = km_config_flag(config, f->lm_head_bias);
+    model->tied_embeddings = is_tied(config);
+}
+
+/* "models/a-7b.json" is named a-7b, "somewhere/a-7b/config.json" too. */
+static const char *model_name(struct km_arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    if (strcmp(base, "config.json") == 0 && slash && slash > path) {
+        const char *start = slash;
+        while (start > path && start[-1] != '/')
+            start--;
+        return km_arena_printf(arena, "%.*s", (int)(slash - start), start);
+    }
+    const char *dot = strrchr(base, '.');
+    return km_arena_printf(arena, "%.*s", (int)(dot && dot > base ? (size_t)(dot - base) : strlen(base)),
+                           base);
+}
+
+static enum km_status read_model(const struct km_json *json, const char *path, struct km_arena *arena,
+                                 struct km_model *out, struct km_error *error)
+{
+    struct km_config config = {.json = json, .root = json->root, .arena = arena, .error = error};
+    *out = (struct km_model){0};
+    enter(&config);
+    if (config.status != KM_OK)
+        return config.status;
+    read_shape(&config, out);
+    if (config.status != KM_OK)
+        return config.status;
+    struct km_layer *layers = km_arena_alloc(arena, out->layer_count * sizeof *layers);
+    out->layers = layers;
+    km_config_mixers(&config, out, layers);
+    km_config_mlps(&config, out, layers);
+    km_config_precision(&config, &out->precision);
+    out->path = km_arena_strdup(arena, path ? path : "");
+    out->name = model_name(arena, out->path);
+    return config.status;
+}
+
+enum km_status km_model_read(const char *path, struct km_arena *arena, struct km_model *out,
+                             struct km_error *error)
+{
+    struct km_json json;
+    enum km_status status = km_json_read(path, &json, error);
+    if (status != KM_OK)
+        return status;
+    status = read_model(&json, path, arena, out, error);
+    km_json_release(&json);
+    return status;
+}
+
+enum km_status km_model_parse(const char *text, size_t bytes, const char *path, struct km_arena *arena,
+                              struct km_model *out, struct km_error *error)
+{
+    struct km_json json;
+    enum km_status status = km_json_parse(text, bytes, path, &json, error);
+    if (status != KM_OK)
+        return status;
+    status = read_model(&json, path, arena, out, error);
+    km_json_release(&json);
+    return status;
+}

@@ -1,0 +1,115 @@
+/* The config.json reader's inside: what a family of models is, and reading of keys under it. Private to
+ * model.
+ *
+ * Hugging Face files of different families name the same quantity differently and leave out what their class
+ * takes for granted. Names differ without clashing, so each quantity has one list of keys for all families
+ * (in the code that reads it); what is taken for granted is one row a family in config_family.c. */
+#ifndef KM_MODEL_CONFIG_H
+#define KM_MODEL_CONFIG_H
+
+#include "base/json.h"
+#include "model/model.h"
+
+/* Limits that keep every product of two sizes inside 32 bits and every count inside a double. */
+#define KM_MAX_LAYERS  4096u
+#define KM_MAX_HIDDEN  (1u << 20)
+#define KM_MAX_HEADS   (1u << 16)
+#define KM_MAX_DIM     (1u << 16)
+#define KM_MAX_WIDTH   (1u << 24) /* MLP widths, heads times head size */
+#define KM_MAX_VOCAB   (1u << 24)
+#define KM_MAX_EXPERTS (1u << 16)
+#define KM_MAX_TOKENS  (1u << 30) /* positions, windows */
+
+/* A yes or no: the key's value when the file has the key, else the fallback. */
+struct km_flag {
+    bool fallback;
+    const char *key;
+};
+
+enum km_window_rule {
+    KM_WINDOW_NONE,
+    KM_WINDOW_ALL,     /* every layer */
+    KM_WINDOW_LAST,    /* layers from max_window_layers on, when use_sliding_window */
+    KM_WINDOW_PATTERN, /* all but each `pattern`-th layer */
+    KM_WINDOW_ROPE,    /* layers with rotary embedding */
+};
+
+enum km_rope_rule {
+    KM_ROPE_ALL,
+    KM_ROPE_NONE,
+    KM_ROPE_INTERVAL, /* all but each 4th layer, or as no_rope_layers says */
+    KM_ROPE_WINDOW,   /* layers with a window */
+};
+
+enum km_moe_rule {
+    KM_MOE_NONE,
+    KM_MOE_ALWAYS,   /* the number of experts must be stated */
+    KM_MOE_OPTIONAL, /* without experts, the shared expert is the dense MLP */
+};
+
+struct km_family {
+    const char *model_type;
+    const char *text_type; /* the language model is in `text_config`, of this type unless it says so itself */
+    enum km_mixer mixer;   /* KM_SSM, KM_SSD: of layers that are not said to be attention */
+    bool no_mlp;           /* layers are a mixer alone */
+    uint32_t norms;        /* norm vectors a layer; 0 = 2, or 1 in a parallel block */
+    bool tied;             /* when the file does not say */
+    struct km_flag norm_bias, parallel, ungated;
+    struct km_flag qkv_bias, output_bias, mlp_bias, lm_head_bias;
+    struct km_flag qk_norm;
+    bool qk_norm_full, sinks, ssm_inner_norms;
+    struct km_flag multi_query; /* one KV head, whatever the file says of their number */
+    enum km_window_rule window;
+    uint32_t pattern;
+    enum km_rope_rule rope;
+    struct km_flag alibi; /* positions come from a bias on attention scores: no rotary embedding */
+    bool learned_positions;
+    uint32_t position_offset; /* extra rows of the learned position table */
+    enum km_moe_rule moe;
+    bool shared_expert; /* one shared expert as wide as a routed one */
+    bool shared_gate, router_bias, expert_bias;
+    uint32_t mlp_ratio; /* MLP width over hidden, when the file states no width; 0 = it must */
+    /* values the files leave out; 0 = they must state them */
+    uint32_t heads, kv_heads, head_dim, vocab, positions;
+};
+
+/* NULL when there is none. */
+const struct km_family *km_family_find(const char *model_type);
+/* The i-th family, NULL past the end. */
+const struct km_family *km_family_at(size_t i);
+
+/* One reading. The first error sticks in `status`: later getters return their fallback and do nothing. */
+struct km_config {
+    const struct km_json *json;
+    const cJSON *root;
+    const cJSON *text; /* the language model's object: root, or its text_config */
+    const struct km_family *family;
+    struct km_arena *arena;
+    struct km_error *error;
+    enum km_status status;
+};
+
+#define KM_KEYS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define KM_REQUIRED  INT64_C(-1)
+
+/* The value of the first of `keys` that the file has, else `fallback` (KM_REQUIRED: an error). */
+uint32_t km_config_u32(struct km_config *config, const char *const *keys, int64_t fallback, uint32_t min,
+                       uint32_t max);
+bool km_config_flag(struct km_config *config, struct km_flag flag);
+/* The first of `keys` that the file has, NULL when none. */
+const cJSON *km_config_find(const struct km_config *config, const char *const *keys);
+/* Fail at `value`, unless something failed before. */
+void km_config_fail(struct km_config *config, const cJSON *value, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* An array of `count` elements (KM_JSON_OPTIONAL: NULL when absent). */
+const cJSON *km_config_array(struct km_config *config, const char *key, int count);
+
+/* Fill all layers' mixers; their MLPs; the checkpoint's precision. */
+void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers);
+void km_config_mlps(struct km_config *config, const struct km_model *model, struct km_layer *layers);
+void km_config_precision(struct km_config *config, struct km_precision *out);
+/* Hybrids whose file spells each block with a letter: the number of layers when a mixer and the MLP after it
+ * are one layer; 0 when the file has no such pattern. */
+uint32_t km_config_pattern_layers(struct km_config *config);
+
+#endif

@@ -1,0 +1,137 @@
+#include "model/config.h"
+
+#include <string.h>
+
+#define YES                                                                                                  \
+    {                                                                                                        \
+        .fallback = true                                                                                     \
+    }
+#define KEY(k)                                                                                               \
+    {                                                                                                        \
+        .key = (k)                                                                                           \
+    }
+#define UNLESS(k)                                                                                            \
+    {                                                                                                        \
+        .fallback = true, .key = (k)                                                                         \
+    }
+
+/* One row a family: what its Hugging Face class (transformers, configuration_*.py and modeling_*.py of that
+ * name) takes for granted. Everything not said is the common case: RMSNorm twice a layer, gated MLP, no
+ * biases, rotary embedding everywhere, full attention, LM head of its own. */
+static const struct km_family families[] = {
+    /* dense */
+    {"llama", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias")},
+    {"mistral", .window = KM_WINDOW_ALL},
+    {"mistral3", .text_type = "mistral"},
+    {"qwen2", .qkv_bias = YES, .window = KM_WINDOW_LAST},
+    {"qwen3", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .window = KM_WINDOW_LAST},
+    {"gemma", .tied = true, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .head_dim = 256},
+    {"gemma2", .tied = true, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .norms = 4, .window = KM_WINDOW_PATTERN, .pattern = 2, .head_dim = 256},
+    {"gemma3_text", .tied = true, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .norms = 4, .qk_norm = YES, .window = KM_WINDOW_PATTERN, .pattern = 6, .heads = 8, .kv_heads = 4,
+     .head_dim = 256, .vocab = 262208, .positions = 131072},
+    {"gemma3", .text_type = "gemma3_text"},
+    {"phi3", .window = KM_WINDOW_ALL},
+    {"granite", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias")},
+    {"olmo2", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .qk_norm_full = true},
+    {"olmo3", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .qk_norm_full = true, .window = KM_WINDOW_PATTERN, .pattern = 4},
+    {"cohere", .tied = true, .parallel = YES, .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .qk_norm = KEY("use_qk_norm"), .qk_norm_full = true},
+    {"cohere2", .tied = true, .parallel = YES, .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .window = KM_WINDOW_PATTERN, .pattern = 4, .rope = KM_ROPE_WINDOW},
+    {"starcoder2", .tied = true, .norm_bias = YES, .ungated = YES, .qkv_bias = UNLESS("use_bias"),
+     .output_bias = UNLESS("use_bias"), .mlp_bias = UNLESS("use_bias"), .window = KM_WINDOW_ALL},
+    {"smollm3", .tied = true, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_INTERVAL},
+    {"seed_oss", .qkv_bias = UNLESS("attention_bias"), .output_bias = KEY("attention_out_bias"),
+     .mlp_bias = KEY("mlp_bias")},
+    {"glm4", .qkv_bias = KEY("attention_bias"), .norms = 4},
+    {"internlm2", .qkv_bias = KEY("bias"), .output_bias = KEY("bias")},
+    {"ernie4_5", .tied = true, .qkv_bias = KEY("use_bias"), .output_bias = KEY("use_bias"),
+     .mlp_bias = KEY("use_bias")},
+    {"nemotron", .norm_bias = YES, .ungated = YES, .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .mlp_bias = KEY("mlp_bias")},
+    /* older dense families: LayerNorm, plain MLP, many biases */
+    {"falcon", .tied = true, .norm_bias = YES, .ungated = YES, .parallel = UNLESS("parallel_attn"),
+     .qkv_bias = KEY("bias"), .output_bias = KEY("bias"), .mlp_bias = KEY("bias"),
+     .multi_query = UNLESS("multi_query"), .alibi = KEY("alibi"), .mlp_ratio = 4, .positions = 2048},
+    {"gptj", .norm_bias = YES, .ungated = YES, .parallel = YES, .mlp_bias = YES, .lm_head_bias = YES,
+     .mlp_ratio = 4},
+    {"gpt_neox", .norm_bias = YES, .ungated = YES, .parallel = UNLESS("use_parallel_residual"), .norms = 2,
+     .qkv_bias = UNLESS("attention_bias"), .output_bias = UNLESS("attention_bias"), .mlp_bias = YES},
+    {"phi", .norm_bias = YES, .ungated = YES, .parallel = YES, .qkv_bias = YES, .output_bias = YES,
+     .mlp_bias = YES, .lm_head_bias = YES, .mlp_ratio = 4},
+    {"opt", .tied = true, .norm_bias = UNLESS("layer_norm_elementwise_affine"), .ungated = YES,
+     .qkv_bias = UNLESS("enable_bias"), .output_bias = UNLESS("enable_bias"),
+     .mlp_bias = UNLESS("enable_bias"), .rope = KM_ROPE_NONE, .learned_positions = true,
+     .position_offset = 2},
+    {"gpt2", .tied = true, .norm_bias = YES, .ungated = YES, .qkv_bias = YES, .output_bias = YES,
+     .mlp_bias = YES, .rope = KM_ROPE_NONE, .learned_positions = true, .mlp_ratio = 4},
+    {"gpt_bigcode", .tied = true, .norm_bias = YES, .ungated = YES, .qkv_bias = YES, .output_bias = YES,
+     .mlp_bias = YES, .multi_query = UNLESS("multi_query"), .rope = KM_ROPE_NONE, .learned_positions = true,
+     .mlp_ratio = 4},
+    /* mixture of experts */
+    {"mixtral", .window = KM_WINDOW_ALL, .moe = KM_MOE_ALWAYS},
+    {"qwen2_moe", .qkv_bias = UNLESS("qkv_bias"), .window = KM_WINDOW_LAST, .moe = KM_MOE_ALWAYS,
+     .shared_gate = true},
+    {"qwen3_moe", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .window = KM_WINDOW_LAST, .moe = KM_MOE_ALWAYS},
+    {"llama4_text", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .window = KM_WINDOW_ROPE, .rope = KM_ROPE_INTERVAL, .moe = KM_MOE_ALWAYS, .shared_expert = true},
+    {"llama4", .text_type = "llama4_text"},
+    {"gpt_oss", .qkv_bias = UNLESS("attention_bias"), .output_bias = UNLESS("attention_bias"), .sinks = true,
+     .window = KM_WINDOW_PATTERN, .pattern = 2, .moe = KM_MOE_ALWAYS, .router_bias = true,
+     .expert_bias = true},
+    {"glm4_moe", .qkv_bias = KEY("attention_bias"), .qk_norm = KEY("use_qk_norm"), .moe = KM_MOE_ALWAYS,
+     .router_bias = true},
+    {"granitemoe", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .moe = KM_MOE_ALWAYS},
+    {"olmoe", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .qk_norm_full = true, .moe = KM_MOE_ALWAYS},
+    {"phimoe", .norm_bias = YES, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .lm_head_bias = KEY("lm_head_bias"), .window = KM_WINDOW_ALL, .moe = KM_MOE_ALWAYS},
+    {"minimax_m2", .qk_norm = UNLESS("use_qk_norm"), .qk_norm_full = true, .moe = KM_MOE_ALWAYS,
+     .router_bias = true},
+    {"ernie4_5_moe", .tied = true, .qkv_bias = KEY("use_bias"), .output_bias = KEY("use_bias"),
+     .mlp_bias = KEY("use_bias"), .moe = KM_MOE_ALWAYS, .router_bias = true},
+    {"hunyuan", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias"), .qk_norm = KEY("use_qk_norm"), .moe = KM_MOE_ALWAYS},
+    /* latent attention */
+    {"deepseek_v2", .mixer = KM_MLA, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .moe = KM_MOE_ALWAYS},
+    {"deepseek_v3", .mixer = KM_MLA, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .moe = KM_MOE_ALWAYS, .router_bias = true},
+    {"kimi_k2", .mixer = KM_MLA, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .moe = KM_MOE_ALWAYS, .router_bias = true},
+    /* state space and hybrids */
+    {"mamba", .mixer = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
+    {"falcon_mamba", .mixer = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
+    {"mamba2", .mixer = KM_SSD, .no_mlp = true, .norms = 1, .positions = KM_MAX_HIDDEN},
+    {"jamba", .mixer = KM_SSM, .ssm_inner_norms = true, .rope = KM_ROPE_NONE, .moe = KM_MOE_ALWAYS},
+    {"bamba", .mixer = KM_SSD, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias")},
+    {"granitemoehybrid", .mixer = KM_SSD, .tied = true, .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .rope = KM_ROPE_NONE, .moe = KM_MOE_OPTIONAL},
+    {"nemotron_h", .mixer = KM_SSD, .ungated = YES, .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_NONE},
+};
+
+const struct km_family *km_family_at(size_t i)
+{
+    return i < sizeof families / sizeof families[0] ? &families[i] : NULL;
+}
+
+const struct km_family *km_family_find(const char *model_type)
+{
+    for (size_t i = 0; km_family_at(i); i++)
+        if (strcmp(families[i].model_type, model_type) == 0)
+            return &families[i];
+    return NULL;
+}

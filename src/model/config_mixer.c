@@ -1,0 +1,312 @@
+#include "model/config.h"
+
+#include <string.h>
+
+/* Which mixer, window and rotary embedding each layer has is written in several ways; this is all of them. */
+struct layout {
+    const cJSON *types;   /* layer_types: one word a layer */
+    const cJSON *no_rope; /* no_rope_layers: 1 where there *is* a rotary embedding */
+    const cJSON *attention_indices;
+    const char *letters; /* one letter a block: M mixer, * attention, - MLP, E experts */
+    uint32_t attention_period, attention_offset; /* 0 = none */
+    uint32_t window, pattern, window_from;
+    uint32_t rope_interval;
+    uint32_t share_factor; /* layers that share one KV */
+};
+
+static const char *pattern_letters(struct km_config *config)
+{
+    const char *letters = NULL;
+    if (config->status == KM_OK)
+        config->status = km_json_string(config->json, config->text, "hybrid_override_pattern",
+                                        KM_JSON_OPTIONAL, &letters, config->error);
+    return letters;
+}
+
+static bool is_mixer(char letter)
+{
+    return letter == 'M' || letter == '*';
+}
+
+uint32_t km_config_pattern_layers(struct km_config *config)
+{
+    const char *letters = pattern_letters(config);
+    const cJSON *value = km_json_get(config->text, "hybrid_override_pattern");
+    uint32_t layers = 0;
+    if (!letters)
+        return 0;
+    for (const char *c = letters; *c; c++) {
+        bool mixer = is_mixer(*c);
+        if (!mixer && *c != '-')
+            km_config_fail(config, value, "expected only the letters M, * and -, got \"%.1s\"", c);
+        else if (!mixer && (c == letters || !is_mixer(c[-1])))
+            km_config_fail(config, value, "an MLP (-) must follow a mixer (M or *)");
+        layers += mixer;
+    }
+    if (layers == 0 || layers > KM_MAX_LAYERS)
+        km_config_fail(config, value, "expected 1 to %u mixers, got %u", KM_MAX_LAYERS, layers);
+    return layers;
+}
+
+static void read_layout(struct km_config *config, const struct km_model *model, struct layout *out)
+{
+    const struct km_family *f = config->family;
+    int count = (int)model->layer_count;
+    out->letters = pattern_letters(config);
+    if (!out->letters)
+        out->types = km_config_array(config, "layer_types", count);
+    out->attention_indices = km_config_array(config, "attn_layer_indices", -1);
+    out->attention_period = km_config_u32(config, KM_KEYS("attn_layer_period"), 0, 1, KM_MAX_LAYERS);
+    out->attention_offset = km_config_u32(config, KM_KEYS("attn_layer_offset"), 0, 0, KM_MAX_LAYERS);
+
+    bool used = km_config_flag(config, (struct km_flag){f->window != KM_WINDOW_LAST, "use_sliding_window"});
+    if (used && f->window != KM_WINDOW_NONE)
+        out->window = km_config_u32(
+            config, f->window == KM_WINDOW_ROPE ? KM_KEYS("attention_chunk_size") : KM_KEYS("sliding_window"),
+            0, 1, KM_MAX_TOKENS);
+    if (out->window >= model->max_position_embeddings)
+        out->window = 0; /* never reached */
+    if (f->window == KM_WINDOW_LAST)
+        out->window_from = km_config_u32(config, KM_KEYS("max_window_layers"), 0, 0, KM_MAX_LAYERS);
+    if (f->window == KM_WINDOW_PATTERN)
+        out->pattern = km_config_u32(config, KM_KEYS("sliding_window_pattern"), f->pattern, 1, KM_MAX_LAYERS);
+
+    if (f->rope == KM_ROPE_INTERVAL) {
+        const cJSON *list = km_config_array(config, "no_rope_layers", -1);
+        if (list && cJSON_GetArraySize(list) > 0) /* an empty list means the usual interval */
+            out->no_rope = km_config_array(config, "no_rope_layers", count);
+        out->rope_interval = km_config_u32(config, KM_KEYS("no_rope_layer_interval"), 4, 1, KM_MAX_LAYERS);
+    }
+    out->share_factor = 1;
+    if (km_config_flag(config, (struct km_flag){false, "use_cla"}))
+        out->share_factor = km_config_u32(config, KM_KEYS("cla_share_factor"), KM_REQUIRED, 1, KM_MAX_LAYERS);
+}
+
+static bool has_index(struct km_config *config, const cJSON *indices, uint32_t i)
+{
+    const cJSON *element;
+    cJSON_ArrayForEach(element, indices)
+    {
+        int64_t index = -1;
+        if (config->status == KM_OK)
+            config->status =
+                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
+        if (index == (int64_t)i)
+            return true;
+    }
+    return false;
+}
+
+enum layer_type { TYPE_UNSAID, TYPE_FULL, TYPE_WINDOW, TYPE_MIXER };
+
+static enum layer_type read_type(struct km_config *config, const cJSON *word)
+{
+    static const struct {
+        const char *name;
+        enum layer_type type;
+    } types[] = {
+        {"full_attention", TYPE_FULL},      {"attention", TYPE_FULL}, {"sliding_attention", TYPE_WINDOW},
+        {"chunked_attention", TYPE_WINDOW}, {"mamba", TYPE_MIXER},
+    };
+    const char *name = cJSON_IsString(word) ? word->valuestring : "";
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(types[i].name, name) == 0)
+            return types[i].type;
+    km_config_fail(config, word,
+                   "expected full_attention, sliding_attention, chunked_attention, attention or "
+                   "mamba%s%.40s",
+                   name[0] ? ", got " : "", name);
+    return TYPE_UNSAID;
+}
+
+static bool is_attention(struct km_config *config, const struct layout *layout, enum layer_type type,
+                         char letter, uint32_t i)
+{
+    if (config->family->mixer == KM_ATTENTION || config->family->mixer == KM_MLA)
+        return true;
+    if (type != TYPE_UNSAID)
+        return type != TYPE_MIXER;
+    if (letter)
+        return letter == '*';
+    if (layout->attention_period)
+        return i % layout->attention_period == layout->attention_offset % layout->attention_period;
+    return layout->attention_indices && has_index(config, layout->attention_indices, i);
+}
+
+static bool has_rope(struct km_config *config, const struct layout *layout, bool windowed, uint32_t i)
+{
+    if (km_config_flag(config, config->family->alibi))
+        return false;
+    switch (config->family->rope) {
+    case KM_ROPE_NONE:
+        return false;
+    case KM_ROPE_WINDOW:
+        return windowed;
+    case KM_ROPE_INTERVAL:
+        if (layout->no_rope) {
+            int64_t flag = 0;
+            if (config->status == KM_OK)
+                config->status = km_json_value_integer(
+                    config->json, cJSON_GetArrayItem(layout->no_rope, (int)i), 0, 1, &flag, config->error);
+            return flag != 0;
+        }
+        return (i + 1) % layout->rope_interval != 0;
+    case KM_ROPE_ALL:
+        break;
+    }
+    return true;
+}
+
+static bool has_window(const struct km_config *config, const struct layout *layout, enum layer_type type,
+                       bool rope, uint32_t i)
+{
+    if (type != TYPE_UNSAID)
+        return type == TYPE_WINDOW;
+    switch (config->family->window) {
+    case KM_WINDOW_ALL:
+        return true;
+    case KM_WINDOW_LAST:
+        return i >= layout->window_from;
+    case KM_WINDOW_PATTERN:
+        return (i + 1) % layout->pattern != 0;
+    case KM_WINDOW_ROPE:
+        return rope;
+    case KM_WINDOW_NONE:
+        break;
+    }
+    return false;
+}
+
+static uint32_t read_kv_heads(struct km_config *config, uint32_t heads)
+{
+    const struct km_family *f = config->family;
+    const char *const *keys = KM_KEYS("num_key_value_heads", "num_kv_heads", "n_head_kv");
+    if (km_config_flag(config, f->multi_query) &&
+        !km_config_flag(config, (struct km_flag){false, "new_decoder_architecture"}))
+        return 1;
+    uint32_t kv_heads = km_config_u32(config, keys, f->kv_heads ? f->kv_heads : heads, 1, KM_MAX_HEADS);
+    if (heads % kv_heads != 0) {
+        const cJSON *value = km_config_find(config, keys);
+        km_config_fail(config, value ? value : config->text, "%u KV heads do not divide %u attention heads",
+                       kv_heads, heads);
+    }
+    return kv_heads;
+}
+
+static void check_width(struct km_config *config, const cJSON *value, uint32_t count, uint32_t size)
+{
+    if ((uint64_t)count * size > KM_MAX_WIDTH)
+        km_config_fail(config, value ? value : config->text, "%u heads of %u are wider than %u", count, size,
+                       KM_MAX_WIDTH);
+}
+
+static void read_attention(struct km_config *config, const struct km_model *model, struct km_layer *out)
+{
+    const struct km_family *f = config->family;
+    const char *const *heads_keys = KM_KEYS("num_attention_heads", "n_head");
+    out->mixer = KM_ATTENTION;
+    out->heads = km_config_u32(config, heads_keys, f->heads ? f->heads : KM_REQUIRED, 1, KM_MAX_HEADS);
+    const cJSON *heads_value = km_config_find(config, heads_keys);
+    out->qkv_bias = km_config_flag(config, f->qkv_bias);
+    out->output_bias = km_config_flag(config, f->output_bias);
+    out->kv_source = -1;
+    if (f->mixer == KM_MLA) {
+        out->mixer = KM_MLA;
+        out->kv_heads = out->heads;
+        out->q_lora_rank = km_config_u32(config, KM_KEYS("q_lora_rank"), 0, 1, KM_MAX_DIM);
+        out->kv_lora_rank = km_config_u32(config, KM_KEYS("kv_lora_rank"), KM_REQUIRED, 1, KM_MAX_DIM);
+        out->qk_nope_dim = km_config_u32(config, KM_KEYS("qk_nope_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
+        out->qk_rope_dim = km_config_u32(config, KM_KEYS("qk_rope_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
+        out->value_dim = km_config_u32(config, KM_KEYS("v_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
+        out->head_dim = out->qk_nope_dim + out->qk_rope_dim;
+        check_width(config, heads_value, out->heads, out->head_dim);
+        check_width(config, heads_value, out->heads, out->value_dim);
+        return;
+    }
+    out->kv_heads = read_kv_heads(config, out->heads);
+    /* Mamba hybrids may use head_dim for their own heads; those files state attention_head_dim. */
+    uint32_t head_dim =
+        km_config_u32(config, KM_KEYS("attention_head_dim", "head_dim"), f->head_dim, 1, KM_MAX_DIM);
+    if (!head_dim && model->hidden % out->heads != 0)
+        km_config_fail(config, heads_value, "%u heads do not divide hidden_size %u, and there is no head_dim",
+                       out->heads, model->hidden);
+    out->head_dim = head_dim ? head_dim : model->hidden / out->heads;
+    out->value_dim = out->head_dim;
+    out->qk_norm = km_config_flag(config, f->qk_norm);
+    out->qk_norm_full = out->qk_norm && f->qk_norm_full;
+    out->sinks = f->sinks;
+    check_width(config, heads_value, out->heads, out->head_dim);
+}
+
+static void read_state_space(struct km_config *config, const struct km_model *model, struct km_layer *out)
+{
+    const struct km_family *f = config->family;
+    out->mixer = f->mixer;
+    out->kv_source = -1;
+    out->ssm_state = km_config_u32(config, KM_KEYS("mamba_d_state", "ssm_state_size", "state_size"),
+                                   KM_REQUIRED, 1, KM_MAX_DIM);
+    out->ssm_conv = km_config_u32(config, KM_KEYS("mamba_d_conv", "conv_kernel", "d_conv"), 4, 1, 64);
+    out->ssm_conv_bias = km_config_flag(config, (struct km_flag){true, "use_conv_bias"}) &&
+                         km_config_flag(config, (struct km_flag){true, "mamba_conv_bias"});
+    out->ssm_proj_bias = km_config_flag(config, (struct km_flag){false, "use_bias"}) ||
+                         km_config_flag(config, (struct km_flag){false, "mamba_proj_bias"});
+    out->ssm_inner_norms = f->ssm_inner_norms;
+    uint32_t expand = km_config_u32(config, KM_KEYS("mamba_expand", "expand"), 2, 1, 16);
+    out->ssm_inner = expand * model->hidden;
+    if (f->mixer == KM_SSM) {
+        const char *const *keys = KM_KEYS("mamba_dt_rank", "time_step_rank");
+        const cJSON *rank = km_config_find(config, keys);
+        uint32_t automatic = (model->hidden + 15) / 16; /* Mamba's "auto" */
+        bool said = rank && !(cJSON_IsString(rank) && strcmp(rank->valuestring, "auto") == 0);
+        out->ssm_dt_rank = said ? km_config_u32(config, keys, automatic, 1, KM_MAX_DIM) : automatic;
+        return;
+    }
+    const char *const *keys = KM_KEYS("mamba_n_heads", "mamba_num_heads", "num_heads");
+    out->ssm_heads = km_config_u32(config, keys, KM_REQUIRED, 1, KM_MAX_HEADS);
+    const cJSON *dim = config->status == KM_OK
+                           ? km_config_find(config, KM_KEYS("mamba_d_head", "mamba_head_dim", "head_dim"))
+                           : NULL;
+    if (cJSON_IsNumber(dim)) {
+        uint32_t size = km_config_u32(config, KM_KEYS("mamba_d_head", "mamba_head_dim", "head_dim"),
+                                      KM_REQUIRED, 1, KM_MAX_DIM);
+        check_width(config, dim, out->ssm_heads, size);
+        out->ssm_inner = config->status == KM_OK ? out->ssm_heads * size : 1;
+    } else if (out->ssm_inner % out->ssm_heads != 0) { /* absent or "auto" */
+        km_config_fail(config, km_config_find(config, keys), "%u heads do not divide the inner width %u",
+                       out->ssm_heads, out->ssm_inner);
+    }
+    out->ssm_groups = km_config_u32(config, KM_KEYS("mamba_n_groups", "n_groups"), 1, 1, KM_MAX_HEADS);
+    check_width(config, config->text, out->ssm_groups, out->ssm_state);
+}
+
+void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers)
+{
+    struct layout layout = {0};
+    struct km_layer attention = {0}, state_space = {0};
+    read_layout(config, model, &layout);
+    const char *letter = layout.letters;
+    const cJSON *word = layout.types ? layout.types->child : NULL;
+    for (uint32_t i = 0; i < model->layer_count && config->status == KM_OK; i++) {
+        enum layer_type type = word ? read_type(config, word) : TYPE_UNSAID;
+        word = word ? word->next : NULL;
+        while (letter && !is_mixer(*letter))
+            letter++;
+        if (is_attention(config, &layout, type, letter ? *letter : '\0', i)) {
+            if (!attention.heads)
+                read_attention(config, model, &attention);
+            layers[i] = attention;
+            bool window_rope = config->family->rope == KM_ROPE_WINDOW;
+            bool rope = !window_rope && has_rope(config, &layout, false, i);
+            bool window = has_window(config, &layout, type, rope, i);
+            layers[i].rope = window_rope ? window : rope;
+            layers[i].window = window ? layout.window : 0;
+            if (i % layout.share_factor != 0)
+                layers[i].kv_source = (int32_t)(i - i % layout.share_factor);
+        } else {
+            if (!state_space.ssm_state)
+                read_state_space(config, model, &state_space);
+            layers[i] = state_space;
+        }
+        letter = letter ? letter + 1 : NULL;
+    }
+}

@@ -1,0 +1,166 @@
+#include "model/config.h"
+
+#include <string.h>
+
+/* Which layers have experts is written in several ways; a layer has them when all that the file says agree.
+ */
+struct placement {
+    uint32_t first, last;           /* no experts before `first` or after `last` */
+    uint32_t frequency;             /* i % frequency == 0 */
+    uint32_t step;                  /* (i + 1) % step == 0 */
+    uint32_t period, period_offset; /* i % period == offset */
+    const cJSON *dense, *sparse;    /* lists of layers; NULL = none */
+};
+
+static void read_placement(struct km_config *config, struct placement *out)
+{
+    const uint32_t max = KM_MAX_LAYERS;
+    *out = (struct placement){
+        .first = km_config_u32(config, KM_KEYS("first_k_dense_replace", "moe_layer_start_index"), 0, 0, max),
+        .last = max,
+        .frequency = km_config_u32(config, KM_KEYS("moe_layer_freq"), 1, 1, max),
+        .step = km_config_u32(
+            config, KM_KEYS("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval"), 1, 1,
+            max),
+        .period = km_config_u32(config, KM_KEYS("expert_layer_period"), 1, 1, max),
+        .period_offset = km_config_u32(config, KM_KEYS("expert_layer_offset"), 0, 0, max),
+    };
+    const cJSON *last = km_json_get(config->text, "moe_layer_end_index");
+    if (!cJSON_IsNumber(last) || last->valuedouble >= 0) /* -1: to the end */
+        out->last = km_config_u32(config, KM_KEYS("moe_layer_end_index"), max, 0, max);
+    out->dense = km_config_array(config, "mlp_only_layers", -1);
+    out->sparse = km_config_array(config, "moe_layers", -1);
+    out->period_offset %= out->period;
+}
+
+static bool listed(struct km_config *config, const cJSON *list, uint32_t i)
+{
+    const cJSON *element;
+    cJSON_ArrayForEach(element, list)
+    {
+        int64_t index = -1;
+        if (config->status == KM_OK)
+            config->status =
+                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
+        if (index == (int64_t)i)
+            return true;
+    }
+    return false;
+}
+
+static bool has_experts(struct km_config *config, const struct placement *p, uint32_t i)
+{
+    if (p->sparse && cJSON_GetArraySize(p->sparse) > 0)
+        return listed(config, p->sparse, i);
+    return i >= p->first && i <= p->last && i % p->frequency == 0 && (i + 1) % p->step == 0 &&
+           i % p->period == p->period_offset && !listed(config, p->dense, i);
+}
+
+static uint32_t read_shared(struct km_config *config, uint32_t expert_width)
+{
+    const char *const *count_keys =
+        KM_KEYS("n_shared_experts", "num_shared_expert", "num_shared_experts", "moe_num_shared_experts");
+    uint32_t width = km_config_u32(
+        config, KM_KEYS("shared_expert_intermediate_size", "shared_intermediate_size"), 0, 0, KM_MAX_WIDTH);
+    if (width)
+        return width;
+    uint32_t count = km_config_u32(config, count_keys, config->family->shared_expert, 0, KM_MAX_EXPERTS);
+    if ((uint64_t)count * expert_width > KM_MAX_WIDTH) {
+        const cJSON *value = km_config_find(config, count_keys);
+        km_config_fail(config, value ? value : config->text, "shared experts together are wider than %u",
+                       KM_MAX_WIDTH);
+        return 0;
+    }
+    return count * expert_width;
+}
+
+static void read_experts(struct km_config *config, struct km_layer *out)
+{
+    const struct km_family *f = config->family;
+    const char *const *count_keys =
+        KM_KEYS("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts");
+    const char *const *top_keys =
+        KM_KEYS("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k", "num_experts_per_token");
+    out->experts =
+        km_config_u32(config, count_keys, f->moe == KM_MOE_OPTIONAL ? 0 : KM_REQUIRED, 0, KM_MAX_EXPERTS);
+    if (!out->experts)
+        return;
+    out->experts_per_token = km_config_u32(config, top_keys, KM_REQUIRED, 1, KM_MAX_EXPERTS);
+    if (out->experts_per_token > out->experts)
+        km_config_fail(config, km_config_find(config, top_keys), "%u experts a token of only %u",
+                       out->experts_per_token, out->experts);
+    out->expert_intermediate = km_config_u32(config, KM_KEYS("moe_intermediate_size", "intermediate_size"),
+                                             KM_REQUIRED, 1, KM_MAX_WIDTH);
+    out->shared_intermediate = read_shared(config, out->expert_intermediate);
+    out->shared_gate = f->shared_gate && out->shared_intermediate;
+    out->router_bias = f->router_bias;
+    out->expert_bias = f->expert_bias;
+}
+
+static uint32_t read_width(struct km_config *config, const struct km_model *model)
+{
+    const struct km_family *f = config->family;
+    const char *const *keys =
+        KM_KEYS("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size");
+    if (f->moe == KM_MOE_OPTIONAL)
+        keys = KM_KEYS("shared_intermediate_size", "intermediate_size");
+    return km_config_u32(config, keys,
+                         f->mlp_ratio ? (int64_t)f->mlp_ratio * model->hidden : (int64_t)KM_REQUIRED, 1,
+                         KM_MAX_WIDTH);
+}
+
+/* The letters of a hybrid pattern say which mixers have an MLP behind them. */
+static const char *next_letter(const char *letters, bool *has_mlp)
+{
+    *has_mlp = letters[1] == '-';
+    return letters + (*has_mlp ? 2 : 1);
+}
+
+void km_config_mlps(struct km_config *config, const struct km_model *model, struct km_layer *layers)
+{
+    const struct km_family *f = config->family;
+    if (config->status != KM_OK)
+        return;
+    const cJSON *pattern = km_json_get(config->text, "hybrid_override_pattern");
+    const char *letters = pattern ? pattern->valuestring : NULL;
+    struct placement placement = {0};
+    struct km_layer experts = {0}, dense = {0};
+    bool parallel = km_config_flag(config, f->parallel);
+    bool gated = !km_config_flag(config, f->ungated), bias = km_config_flag(config, f->mlp_bias);
+    /* Falcon 40B's parallel block has a norm for each half, Falcon 7B's one for both. */
+    uint32_t parallel_norms =
+        km_config_flag(config, (struct km_flag){false, "new_decoder_architecture"}) ? 2 : 1;
+    parallel_norms = km_config_u32(config, KM_KEYS("num_ln_in_parallel_attn"), parallel_norms, 1, 2);
+    uint32_t norms = f->norms ? f->norms : parallel ? parallel_norms : 2;
+    if (f->moe != KM_MOE_NONE) {
+        read_experts(config, &experts);
+        read_placement(config, &placement);
+    }
+    for (uint32_t i = 0; i < model->layer_count && config->status == KM_OK; i++) {
+        struct km_layer *layer = &layers[i];
+        bool has_mlp = !f->no_mlp;
+        if (letters)
+            letters = next_letter(letters, &has_mlp);
+        layer->norms = has_mlp || f->norms ? norms : 1;
+        if (!has_mlp)
+            continue;
+        layer->parallel_block = parallel;
+        layer->gated = gated;
+        layer->mlp_bias = bias;
+        if (experts.experts > 1 && has_experts(config, &placement, i)) {
+            layer->mlp = KM_MLP_MOE;
+            layer->experts = experts.experts;
+            layer->experts_per_token = experts.experts_per_token;
+            layer->expert_intermediate = experts.expert_intermediate;
+            layer->shared_intermediate = experts.shared_intermediate;
+            layer->shared_gate = experts.shared_gate;
+            layer->router_bias = experts.router_bias;
+            layer->expert_bias = experts.expert_bias;
+        } else {
+            if (!dense.intermediate)
+                dense.intermediate = read_width(config, model);
+            layer->mlp = KM_MLP_DENSE;
+            layer->intermediate = dense.intermediate;
+        }
+    }
+}

@@ -1,0 +1,189 @@
+#include "model/model.h"
+
+static double max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Weights of a matrix [in, out] and its bias. */
+static double linear(double in, double out, bool bias)
+{
+    return in * out + (bias ? out : 0);
+}
+
+static void count_attention(const struct km_layer *l, double hidden, struct km_parameters *out)
+{
+    double q = (double)l->heads * l->head_dim, k = (double)l->kv_heads * l->head_dim;
+    double v = (double)l->kv_heads * l->value_dim;
+    bool own_kv = l->kv_source < 0;
+    out->attention += linear(hidden, q, l->qkv_bias);
+    if (own_kv)
+        out->attention += linear(hidden, k, l->qkv_bias) + linear(hidden, v, l->qkv_bias);
+    out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
+    out->attention += l->sinks ? l->heads : 0;
+    if (l->qk_norm) {
+        out->norms += l->qk_norm_full ? q : l->head_dim;
+        if (own_kv)
+            out->norms += l->qk_norm_full ? k : l->head_dim;
+    }
+}
+
+/* DeepSeek-V2, arXiv 2405.04434, equations 9 to 19 and appendix C. */
+static void count_mla(const struct km_layer *l, double hidden, struct km_parameters *out)
+{
+    double q = (double)l->heads * l->head_dim, latent = l->kv_lora_rank;
+    if (l->q_lora_rank) {
+        out->attention += linear(hidden, l->q_lora_rank, l->qkv_bias) + linear(l->q_lora_rank, q, false);
+        out->norms += l->q_lora_rank;
+    } else {
+        out->attention += linear(hidden, q, false);
+    }
+    out->attention += linear(hidden, latent + l->qk_rope_dim, l->qkv_bias);
+    out->attention += linear(latent, (double)l->heads * ((double)l->qk_nope_dim + l->value_dim), false);
+    out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
+    out->norms += latent;
+}
+
+/* Mamba, arXiv 2312.00752, section 3.4: in_proj, conv1d, x_proj, dt_proj, A, D, out_proj. */
+static void count_ssm(const struct km_layer *l, double hidden, struct km_parameters *out)
+{
+    double inner = l->ssm_inner, state = l->ssm_state, rank = l->ssm_dt_rank;
+    out->attention += linear(hidden, 2 * inner, l->ssm_proj_bias);
+    out->attention += linear(l->ssm_conv, inner, l->ssm_conv_bias);
+    out->attention += linear(inner, rank + 2 * state, false) + linear(rank, inner, true);
+    out->attention += inner * state + inner;
+    out->attention += linear(inner, hidden, l->ssm_proj_bias);
+    out->norms += l->ssm_inner_norms ? rank + 2 * state : 0;
+}
+
+/* Width of what Mamba-2's convolution sees: x, B and C. */
+static double ssd_conv_width(const struct km_layer *l)
+{
+    return l->ssm_inner + 2.0 * l->ssm_groups * l->ssm_state;
+}
+
+/* Mamba-2, arXiv 2405.21060, section 7: in_proj to z, x, B, C and dt; conv1d; A, D and dt bias a head; gated
+ * norm; out_proj. */
+static void count_ssd(const struct km_layer *l, double hidden, struct km_parameters *out)
+{
+    double inner = l->ssm_inner, conv = ssd_conv_width(l);
+    out->attention += linear(hidden, inner + conv + l->ssm_heads, l->ssm_proj_bias);
+    out->attention += linear(l->ssm_conv, conv, l->ssm_conv_bias);
+    out->attention += 3.0 * l->ssm_heads;
+    out->attention += linear(inner, hidden, l->ssm_proj_bias);
+    out->norms += inner;
+}
+
+static double mlp(double hidden, double width, bool gated, bool bias)
+{
+    return (gated ? 2 : 1) * linear(hidden, width, bias) + linear(width, hidden, bias);
+}
+
+void km_layer_parameters(const struct km_model *model, const struct km_layer *layer,
+                         struct km_parameters *out)
+{
+    double hidden = model->hidden;
+    *out = (struct km_parameters){0};
+    switch (layer->mixer) {
+    case KM_ATTENTION:
+        count_attention(layer, hidden, out);
+        break;
+    case KM_MLA:
+        count_mla(layer, hidden, out);
+        break;
+    case KM_SSM:
+        count_ssm(layer, hidden, out);
+        break;
+    case KM_SSD:
+        count_ssd(layer, hidden, out);
+        break;
+    }
+    double unread = 0;
+    if (layer->mlp == KM_MLP_DENSE) {
+        out->dense_mlp = mlp(hidden, layer->intermediate, layer->gated, layer->mlp_bias);
+    } else if (layer->mlp == KM_MLP_MOE) {
+        double expert = mlp(hidden, layer->expert_intermediate, layer->gated, layer->expert_bias);
+        out->routed_experts = layer->experts * expert;
+        unread = (double)(layer->experts - layer->experts_per_token) * expert;
+        if (layer->shared_intermediate)
+            out->shared_experts = mlp(hidden, layer->shared_intermediate, layer->gated, layer->mlp_bias);
+        out->shared_experts += layer->shared_gate ? hidden : 0;
+        out->router = linear(hidden, layer->experts, layer->router_bias);
+    }
+    out->norms += layer->norms * hidden * (model->norm_bias ? 2 : 1);
+    out->total = out->attention + out->dense_mlp + out->routed_experts + out->shared_experts + out->router +
+                 out->norms;
+    out->active = out->total - unread;
+}
+
+static void add(struct km_parameters *sum, const struct km_parameters *part)
+{
+    sum->attention += part->attention;
+    sum->dense_mlp += part->dense_mlp;
+    sum->routed_experts += part->routed_experts;
+    sum->shared_experts += part->shared_experts;
+    sum->router += part->router;
+    sum->norms += part->norms;
+    sum->total += part->total;
+    sum->active += part->active;
+}
+
+void km_model_parameters(const struct km_model *model, struct km_parameters *out)
+{
+    double hidden = model->hidden, vocab = model->vocab;
+    double width = model->embedding_dim ? model->embedding_dim : hidden;
+    *out = (struct km_parameters){0};
+    out->embedding = vocab * width + model->learned_positions * hidden;
+    if (model->embedding_dim)
+        out->embedding += 2 * width * hidden; /* projected in, and out again before the LM head */
+    out->lm_head = (model->tied_embeddings ? 0 : vocab * width) + (model->lm_head_bias ? vocab : 0);
+    if (model->final_norm)
+        out->norms = hidden * (model->norm_bias ? 2 : 1);
+    out->total = out->active = out->embedding + out->lm_head + out->norms;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        struct km_parameters part;
+        km_layer_parameters(model, &model->layers[i], &part);
+        add(out, &part);
+    }
+}
+
+double km_parameters_bytes(const struct km_parameters *parameters, const struct km_precision *precision)
+{
+    return parameters->attention * km_dtype_bytes(precision->attention) +
+           (parameters->dense_mlp + parameters->routed_experts + parameters->shared_experts) *
+               km_dtype_bytes(precision->weights) +
+           (parameters->embedding + parameters->lm_head + parameters->router + parameters->norms) *
+               km_dtype_bytes(precision->embeddings);
+}
+
+double km_layer_kv_values(const struct km_layer *layer, uint32_t tensor_parallel)
+{
+    if (layer->kv_source >= 0)
+        return 0;
+    if (layer->mixer == KM_MLA)
+        return (double)layer->kv_lora_rank + layer->qk_rope_dim;
+    if (layer->mixer != KM_ATTENTION)
+        return 0;
+    /* Heads that do not divide evenly: the rank with most. */
+    double heads = max_u32(1, (layer->kv_heads + tensor_parallel - 1) / tensor_parallel);
+    return heads * ((double)layer->head_dim + layer->value_dim);
+}
+
+double km_model_kv_bytes_per_token(const struct km_model *model, enum km_dtype kv_cache,
+                                   uint32_t tensor_parallel)
+{
+    double values = 0;
+    for (uint32_t i = 0; i < model->layer_count; i++)
+        values += km_layer_kv_values(&model->layers[i], tensor_parallel);
+    return values * km_dtype_bytes(kv_cache);
+}
+
+double km_layer_state_values(const struct km_layer *layer)
+{
+    double inner = layer->ssm_inner, window = layer->ssm_conv ? layer->ssm_conv - 1.0 : 0;
+    if (layer->mixer == KM_SSM)
+        return inner * window + inner * layer->ssm_state;
+    if (layer->mixer == KM_SSD)
+        return ssd_conv_width(layer) * window + inner * layer->ssm_state;
+    return 0;
+}
