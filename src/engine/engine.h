@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/settings.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,7 +71,6 @@ enum km_status km_engine_read(const char *path, struct km_arena *arena, struct k
 
 /* The table behind the file (base/settings.h), target struct km_engine: a scenario's `engine:` section
  * overrides by it. */
-struct km_setting;
 extern const struct km_setting km_engine_settings[];
 
 #endif

@@ -6,12 +6,11 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/settings.h"
 #include "model/dtype.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-struct km_setting;
 
 /* A link class: time of a message of b bytes = latency_s + b / bandwidth_bytes_per_s (the alpha-beta model,
  * Hockney 1994). */
