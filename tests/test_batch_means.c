@@ -105,7 +105,7 @@ static struct km_interval interval_of(uint64_t (*value)(int i, gsl_rng *rng), in
     for (int i = 0; i < length; i++)
         km_batch_means_add(means, value(i, rng), 1);
     km_batch_means_interval(means, &interval);
-    *trend = km_batch_means_trend(means);
+    *trend = km_batch_means_trend(means).sign;
     km_batch_means_destroy(means);
     gsl_rng_free(rng);
     return interval;

@@ -180,18 +180,16 @@ void km_batch_means_interval(const struct km_batch_means *means, struct km_inter
     out->warmup_samples = drop * means->size;
 }
 
-int km_batch_means_trend(const struct km_batch_means *means)
+struct km_trend km_batch_means_trend(const struct km_batch_means *means)
 {
     enum { GROUPS = 16 };
     uint32_t n = means->closed;
     if ((uint64_t)n * means->size < 100)
-        return 0;
+        return (struct km_trend){0};
     double y[GROUPS];
     regroup(means, n / 2, n, GROUPS, y);
-    struct batch third = total(means, n / 2, n / 2 + n / 4), last = total(means, n - n / 4, n);
+    struct batch third = total(means, n / 2, n - n / 4), last = total(means, n - n / 4, n);
     double before = (double)third.sum / (double)third.count, after = (double)last.sum / (double)last.count;
-    int sign = slope_sign(y, GROUPS);
-    if (sign > 0 && after > 1.15 * before)
-        return 1;
-    return sign < 0 && before > 1.15 * after ? -1 : 0;
+    double growth = before > 0 ? after / before - 1 : after > 0 ? (double)INFINITY : 0;
+    return (struct km_trend){growth, slope_sign(y, GROUPS)};
 }

@@ -39,9 +39,13 @@ void km_batch_means_destroy(struct km_batch_means *means);
 void km_batch_means_add(struct km_batch_means *means, uint64_t sum, uint64_t count);
 void km_batch_means_interval(const struct km_batch_means *means, struct km_interval *out);
 
-/* Does the second half of the sequence rise (1), fall (-1) or neither (0)? It does when a least-squares line
- * through 16 batches of it has a slope significant at 1 %, and the mean of the last quarter differs by more
- * than 15 % from that of the third (steady growth from nothing gives 40 %). 0 below 100 samples. */
-int km_batch_means_trend(const struct km_batch_means *means);
+/* How the second half of the sequence moves. */
+struct km_trend {
+    double growth; /* mean of the last quarter over that of the third, less one; 0 when both are 0 */
+    int sign; /* of the slope of a least-squares line through 16 batches, when significant at 1 %; else 0 */
+};
+
+/* No trend below 100 samples. */
+struct km_trend km_batch_means_trend(const struct km_batch_means *means);
 
 #endif

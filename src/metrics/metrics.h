@@ -2,11 +2,16 @@
  *
  * The simulator calls the km_metrics_* recorders; everything is kept in integer picoseconds and bounded
  * memory, independent of the number of requests. Runs of equal or linearly growing steps are recorded in one
- * call and give bit-identical results to the same steps recorded singly. */
+ * call and give bit-identical results to the same steps recorded singly. All of it takes about 2 MiB.
+ *
+ * Requests are told in the order of time: km_metrics_arrival() and km_metrics_request() never go back. Their
+ * order is the order of the samples behind the confidence intervals (batch_means.h) and the verdict
+ * (stability.h); that of gaps and steps does not matter, so replicas may tell theirs in runs. */
 #ifndef KM_METRICS_METRICS_H
 #define KM_METRICS_METRICS_H
 
 #include "metrics/sketch.h"
+#include "metrics/stability.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +29,8 @@ enum km_outcome {
     KM_REJECTED,  /* could never be served: only arrival and lengths of the record are meaningful */
     KM_ABANDONED, /* patience ran out before it was scheduled */
 };
+
+#define KM_MAX_SLO_TERMS 16
 
 struct km_slo_term { /* one line of the scenario's `slo:` section */
     int metric;      /* enum km_latency */
@@ -43,7 +50,7 @@ enum km_latency {
 
 struct km_metrics_settings {
     const struct km_slo_term *slo; /* [slo_count] borrowed */
-    uint32_t slo_count;
+    uint32_t slo_count;            /* at most KM_MAX_SLO_TERMS */
 };
 
 struct km_metrics; /* opaque */
@@ -69,21 +76,16 @@ void km_metrics_steps(struct km_metrics *metrics, uint64_t steps, uint64_t seque
  * in use, the most blocks ever in use. */
 void km_metrics_work(struct km_metrics *metrics, double flops, double bytes, double busy_s);
 void km_metrics_kv(struct km_metrics *metrics, double block_seconds, uint64_t peak_blocks);
-/* Requests waiting and running changed at now_ps (called at arrivals, admissions and ends): for the verdict
- * stable/saturated. */
+/* Requests waiting and running changed at now_ps (called at arrivals and ends, from time 0, in order of
+ * time): for their mean and maximum over time. */
 void km_metrics_in_system(struct km_metrics *metrics, uint64_t now_ps, uint64_t in_system);
 void km_metrics_prefix(struct km_metrics *metrics, uint64_t queried_tokens, uint64_t hit_tokens);
 
 struct km_latency_summary {
     double mean_s, ci95_s, p50_s, p90_s, p95_s, p99_s, max_s; /* NAN where undefined */
     uint64_t count;
-    uint64_t warmup_count; /* samples left out of ci95 as warm-up */
-};
-
-enum km_verdict {
-    KM_UNKNOWN, /* too short to tell */
-    KM_STABLE,
-    KM_SATURATED, /* the number in the system grows without bound */
+    uint64_t warmup_count; /* requests left out of ci95 as warm-up */
+    uint32_t ci95_batches; /* behind ci95; 0 when it is undefined */
 };
 
 struct km_summary {
@@ -99,9 +101,18 @@ struct km_summary {
     double prefix_hit_rate; /* NAN when nothing was queried */
     double busy_s, flops, bytes;
     enum km_verdict verdict;
-    bool slo_stated, slo_attained;
-    double goodput_per_s;   /* NAN when no SLO is stated */
-    double slo_value_s[16]; /* measured value of each term, in order */
+    uint64_t waiting_at_last_arrival, in_system_at_last_arrival; /* what the verdict saw */
+    double mean_in_system;                                       /* over duration_s */
+    uint64_t peak_in_system;
+    bool slo_stated;
+    /* Every term holds, by exact count of the samples within its limit; a term without samples (TPOT when no
+     * output has two tokens) holds. False when nothing completed. */
+    bool slo_attained;
+    /* Requests whose own TTFT, TPOT, E2E (queueing delay, normalized latency) are within every limit the SLO
+     * states for them, whatever the quantile, over duration_s. ITL has no value of one request and does not
+     * count. NAN when no SLO is stated. */
+    double goodput_per_s;
+    double slo_value_s[KM_MAX_SLO_TERMS]; /* measured value of each term, in order */
 };
 void km_metrics_summarize(const struct km_metrics *metrics, struct km_summary *out);
 
