@@ -58,8 +58,8 @@ static void write_graph_sizes(const void *field, struct km_text *out)
 
 static const struct km_setting batching_settings[] = {
     {"policy", KM_SETTING_STRING, AT(policy), .doc = "a batching policy (kingman list batching)"},
-    {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_BETWEEN(1, 1 << 20), .doc = "sequences in a batch"},
-    {"max_num_batched_tokens", KM_SETTING_U32, AT(max_num_batched_tokens), KM_BETWEEN(1, 1 << 30),
+    {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_AT_LEAST(1), .doc = "sequences in a batch"},
+    {"max_num_batched_tokens", KM_SETTING_U32, AT(max_num_batched_tokens), KM_AT_LEAST(1),
      .doc = "tokens in a batch"},
     {"long_prefill_token_threshold", KM_SETTING_U32, AT(long_prefill_token_threshold), KM_AT_LEAST(0),
      .optional = true, .nullable = true,

@@ -1,0 +1,331 @@
+#include "scenario/scenario.h"
+
+#include "base/suggest.h"
+#include "batching/batching.h"
+#include "kv/kv.h"
+#include "scenario/lookup.h"
+#include "scenario/sections.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+extern const struct km_entry *const km_cost_registry[];
+extern const struct km_entry *const km_executor_registry[];
+#define KM_MAX_STAGES 64
+#define DEFAULT_ENGINE "vllm-0.26"
+
+/* --- tables -------------------------------------------------------------------------------------------- */
+
+static enum km_status read_dtype(const struct km_yaml *value, void *field,
+                                 const struct km_settings_context *context, struct km_error *error)
+{
+    (void)context;
+    const char *name;
+    enum km_status status = km_settings_text(value, "a number format", &name, error);
+    if (status != KM_OK || km_dtype_find(name, field))
+        return status;
+    struct km_suggestion suggestion = {.word = name};
+    struct km_text known = {0};
+    for (int dtype = 0; dtype < KM_DTYPE_COUNT; dtype++) {
+        km_suggest_offer(&suggestion, km_dtype_name((enum km_dtype)dtype));
+        km_text_printf(&known, "%s%s", dtype ? ", " : "", km_dtype_name((enum km_dtype)dtype));
+    }
+    status = km_settings_unknown_name(value, suggestion.best, km_text_c(&known), error);
+    km_text_release(&known);
+    return status;
+}
+
+static void write_dtype(const void *field, struct km_text *out)
+{
+    km_settings_write_string(km_dtype_name(*(const enum km_dtype *)field), out);
+}
+
+#define PRECISION(name, text)                                                                                \
+    {                                                                                                        \
+#name, KM_SETTING_CUSTOM, offsetof(struct km_precision, name), .optional = true, .read = read_dtype, \
+                                                                       .write = write_dtype, .doc = text     \
+    }
+static const struct km_setting precision_section[] = {
+    PRECISION(weights, "of linear layers and experts"),
+    PRECISION(activations, "operands of the matrix multiplications"),
+    PRECISION(kv_cache, "of the KV cache"),
+    PRECISION(embeddings, "of embedding and LM head"),
+    {0},
+};
+
+#define AT(member) offsetof(struct km_scenario, member)
+
+static const struct km_setting cluster_section[] = {
+    {"device", KM_SETTING_STRING, AT(device_name),
+     .doc = "a device description (kingman list devices) or its path"},
+    {"replicas", KM_SETTING_U32, AT(cluster.replicas), KM_BETWEEN(1, 65536), .optional = true,
+     .doc = "independent copies of the model"},
+    {"tensor_parallel_size", KM_SETTING_U32, AT(cluster.tensor_parallel_size), KM_BETWEEN(1, 1024),
+     .optional = true, .doc = "GPUs that share each layer"},
+    {"pipeline_parallel_size", KM_SETTING_U32, AT(cluster.pipeline_parallel_size),
+     KM_BETWEEN(1, KM_MAX_STAGES), .optional = true, .doc = "stages of consecutive layers"},
+    {"node", KM_SETTING_SECTION, AT(device.node), .table = km_node_settings, .optional = true,
+     .partial = true, .doc = "overrides the device's usual server"},
+    {0},
+};
+
+static const struct km_setting cost_section[] = {
+    {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
+     .doc = "time of a step"},
+    {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
+     .doc = "a measured profile (kingman list profiles) or its path; null = the device's"},
+    {0},
+};
+
+static const struct km_setting root_section[] = {
+    {"model", KM_SETTING_STRING, AT(model_name),
+     .doc = "an LLM (kingman list models) or the path of a config.json"},
+    {"cluster", KM_SETTING_SECTION, 0, .table = cluster_section, .doc = "what it runs on"},
+    {"precision", KM_SETTING_SECTION, AT(precision), .table = precision_section, .optional = true,
+     .doc = "number formats; the checkpoint's by default"},
+    {"engine", KM_SETTING_SECTION, AT(engine), .table = km_engine_settings, .optional = true, .partial = true,
+     .doc = "an engine description and what to change in it"},
+    {"cost", KM_SETTING_SECTION, 0, .table = cost_section, .optional = true, .doc = "cost model"},
+    {"workload", KM_SETTING_SECTION, AT(workload), .table = km_workload_section, .doc = "the requests"},
+    {"executor", KM_SETTING_CHOICE, AT(executor), .registry = km_executor_registry, .optional = true,
+     .doc = "what runs a step"},
+    {"slo", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_slo_read, .write = km_slo_write,
+     .doc = "latency targets: <metric>_<mean or percentile>_s"},
+    {"seed", KM_SETTING_U64, AT(seed), .optional = true, .doc = "of every random stream"},
+    {0},
+};
+
+/* --- checks -------------------------------------------------------------------------------------------- */
+
+/* The node of a dotted path, or of its nearest ancestor that is there: where an error about it belongs. */
+static const struct km_yaml *nearest(const struct km_yaml *root, const char *section, const char *inner,
+                                     const char *key)
+{
+    const struct km_yaml *at = root, *next = km_yaml_get(root, section);
+    const char *const rest[] = {inner, key};
+    for (size_t i = 0; next; i++) {
+        at = next;
+        if (i == 2)
+            break;
+        next = rest[i] ? km_yaml_get(at, rest[i]) : at;
+    }
+    return at;
+}
+
+/* A name the engine table keeps as text: from the scenario or from the engine description. */
+static enum km_status check_choice(const struct km_yaml *root, const char *section, const char *key,
+                                   const char **name, const struct km_entry *const *registry,
+                                   const char *engine, struct km_error *error)
+{
+    const struct km_entry *entry = km_registry_find(registry, *name);
+    if (entry) {
+        *name = entry->name;
+        return KM_OK;
+    }
+    const struct km_yaml *value = km_yaml_get(km_yaml_get(km_yaml_get(root, "engine"), section), key);
+    if (value)
+        return km_settings_check_name(value, registry, error);
+    return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "engine %s: %s.%s: unknown name \"%s\"", engine, section,
+                   key, *name);
+}
+
+static enum km_status check_engine(const struct km_yaml *root, struct km_scenario *s, struct km_error *error)
+{
+    struct km_engine *e = &s->engine;
+    enum km_status status =
+        check_choice(root, "batching", "policy", &e->policy, km_batching_registry, e->name, error);
+    if (status == KM_OK)
+        status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
+    if (status != KM_OK)
+        return status;
+    /* As vLLM's SchedulerConfig. */
+    const struct km_yaml *budget = nearest(root, "engine", "batching", "max_num_batched_tokens");
+    if (e->max_num_batched_tokens < e->max_num_seqs)
+        return km_yaml_fail(budget, error, "max_num_batched_tokens (%u) must be at least max_num_seqs (%u)",
+                            e->max_num_batched_tokens, e->max_num_seqs);
+    return KM_OK;
+}
+
+/* What needs the model, too. */
+static enum km_status check_lengths(const struct km_yaml *root, struct km_scenario *s, struct km_error *error)
+{
+    struct km_engine *e = &s->engine;
+    uint32_t positions = s->model.max_position_embeddings;
+    if (e->max_model_len > positions)
+        return km_yaml_fail(nearest(root, "engine", "max_model_len", NULL), error,
+                            "max_model_len (%u) is beyond the max_position_embeddings of %s (%u)",
+                            e->max_model_len, s->model.name, positions);
+    if (e->max_model_len == 0)
+        e->max_model_len = positions;
+    if (!e->enable_chunked_prefill && e->max_num_batched_tokens < e->max_model_len)
+        return km_yaml_fail(
+            nearest(root, "engine", "batching", "max_num_batched_tokens"), error,
+            "max_num_batched_tokens (%u) must be at least max_model_len (%u) without chunked prefill",
+            e->max_num_batched_tokens, e->max_model_len);
+    if (e->long_prefill_token_threshold > e->max_model_len)
+        return km_yaml_fail(nearest(root, "engine", "batching", "long_prefill_token_threshold"), error,
+                            "long_prefill_token_threshold (%u) is beyond max_model_len (%u)",
+                            e->long_prefill_token_threshold, e->max_model_len);
+    return KM_OK;
+}
+
+static enum km_status check_layout(const struct km_yaml *root, const struct km_scenario *s,
+                                   struct km_error *error)
+{
+    uint32_t tp = s->cluster.tensor_parallel_size, pp = s->cluster.pipeline_parallel_size;
+    const struct km_yaml *at = nearest(root, "cluster", "tensor_parallel_size", NULL);
+    for (uint32_t i = 0; i < s->model.layer_count; i++) {
+        const struct km_layer *layer = &s->model.layers[i];
+        bool attention = layer->mixer == KM_ATTENTION || layer->mixer == KM_MLA;
+        if (attention && layer->heads % tp != 0)
+            return km_yaml_fail(at, error, "%u does not divide the %u attention heads of %s", tp,
+                                layer->heads, s->model.name);
+        if (layer->mixer == KM_ATTENTION && layer->kv_heads % tp != 0 && tp % layer->kv_heads != 0)
+            return km_yaml_fail(at, error,
+                                "%u neither divides the %u KV heads of %s nor is a multiple of them", tp,
+                                layer->kv_heads, s->model.name);
+    }
+    if (pp > s->model.layer_count)
+        return km_yaml_fail(nearest(root, "cluster", "pipeline_parallel_size", NULL), error,
+                            "%u stages for the %u layers of %s", pp, s->model.layer_count, s->model.name);
+    if (!(s->device.peak_flops_per_s[s->precision.activations] > 0))
+        return km_yaml_fail(nearest(root, "precision", "activations", NULL), error,
+                            "%s cannot multiply %s matrices; set precision.activations to a format it has",
+                            s->device_name, km_dtype_name(s->precision.activations));
+    return KM_OK;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+/* This build may lack an executor that other builds have: say so rather than "unknown name". */
+static enum km_status check_executor(const struct km_yaml *root, struct km_error *error)
+{
+    const struct km_yaml *value = km_yaml_get(root, "executor");
+    if (value && value->kind == KM_YAML_SCALAR && strcmp(value->text, "cuda") == 0 &&
+        !km_registry_find(km_executor_registry, "cuda"))
+        return km_yaml_fail(value, error,
+                            "this build has no CUDA executor; use simulated, or build with CUDA");
+    return KM_OK;
+}
+
+enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_scenario *scenario,
+                                         const struct km_settings_context *context, struct km_error *error)
+{
+    enum km_status status = check_executor(root, error);
+    if (status == KM_OK)
+        status = km_settings_read(root, root_section, KM_SETTINGS_WHOLE, scenario, NULL, context, error);
+    if (status == KM_OK)
+        status = km_workload_section_check(km_yaml_get(root, "workload"), &scenario->workload, error);
+    if (status == KM_OK)
+        status = check_engine(root, scenario, error);
+    return status;
+}
+
+/* The three descriptions behind the names; the sections override what they say. */
+static enum km_status read_descriptions(const struct km_yaml *root, struct km_scenario *s,
+                                        const struct km_settings_context *context, struct km_error *error)
+{
+    const struct km_yaml *model = km_yaml_get(root, "model"), *cluster = km_yaml_get(root, "cluster");
+    const struct km_yaml *device = km_yaml_get(cluster, "device");
+    const struct km_yaml *engine = km_yaml_get(km_yaml_get(root, "engine"), "name");
+    const char *path;
+    enum km_status status = KM_OK;
+    if (!model)
+        return km_yaml_fail_missing(root, "model", error);
+    if (!cluster)
+        return km_yaml_fail_missing(root, "cluster", error);
+    if (!device)
+        return km_yaml_fail_missing(cluster, "device", error);
+    status = km_lookup(KM_LOOKUP_MODEL, model, context->folder, context->arena, &path, error);
+    if (status == KM_OK)
+        status = km_model_read(path, context->arena, &s->model, error);
+    if (status == KM_OK)
+        status = km_lookup(KM_LOOKUP_DEVICE, device, context->folder, context->arena, &path, error);
+    if (status == KM_OK)
+        status = km_device_read(path, context->arena, &s->device, error);
+    if (status != KM_OK)
+        return status;
+    if (engine) {
+        status = km_lookup(KM_LOOKUP_ENGINE, engine, context->folder, context->arena, &path, error);
+    } else {
+        path = km_lookup_find(KM_LOOKUP_ENGINE, DEFAULT_ENGINE, context->folder, context->arena);
+        if (!path)
+            return km_yaml_fail(root, error,
+                                "the default engine description " DEFAULT_ENGINE " is nowhere to be found");
+    }
+    if (status == KM_OK)
+        status = km_engine_read(path, context->arena, &s->engine, error);
+    return status;
+}
+
+/* A named profile, or the device's own when the cost model wants one. */
+static enum km_status find_profile(const struct km_yaml *root, struct km_scenario *s,
+                                   const struct km_settings_context *context, struct km_error *error)
+{
+    const struct km_yaml *named = km_yaml_get(km_yaml_get(root, "cost"), "profile");
+    if (s->profile)
+        return km_lookup(KM_LOOKUP_PROFILE, named, context->folder, context->arena, &s->profile, error);
+    if (strcmp(s->cost_model, "profile") != 0)
+        return KM_OK;
+    s->profile = km_lookup_find(KM_LOOKUP_PROFILE, s->device.name, "", context->arena);
+    if (!s->profile)
+        return km_yaml_fail(nearest(root, "cost", "model", NULL), error,
+                            "there is no profile of %s; calibrate one, or use roofline", s->device_name);
+    return KM_OK;
+}
+
+static enum km_status read_tree(const char *path, const struct km_override *overrides, size_t override_count,
+                                struct km_scenario *s, struct km_error *error)
+{
+    struct km_settings_context context = {.arena = &s->arena, .folder = km_lookup_folder(path, &s->arena)};
+    struct km_yaml *root;
+    enum km_status status = km_yaml_read(path, &s->arena, &root, error);
+    if (status == KM_OK && root->kind != KM_YAML_MAPPING)
+        status = km_yaml_fail(root, error, "expected a mapping with model, cluster, workload");
+    for (size_t i = 0; status == KM_OK && i < override_count; i++) {
+        const char *label = km_arena_printf(&s->arena, "--set %s=%s", overrides[i].key, overrides[i].value);
+        status = km_yaml_override(root, overrides[i].key, overrides[i].value, label, &s->arena, error);
+    }
+    if (status == KM_OK)
+        status = read_descriptions(root, s, &context, error);
+    if (status != KM_OK)
+        return status;
+    s->precision = s->model.precision;
+    status = km_scenario_read_sections(root, s, &context, error);
+    if (status == KM_OK)
+        status = check_lengths(root, s, error);
+    if (status == KM_OK)
+        status = check_layout(root, s, error);
+    if (status == KM_OK)
+        status = find_profile(root, s, &context, error);
+    return status;
+}
+
+enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
+                                struct km_scenario *out, struct km_error *error)
+{
+    *out = (struct km_scenario){
+        .cluster = {.replicas = 1, .tensor_parallel_size = 1, .pipeline_parallel_size = 1},
+        .cost_model = "roofline",
+        .executor = "simulated",
+        .workload = {.process = KM_ARRIVAL_TRACE, .rate_scale = 1},
+        .seed = 1,
+    };
+    out->path = km_arena_strdup(&out->arena, path);
+    enum km_status status = read_tree(path, overrides, override_count, out, error);
+    if (status != KM_OK)
+        km_scenario_release(out);
+    return status;
+}
+
+void km_scenario_release(struct km_scenario *scenario)
+{
+    km_arena_release(&scenario->arena);
+    *scenario = (struct km_scenario){0};
+}
+
+void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out)
+{
+    km_settings_write_json(root_section, scenario, out);
+}

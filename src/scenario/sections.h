@@ -1,0 +1,33 @@
+/* Readers and writers of the scenario's sections that a plain table cannot express; private to this folder
+ * and its tests. They are custom hooks of base/settings.h: `field` is what the comment says. */
+#ifndef KM_SCENARIO_SECTIONS_H
+#define KM_SCENARIO_SECTIONS_H
+
+#include "base/settings.h"
+#include "scenario/scenario.h"
+
+/* Longest time a scenario may state (KM_PS_LIMIT rounded down: 53 days). */
+#define KM_TIME_LIMIT_S 4.6e6
+
+/* A distribution: a number (constant) or {distribution: name, parameters...}. `file:` is refused when the
+ * context has no folder. */
+enum km_status km_distribution_read(const struct km_yaml *value, bool tokens, struct km_distribution *out,
+                                    const struct km_settings_context *context, struct km_error *error);
+void km_distribution_write(const struct km_distribution *distribution, struct km_text *out);
+
+/* struct km_workload_settings; the table reads single keys, check() what they mean together. */
+extern const struct km_setting km_workload_section[];
+enum km_status km_workload_section_check(const struct km_yaml *mapping, struct km_workload_settings *workload,
+                                         struct km_error *error);
+
+/* struct km_scenario: slo[] and slo_count. */
+enum km_status km_slo_read(const struct km_yaml *value, void *field,
+                           const struct km_settings_context *context, struct km_error *error);
+void km_slo_write(const void *field, struct km_text *out);
+
+/* Everything but looking up model, device and engine, whose values are the defaults already in `scenario`.
+ * With a context without a folder no file is touched. */
+enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_scenario *scenario,
+                                         const struct km_settings_context *context, struct km_error *error);
+
+#endif

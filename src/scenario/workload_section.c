@@ -1,0 +1,201 @@
+#include "base/file.h"
+#include "scenario/lookup.h"
+#include "scenario/sections.h"
+#include "workload/trace.h"
+
+#include <string.h>
+
+/* --- arrivals ------------------------------------------------------------------------------------------ */
+
+enum arrival_key { PROCESS, RATE, CV, CLIENTS, THINK };
+#define BIT(i) ((uint64_t)1 << (i))
+
+/* In the order of enum km_arrival_process. */
+static const char *const process_names[] = {"trace",    "poisson",     "gamma", "weibull",
+                                            "constant", "closed_loop", NULL};
+static const uint64_t process_keys[] = {
+    [KM_ARRIVAL_TRACE] = 0,
+    [KM_ARRIVAL_POISSON] = BIT(RATE),
+    [KM_ARRIVAL_GAMMA] = BIT(RATE) | BIT(CV),
+    [KM_ARRIVAL_WEIBULL] = BIT(RATE) | BIT(CV),
+    [KM_ARRIVAL_CONSTANT] = BIT(RATE),
+    [KM_ARRIVAL_CLOSED_LOOP] = BIT(CLIENTS) | BIT(THINK),
+};
+
+static enum km_status read_think(const struct km_yaml *value, void *field,
+                                 const struct km_settings_context *context, struct km_error *error)
+{
+    return km_distribution_read(value, false, field, context, error);
+}
+
+#define AT(member) offsetof(struct km_workload_settings, member)
+/* In the order of enum arrival_key. */
+static const struct km_setting arrival_settings[] = {
+    {"process", KM_SETTING_ENUM, AT(process), .names = process_names, .doc = "how requests arrive"},
+    {"rate_per_s", KM_SETTING_NUMBER, AT(rate_per_s), KM_BETWEEN(1e-6, 1e9), .optional = true,
+     .doc = "poisson, gamma, weibull, constant"},
+    {"cv", KM_SETTING_NUMBER, AT(cv), KM_BETWEEN(0.01, 100), .optional = true,
+     .doc = "gamma, weibull: coefficient of variation of the gaps"},
+    {"clients", KM_SETTING_U64, AT(clients), KM_BETWEEN(1, 1e7), .optional = true, .doc = "closed_loop"},
+    {"think_s", KM_SETTING_CUSTOM, AT(think_s), .optional = true, .read = read_think,
+     .doc = "closed_loop: pause of a client between requests, a number or a distribution"},
+    {0},
+};
+
+static enum km_status read_arrivals(const struct km_yaml *value, void *field,
+                                    const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_workload_settings *workload = field;
+    uint64_t given;
+    enum km_status status =
+        km_settings_read(value, arrival_settings, KM_SETTINGS_WHOLE, workload, &given, context, error);
+    if (status != KM_OK)
+        return status;
+    for (int key = RATE; key <= THINK; key++) {
+        const char *name = arrival_settings[key].key;
+        bool wanted = process_keys[workload->process] & BIT(key);
+        if ((given & BIT(key)) && !wanted)
+            return km_yaml_fail_key(km_yaml_get(value, name), error, "not a parameter of %s",
+                                    process_names[workload->process]);
+        if (!(given & BIT(key)) && wanted && key != THINK)
+            return km_yaml_fail_missing(value, name, error);
+    }
+    return KM_OK;
+}
+
+static void write_arrivals(const void *field, struct km_text *out)
+{
+    const struct km_workload_settings *w = field;
+    uint64_t keys = process_keys[w->process];
+    km_text_printf(out, "{\"process\": \"%s\"", process_names[w->process]);
+    if (keys & BIT(RATE)) {
+        km_text_puts(out, ", \"rate_per_s\": ");
+        km_settings_write_number(w->rate_per_s, out);
+    }
+    if (keys & BIT(CV)) {
+        km_text_puts(out, ", \"cv\": ");
+        km_settings_write_number(w->cv, out);
+    }
+    if (keys & BIT(CLIENTS)) {
+        km_text_printf(out, ", \"clients\": %llu, \"think_s\": ", (unsigned long long)w->clients);
+        km_distribution_write(&w->think_s, out);
+    }
+    km_text_puts(out, "}");
+}
+
+/* --- trace and lengths --------------------------------------------------------------------------------- */
+
+static enum km_status read_trace(const struct km_yaml *value, void *field,
+                                 const struct km_settings_context *context, struct km_error *error)
+{
+    const char **path = field;
+    const char *text;
+    if (km_yaml_is_null(value)) {
+        *path = NULL;
+        return KM_OK;
+    }
+    enum km_status status = km_settings_text(value, "a path", &text, error);
+    if (status != KM_OK)
+        return status;
+    *path = context->folder ? km_lookup_path(text, context->folder, context->arena)
+                            : km_arena_strdup(context->arena, text);
+    if (context->folder && !km_file_exists(*path))
+        return km_yaml_fail(value, error, "no such file \"%s\"", text);
+    return KM_OK;
+}
+
+static void write_trace(const void *field, struct km_text *out)
+{
+    km_settings_write_string(*(const char *const *)field, out);
+}
+
+static enum km_status read_lengths(const struct km_yaml *value, bool *has, struct km_distribution *out,
+                                   const struct km_settings_context *context, struct km_error *error)
+{
+    *has = !km_yaml_is_null(value);
+    return *has ? km_distribution_read(value, true, out, context, error) : KM_OK;
+}
+
+static enum km_status read_prompt(const struct km_yaml *value, void *field,
+                                  const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_workload_settings *w = field;
+    return read_lengths(value, &w->has_prompt_tokens, &w->prompt_tokens, context, error);
+}
+
+static enum km_status read_output(const struct km_yaml *value, void *field,
+                                  const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_workload_settings *w = field;
+    return read_lengths(value, &w->has_output_tokens, &w->output_tokens, context, error);
+}
+
+static void write_lengths(bool has, const struct km_distribution *distribution, struct km_text *out)
+{
+    if (has)
+        km_distribution_write(distribution, out);
+    else
+        km_text_puts(out, "null");
+}
+
+static void write_prompt(const void *field, struct km_text *out)
+{
+    const struct km_workload_settings *w = field;
+    write_lengths(w->has_prompt_tokens, &w->prompt_tokens, out);
+}
+
+static void write_output(const void *field, struct km_text *out)
+{
+    const struct km_workload_settings *w = field;
+    write_lengths(w->has_output_tokens, &w->output_tokens, out);
+}
+
+const struct km_setting km_workload_section[] = {
+    {"trace", KM_SETTING_CUSTOM, AT(trace), .optional = true, .read = read_trace, .write = write_trace,
+     .doc = "file of recorded requests"},
+    {"trace_format", KM_SETTING_CHOICE, AT(trace_format), .registry = km_trace_registry, .optional = true,
+     .nullable = true, .doc = "null = by the first line"},
+    {"arrivals", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_arrivals, .write = write_arrivals,
+     .doc = "{process, ...} instead of a trace"},
+    {"prompt_tokens", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_prompt, .write = write_prompt,
+     .doc = "number or distribution; with a trace: replaces its lengths"},
+    {"output_tokens", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_output, .write = write_output,
+     .doc = "number or distribution; with a trace: replaces its lengths"},
+    {"requests", KM_SETTING_U64, AT(requests), KM_BETWEEN(1, 1e12), .optional = true, .nullable = true,
+     .doc = "how many; null = all of the trace"},
+    {"rate_scale", KM_SETTING_NUMBER, AT(rate_scale), KM_BETWEEN(1e-6, 1e6), .optional = true,
+     .doc = "divides every gap between arrivals"},
+    {"start_s", KM_SETTING_NUMBER, AT(start_s), KM_BETWEEN(0, KM_TIME_LIMIT_S), .optional = true,
+     .doc = "of the trace's own time: where to begin"},
+    {"end_s", KM_SETTING_NUMBER, AT(end_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
+     .nullable = true, .doc = "where to end; null = nowhere"},
+    {"patience_s", KM_SETTING_NUMBER, AT(patience_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
+     .nullable = true, .doc = "a request not scheduled by then leaves; null = it waits for ever"},
+    {0},
+};
+
+enum km_status km_workload_section_check(const struct km_yaml *mapping, struct km_workload_settings *workload,
+                                         struct km_error *error)
+{
+    const struct km_yaml *arrivals = km_yaml_get(mapping, "arrivals");
+    bool synthetic = workload->process != KM_ARRIVAL_TRACE;
+    if (!workload->trace && !arrivals)
+        return km_yaml_fail(mapping, error, "needs a trace or arrivals");
+    if (workload->trace && synthetic)
+        return km_yaml_fail(arrivals, error, "a trace brings its own arrivals; leave one of the two out");
+    if (!workload->trace && !synthetic)
+        return km_yaml_fail_missing(mapping, "trace", error);
+    if (synthetic && workload->trace_format)
+        return km_yaml_fail_key(km_yaml_get(mapping, "trace_format"), error, "there is no trace");
+    if (synthetic && !workload->has_prompt_tokens)
+        return km_yaml_fail_missing(mapping, "prompt_tokens", error);
+    if (synthetic && !workload->has_output_tokens)
+        return km_yaml_fail_missing(mapping, "output_tokens", error);
+    if (synthetic && workload->start_s > 0)
+        return km_yaml_fail_key(km_yaml_get(mapping, "start_s"), error, "there is no trace to begin in");
+    if (synthetic && workload->requests == 0 && !(workload->end_s > 0))
+        return km_yaml_fail(mapping, error, "arrivals never end: give requests or end_s");
+    if (workload->end_s > 0 && workload->end_s <= workload->start_s)
+        return km_yaml_fail(km_yaml_get(mapping, "end_s"), error, "must be after start_s");
+    return KM_OK;
+}
