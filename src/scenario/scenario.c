@@ -12,7 +12,7 @@
 
 extern const struct km_entry *const km_cost_registry[];
 extern const struct km_entry *const km_executor_registry[];
-#define KM_MAX_STAGES 64
+#define KM_MAX_STAGES  64
 #define DEFAULT_ENGINE "vllm-0.26"
 
 /* --- tables -------------------------------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ static const struct km_setting arrival_settings[] = {
      .doc = "poisson, gamma, weibull, constant"},
     {"cv", KM_SETTING_NUMBER, AT(cv), KM_BETWEEN(0.01, 100), .optional = true,
      .doc = "gamma, weibull: coefficient of variation of the gaps"},
-    {"clients", KM_SETTING_U64, AT(clients), KM_BETWEEN(1, 1e7), .optional = true, .doc = "closed_loop"},
+    {"clients", KM_SETTING_U64, AT(clients), KM_BETWEEN(1, 1 << 24), .optional = true, .doc = "closed_loop"},
     {"think_s", KM_SETTING_CUSTOM, AT(think_s), .optional = true, .read = read_think,
      .doc = "closed_loop: pause of a client between requests, a number or a distribution"},
     {0},
@@ -156,7 +156,7 @@ const struct km_setting km_workload_section[] = {
     {"trace_format", KM_SETTING_CHOICE, AT(trace_format), .registry = km_trace_registry, .optional = true,
      .nullable = true, .doc = "null = by the first line"},
     {"arrivals", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_arrivals, .write = write_arrivals,
-     .doc = "{process, ...} instead of a trace"},
+     .doc = "{process, ...}; with a trace: replaces its times"},
     {"prompt_tokens", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_prompt, .write = write_prompt,
      .doc = "number or distribution; with a trace: replaces its lengths"},
     {"output_tokens", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_output, .write = write_output,
@@ -166,7 +166,7 @@ const struct km_setting km_workload_section[] = {
     {"rate_scale", KM_SETTING_NUMBER, AT(rate_scale), KM_BETWEEN(1e-6, 1e6), .optional = true,
      .doc = "divides every gap between arrivals"},
     {"start_s", KM_SETTING_NUMBER, AT(start_s), KM_BETWEEN(0, KM_TIME_LIMIT_S), .optional = true,
-     .doc = "of the trace's own time: where to begin"},
+     .doc = "where to begin, in the stream's own time before scaling"},
     {"end_s", KM_SETTING_NUMBER, AT(end_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
      .nullable = true, .doc = "where to end; null = nowhere"},
     {"patience_s", KM_SETTING_NUMBER, AT(patience_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
@@ -177,25 +177,26 @@ const struct km_setting km_workload_section[] = {
 enum km_status km_workload_section_check(const struct km_yaml *mapping, struct km_workload_settings *workload,
                                          struct km_error *error)
 {
-    const struct km_yaml *arrivals = km_yaml_get(mapping, "arrivals");
-    bool synthetic = workload->process != KM_ARRIVAL_TRACE;
-    if (!workload->trace && !arrivals)
+    bool closed = workload->process == KM_ARRIVAL_CLOSED_LOOP;
+    if (!workload->trace && !km_yaml_get(mapping, "arrivals"))
         return km_yaml_fail(mapping, error, "needs a trace or arrivals");
-    if (workload->trace && synthetic)
-        return km_yaml_fail(arrivals, error, "a trace brings its own arrivals; leave one of the two out");
-    if (!workload->trace && !synthetic)
+    if (!workload->trace && workload->process == KM_ARRIVAL_TRACE)
         return km_yaml_fail_missing(mapping, "trace", error);
-    if (synthetic && workload->trace_format)
+    if (!workload->trace && workload->trace_format)
         return km_yaml_fail_key(km_yaml_get(mapping, "trace_format"), error, "there is no trace");
-    if (synthetic && !workload->has_prompt_tokens)
+    if (!workload->trace && !workload->has_prompt_tokens)
         return km_yaml_fail_missing(mapping, "prompt_tokens", error);
-    if (synthetic && !workload->has_output_tokens)
+    if (!workload->trace && !workload->has_output_tokens)
         return km_yaml_fail_missing(mapping, "output_tokens", error);
-    if (synthetic && workload->start_s > 0)
-        return km_yaml_fail_key(km_yaml_get(mapping, "start_s"), error, "there is no trace to begin in");
-    if (synthetic && workload->requests == 0 && !(workload->end_s > 0))
+    if (!workload->trace && workload->requests == 0 && !(workload->end_s > 0))
         return km_yaml_fail(mapping, error, "arrivals never end: give requests or end_s");
     if (workload->end_s > 0 && workload->end_s <= workload->start_s)
         return km_yaml_fail(km_yaml_get(mapping, "end_s"), error, "must be after start_s");
+    if (closed && (workload->rate_scale < 1 || workload->rate_scale > 1))
+        return km_yaml_fail_key(km_yaml_get(mapping, "rate_scale"), error,
+                                "has no meaning in a closed loop; change clients or think_s");
+    if (closed && !workload->trace && workload->start_s > 0)
+        return km_yaml_fail_key(km_yaml_get(mapping, "start_s"), error,
+                                "has no meaning in a closed loop without a trace");
     return KM_OK;
 }

@@ -1,0 +1,184 @@
+#include "engine/engine.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define COUNT(a)                     (sizeof(a) / sizeof *(a))
+#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+#define FOLDER                       KM_SOURCE_DIR "/configs/engines/"
+
+static void read_engine(const char *name, struct km_arena *arena, struct km_engine *engine)
+{
+    char path[512], line[1200];
+    struct km_error error;
+    snprintf(path, sizeof path, FOLDER "%s.yaml", name);
+    if (km_engine_read(path, arena, engine, &error) != KM_OK) {
+        km_error_format(&error, line, sizeof line);
+        fail_msg("%s", line);
+    }
+    assert_string_equal(engine->name, name);
+}
+
+static void vllm(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_engine e;
+    read_engine("vllm-0.26", &arena, &e);
+    assert_int_equal(e.max_num_seqs, 256);
+    assert_int_equal(e.max_num_batched_tokens, 8192);
+    assert_int_equal(e.block_size, 16);
+    assert_true(e.gpu_memory_utilization == 0.9);
+    assert_true(e.enable_prefix_caching && e.enable_chunked_prefill && e.async_scheduling);
+    assert_int_equal(e.max_model_len, 0);
+    assert_int_equal(e.long_prefill_token_threshold, 0);
+    assert_int_equal(e.num_gpu_blocks_override, 0);
+    assert_int_equal(e.graph_size_count, 51); /* as the recorded engine listed them */
+    assert_int_equal(e.mixed_tile_rows, 128);
+    assert_near(e.launch_layer_s * 32, 22e-3, 2e-3);
+    assert_near(e.reserve_bytes / 0x1p30, 0.22, 0.005);
+    assert_near(e.graph_reserve_bytes / 0x1p30, 0.59, 0.005);
+    static const struct {
+        uint32_t tokens, padded;
+        bool captured;
+    } cases[] = {{1, 1, true},      {3, 4, true},       {5, 8, true},     {9, 16, true},
+                 {200, 200, true},  {201, 208, true},   {257, 272, true}, {512, 512, true},
+                 {513, 513, false}, {8192, 8192, false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        bool captured;
+        assert_int_equal(km_engine_padded_tokens(&e, cases[i].tokens, &captured), cases[i].padded);
+        assert_int_equal(captured, cases[i].captured);
+    }
+    km_arena_release(&arena);
+}
+
+static void ideal_costs_nothing(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_engine e;
+    read_engine("ideal", &arena, &e);
+    assert_true(e.form_step_s + e.form_sequence_s + e.process_step_s + e.process_sequence_s +
+                    e.launch_graph_s + e.launch_layer_s + e.ingest_s + e.attention_sequence_s +
+                    e.op_overhead_scale + e.reserve_bytes + e.graph_reserve_bytes ==
+                0);
+    assert_int_equal(e.graph_size_count, 0);
+    assert_int_equal(e.mixed_tile_rows, 0);
+    assert_false(e.async_scheduling);
+    km_arena_release(&arena);
+}
+
+static void others_read(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"sglang", "tensorrt-llm"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        struct km_arena arena = {0};
+        struct km_engine e;
+        read_engine(names[i], &arena, &e);
+        assert_true(e.max_num_batched_tokens >= e.max_num_seqs);
+        for (uint32_t g = 1; g < e.graph_size_count; g++)
+            assert_true(e.graph_sizes[g] > e.graph_sizes[g - 1]);
+        km_arena_release(&arena);
+    }
+}
+
+static char *slurp(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    char *text = calloc(1, 65536);
+    assert_non_null(text);
+    assert_true(fread(text, 1, 65535, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* Break ideal.yaml in one place and read it under `file`. */
+static void broken_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *what, *with, *message;
+    } cases[] = {
+        {"ideal.yaml", "max_num_seqs: 256", "max_num_sqs: 256",
+         "batching.max_num_sqs: unknown key; did you mean \"max_num_seqs\"?"},
+        {"ideal.yaml", "max_num_seqs: 256", "max_num_seqs: 8k",
+         "batching.max_num_seqs: expected an integer ≥ 1, got \"8k\""},
+        {"ideal.yaml", "  ingest_s: 0", "", "host.ingest_s: missing"},
+        {"ideal.yaml", "gpu_memory_utilization: 0.9", "gpu_memory_utilization: 1.2",
+         "kv.gpu_memory_utilization: expected a number > 0 and ≤ 1, got \"1.2\""},
+        {"ideal.yaml", "sizes: none", "sizes: [1, 2, 2]",
+         "cudagraph_capture_sizes[2]: sizes must ascend: 2 follows 2"},
+        {"ideal.yaml", "sizes: none", "sizes: [0]",
+         "cudagraph_capture_sizes[0]: expected an integer from 1 to 1048576, got \"0\""},
+        {"ideal.yaml", "sizes: none", "sizes: some",
+         "cudagraph_capture_sizes: expected default, none or a list of sizes, got \"some\""},
+        {"ideal.yaml", "sizes: none", "sizes: []",
+         "cudagraph_capture_sizes: expected default, none or a list of sizes, got nothing"},
+        {"ideal.yaml", "sizes: none", "sizes: default",
+         "cudagraph_capture_sizes: \"default\" is for scenarios; an engine description lists its sizes"},
+        {"other.yaml", "sizes: none", "sizes: none", "name: \"ideal\" is not what the file is called"},
+    };
+    char *text = slurp(FOLDER "ideal.yaml");
+    char folder[] = "/tmp/km_engine_XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s/%s", folder, cases[i].file);
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        const char *at = strstr(text, cases[i].what);
+        assert_non_null(at);
+        fprintf(f, "%.*s%s%s", (int)(at - text), text, cases[i].with, at + strlen(cases[i].what));
+        fclose(f);
+        struct km_arena arena = {0};
+        struct km_engine engine;
+        struct km_error error;
+        enum km_status status = km_engine_read(path, &arena, &engine, &error);
+        unlink(path);
+        if (status != KM_BAD_INPUT)
+            fail_msg("accepted: %s", cases[i].with);
+        assert_string_equal(error.message, cases[i].message);
+        km_arena_release(&arena);
+    }
+    rmdir(folder);
+    free(text);
+}
+
+/* The padded size is the smallest captured one that holds the tokens. */
+static void padding_is_minimal(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_engine e;
+    read_engine("vllm-0.26", &arena, &e);
+    for (uint32_t tokens = 1; tokens <= 600; tokens++) {
+        bool captured;
+        uint32_t padded = km_engine_padded_tokens(&e, tokens, &captured), want = tokens;
+        for (uint32_t g = e.graph_size_count; g-- > 0;)
+            if (e.graph_sizes[g] >= tokens)
+                want = e.graph_sizes[g];
+        assert_int_equal(padded, want);
+        assert_int_equal(captured, tokens <= 512);
+    }
+    km_arena_release(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(vllm),         cmocka_unit_test(ideal_costs_nothing), cmocka_unit_test(others_read),
+        cmocka_unit_test(broken_files), cmocka_unit_test(padding_is_minimal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
