@@ -103,6 +103,8 @@ static const struct km_family families[] = {
      .mlp_bias = KEY("use_bias"), .moe = KM_MOE_ALWAYS, .router_bias = true},
     {"hunyuan", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
      .mlp_bias = KEY("mlp_bias"), .qk_norm = KEY("use_qk_norm"), .moe = KM_MOE_ALWAYS},
+    {"hunyuan_v1_dense", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias"), .qk_norm = KEY("use_qk_norm")},
     /* latent attention */
     {"deepseek_v2", .mixer = KM_MLA, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
      .moe = KM_MOE_ALWAYS},

@@ -100,11 +100,10 @@ static void read_experts(struct km_config *config, struct km_layer *out)
 static uint32_t read_width(struct km_config *config, const struct km_model *model)
 {
     const struct km_family *f = config->family;
-    const char *const *keys =
+    const char *const *plain =
         KM_KEYS("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size");
-    if (f->moe == KM_MOE_OPTIONAL)
-        keys = KM_KEYS("shared_intermediate_size", "intermediate_size");
-    return km_config_u32(config, keys,
+    const char *const *shared = KM_KEYS("shared_intermediate_size", "intermediate_size");
+    return km_config_u32(config, f->moe == KM_MOE_OPTIONAL ? shared : plain,
                          f->mlp_ratio ? (int64_t)f->mlp_ratio * model->hidden : (int64_t)KM_REQUIRED, 1,
                          KM_MAX_WIDTH);
 }

@@ -2,10 +2,9 @@
 
 #include <string.h>
 
-/* transformers loads a file that states no dtype as float32. */
-static enum km_dtype read_dtype(struct km_config *config)
+static enum km_dtype read_dtype(struct km_config *config, enum km_dtype fallback)
 {
-    enum km_dtype result = KM_FP32;
+    enum km_dtype result = fallback;
     const cJSON *value = km_config_find(config, KM_KEYS("torch_dtype", "dtype"));
     if (!value)
         value = km_json_get(config->root, "torch_dtype");
@@ -84,11 +83,12 @@ void km_config_precision(struct km_config *config, struct km_precision *out)
 {
     if (config->status != KM_OK)
         return;
-    enum km_dtype base = read_dtype(config);
-    *out = (struct km_precision){base, base, base, base, base};
     const cJSON *quantization = km_config_find(config, KM_KEYS("quantization_config"));
     if (!quantization)
         quantization = km_json_get(config->root, "quantization_config");
+    /* transformers loads a file that states no dtype as float32, a quantised one (gpt-oss) as bfloat16. */
+    enum km_dtype base = read_dtype(config, quantization ? KM_BF16 : KM_FP32);
+    *out = (struct km_precision){base, base, base, base, base};
     if (!quantization)
         return;
     const char *method = NULL;
