@@ -1,0 +1,75 @@
+#include "base/progress.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BAR_CELLS    30
+#define REDRAW_S     0.2
+#define FIRST_DRAW_S 0.5 /* a run that ends sooner never shows a bar */
+
+static double wall_now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void format_duration(char *out, size_t size, double seconds)
+{
+    if (!(seconds < 359999))
+        snprintf(out, size, "--:--");
+    else if (seconds < 3600)
+        snprintf(out, size, "%d:%02d", (int)seconds / 60, (int)seconds % 60);
+    else
+        snprintf(out, size, "%d:%02d:%02d", (int)seconds / 3600, (int)seconds / 60 % 60, (int)seconds % 60);
+}
+
+void km_progress_format(char *out, size_t size, const char *label, double share, double elapsed_wall_s)
+{
+    char when[24], bar[BAR_CELLS + 1];
+    if (!(share >= 0)) {
+        format_duration(when, sizeof when, elapsed_wall_s);
+        snprintf(out, size, "%s  %s", label, when);
+        return;
+    }
+    share = share > 1 ? 1 : share;
+    int full = (int)(share * BAR_CELLS);
+    memset(bar, '#', (size_t)full);
+    memset(bar + full, '.', (size_t)(BAR_CELLS - full));
+    bar[BAR_CELLS] = '\0';
+    format_duration(when, sizeof when, share > 0 ? elapsed_wall_s * (1 - share) / share : 1e9);
+    snprintf(out, size, "%s  [%s] %3d %%  %s left", label, bar, (int)(share * 100), when);
+}
+
+void km_progress_begin(struct km_progress *progress, FILE *stream, const char *label)
+{
+    *progress =
+        (struct km_progress){.stream = stream, .label = label, .terminal = isatty(fileno(stream)) == 1};
+    progress->start_wall_s = wall_now_s();
+    progress->next_wall_s = progress->start_wall_s + FIRST_DRAW_S;
+}
+
+void km_progress_update(struct km_progress *progress, double share)
+{
+    if (!progress->terminal || progress->calls++ % 64 != 0)
+        return;
+    double now = wall_now_s();
+    if (now < progress->next_wall_s)
+        return;
+    progress->next_wall_s = now + REDRAW_S;
+    char line[160];
+    km_progress_format(line, sizeof line, progress->label, share, now - progress->start_wall_s);
+    fprintf(progress->stream, "\r%s\033[K", line);
+    fflush(progress->stream);
+    progress->drawn = true;
+}
+
+void km_progress_end(struct km_progress *progress)
+{
+    if (!progress->drawn)
+        return;
+    fputs("\r\033[K", progress->stream);
+    fflush(progress->stream);
+    progress->drawn = false;
+}

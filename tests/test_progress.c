@@ -1,0 +1,102 @@
+#define _XOPEN_SOURCE 600 /* pseudo-terminals */
+
+#include "base/progress.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void lines(void **state)
+{
+    (void)state;
+    static const struct {
+        double share, elapsed_wall_s;
+        const char *want;
+    } table[] = {
+        {0, 0, "run  [..............................]   0 %  --:-- left"},
+        {0.5, 65, "run  [###############...............]  50 %  1:05 left"},
+        {0.1, 1000, "run  [###...........................]  10 %  2:30:00 left"},
+        {1, 5, "run  [##############################] 100 %  0:00 left"},
+        {7, 5, "run  [##############################] 100 %  0:00 left"},
+        {1e-12, 1e6, "run  [..............................]   0 %  --:-- left"},
+        {-1, 12, "run  0:12"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char line[160];
+        km_progress_format(line, sizeof line, "run", table[i].share, table[i].elapsed_wall_s);
+        assert_string_equal(line, table[i].want);
+    }
+    char small[8];
+    km_progress_format(small, sizeof small, "a long label", 0.5, 1);
+    assert_string_equal(small, "a long ");
+}
+
+/* Call update for a while, as a simulation would; returns the number of calls. */
+static long drive(FILE *stream)
+{
+    struct km_progress progress;
+    km_progress_begin(&progress, stream, "run");
+    struct timespec start, now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    long calls = 0;
+    do {
+        for (int i = 0; i < 1000; i++, calls++)
+            km_progress_update(&progress, 0.25);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec) < 1.2);
+    km_progress_end(&progress);
+    km_progress_end(&progress);
+    return calls;
+}
+
+static void silent_on_a_file(void **state)
+{
+    (void)state;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    drive(file);
+    assert_int_equal(ftell(file), 0);
+    fclose(file);
+}
+
+static void draws_on_a_terminal(void **state)
+{
+    (void)state;
+    int leader = posix_openpt(O_RDWR | O_NOCTTY);
+    if (leader < 0 || grantpt(leader) != 0 || unlockpt(leader) != 0)
+        skip(); /* no pseudo-terminals here */
+    FILE *terminal = fopen(ptsname(leader), "w");
+    if (!terminal)
+        skip();
+    drive(terminal);
+    char seen[4096];
+    fclose(terminal);
+    size_t length = 0;
+    ssize_t got;
+    while (length < sizeof seen - 1 && (got = read(leader, seen + length, sizeof seen - 1 - length)) > 0)
+        length += (size_t)got;
+    close(leader);
+    assert_true(length > 4);
+    seen[length] = '\0';
+    int draws = 0;
+    for (const char *at = seen; (at = strstr(at, "25 %")); at++)
+        draws++;
+    assert_in_range(draws, 1, 5); /* from 0.5 s to 1.2 s, five a second at most */
+    assert_string_equal(seen + length - 4, "\r\033[K");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines),
+        cmocka_unit_test(silent_on_a_file),
+        cmocka_unit_test(draws_on_a_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
