@@ -2,17 +2,17 @@
 
 #include "base/suggest.h"
 #include "batching/batching.h"
+#include "cost/cost.h"
+#include "executor/executor.h"
 #include "kv/kv.h"
 #include "scenario/lookup.h"
 #include "scenario/sections.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-extern const struct km_entry *const km_cost_registry[];
-extern const struct km_entry *const km_executor_registry[];
-#define KM_MAX_STAGES  64
 #define DEFAULT_ENGINE "vllm-0.26"
 
 /* --- tables -------------------------------------------------------------------------------------------- */
@@ -98,19 +98,30 @@ static const struct km_setting root_section[] = {
 
 /* --- checks -------------------------------------------------------------------------------------------- */
 
-/* The node of a dotted path, or of its nearest ancestor that is there: where an error about it belongs. */
-static const struct km_yaml *nearest(const struct km_yaml *root, const char *section, const char *inner,
-                                     const char *key)
+/* Refuse the setting at the dotted path `key`: at its place if it is given, else at the nearest section that
+ * is. */
+static enum km_status refuse(const struct km_yaml *root, const char *key, struct km_error *error,
+                             const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static enum km_status refuse(const struct km_yaml *root, const char *key, struct km_error *error,
+                             const char *format, ...)
 {
-    const struct km_yaml *at = root, *next = km_yaml_get(root, section);
-    const char *const rest[] = {inner, key};
-    for (size_t i = 0; next; i++) {
-        at = next;
-        if (i == 2)
+    const struct km_yaml *at = root;
+    char part[64], message[512];
+    for (const char *rest = key; rest;) {
+        const char *dot = strchr(rest, '.');
+        snprintf(part, sizeof part, "%.*s", (int)(dot ? (size_t)(dot - rest) : strlen(rest)), rest);
+        const struct km_yaml *next = km_yaml_get(at, part);
+        if (!next)
             break;
-        next = rest[i] ? km_yaml_get(at, rest[i]) : at;
+        at = next;
+        rest = dot ? dot + 1 : NULL;
     }
-    return at;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    return km_fail(error, KM_BAD_INPUT, at->file, at->line, at->column, "%s: %s", key, message);
 }
 
 /* A name the engine table keeps as text: from the scenario or from the engine description. */
@@ -139,60 +150,56 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
     if (status != KM_OK)
         return status;
-    /* As vLLM's SchedulerConfig. */
-    const struct km_yaml *budget = nearest(root, "engine", "batching", "max_num_batched_tokens");
-    if (e->max_num_batched_tokens < e->max_num_seqs)
-        return km_yaml_fail(budget, error, "max_num_batched_tokens (%u) must be at least max_num_seqs (%u)",
-                            e->max_num_batched_tokens, e->max_num_seqs);
+    if (e->max_num_batched_tokens < e->max_num_seqs) /* as vLLM's SchedulerConfig */
+        return refuse(root, "engine.batching.max_num_batched_tokens", error,
+                      "%u is less than max_num_seqs, %u", e->max_num_batched_tokens, e->max_num_seqs);
     return KM_OK;
 }
 
-/* What needs the model, too. */
+/* What needs the model, too; as vLLM's SchedulerConfig and ModelConfig. */
 static enum km_status check_lengths(const struct km_yaml *root, struct km_scenario *s, struct km_error *error)
 {
     struct km_engine *e = &s->engine;
     uint32_t positions = s->model.max_position_embeddings;
     if (e->max_model_len > positions)
-        return km_yaml_fail(nearest(root, "engine", "max_model_len", NULL), error,
-                            "max_model_len (%u) is beyond the max_position_embeddings of %s (%u)",
-                            e->max_model_len, s->model.name, positions);
+        return refuse(root, "engine.max_model_len", error,
+                      "%u is more than the max_position_embeddings of %s, %u", e->max_model_len,
+                      s->model.name, positions);
     if (e->max_model_len == 0)
         e->max_model_len = positions;
     if (!e->enable_chunked_prefill && e->max_num_batched_tokens < e->max_model_len)
-        return km_yaml_fail(
-            nearest(root, "engine", "batching", "max_num_batched_tokens"), error,
-            "max_num_batched_tokens (%u) must be at least max_model_len (%u) without chunked prefill",
-            e->max_num_batched_tokens, e->max_model_len);
+        return refuse(root, "engine.batching.max_num_batched_tokens", error,
+                      "without chunked prefill, %u is too little for max_model_len, %u",
+                      e->max_num_batched_tokens, e->max_model_len);
     if (e->long_prefill_token_threshold > e->max_model_len)
-        return km_yaml_fail(nearest(root, "engine", "batching", "long_prefill_token_threshold"), error,
-                            "long_prefill_token_threshold (%u) is beyond max_model_len (%u)",
-                            e->long_prefill_token_threshold, e->max_model_len);
+        return refuse(root, "engine.batching.long_prefill_token_threshold", error,
+                      "%u is more than max_model_len, %u", e->long_prefill_token_threshold, e->max_model_len);
     return KM_OK;
 }
 
 static enum km_status check_layout(const struct km_yaml *root, const struct km_scenario *s,
                                    struct km_error *error)
 {
+    static const char tensor_key[] = "cluster.tensor_parallel_size";
     uint32_t tp = s->cluster.tensor_parallel_size, pp = s->cluster.pipeline_parallel_size;
-    const struct km_yaml *at = nearest(root, "cluster", "tensor_parallel_size", NULL);
     for (uint32_t i = 0; i < s->model.layer_count; i++) {
         const struct km_layer *layer = &s->model.layers[i];
         bool attention = layer->mixer == KM_ATTENTION || layer->mixer == KM_MLA;
         if (attention && layer->heads % tp != 0)
-            return km_yaml_fail(at, error, "%u does not divide the %u attention heads of %s", tp,
-                                layer->heads, s->model.name);
+            return refuse(root, tensor_key, error, "%u does not divide the %u attention heads of %s", tp,
+                          layer->heads, s->model.name);
         if (layer->mixer == KM_ATTENTION && layer->kv_heads % tp != 0 && tp % layer->kv_heads != 0)
-            return km_yaml_fail(at, error,
-                                "%u neither divides the %u KV heads of %s nor is a multiple of them", tp,
-                                layer->kv_heads, s->model.name);
+            return refuse(root, tensor_key, error,
+                          "%u neither divides the %u KV heads of %s nor is a multiple of them", tp,
+                          layer->kv_heads, s->model.name);
     }
     if (pp > s->model.layer_count)
-        return km_yaml_fail(nearest(root, "cluster", "pipeline_parallel_size", NULL), error,
-                            "%u stages for the %u layers of %s", pp, s->model.layer_count, s->model.name);
+        return refuse(root, "cluster.pipeline_parallel_size", error, "%u stages for the %u layers of %s", pp,
+                      s->model.layer_count, s->model.name);
     if (!(s->device.peak_flops_per_s[s->precision.activations] > 0))
-        return km_yaml_fail(nearest(root, "precision", "activations", NULL), error,
-                            "%s cannot multiply %s matrices; set precision.activations to a format it has",
-                            s->device_name, km_dtype_name(s->precision.activations));
+        return refuse(root, "precision.activations", error,
+                      "%s cannot multiply %s matrices; name a format it can", s->device_name,
+                      km_dtype_name(s->precision.activations));
     return KM_OK;
 }
 
@@ -270,8 +277,8 @@ static enum km_status find_profile(const struct km_yaml *root, struct km_scenari
         return KM_OK;
     s->profile = km_lookup_find(KM_LOOKUP_PROFILE, s->device.name, "", context->arena);
     if (!s->profile)
-        return km_yaml_fail(nearest(root, "cost", "model", NULL), error,
-                            "there is no profile of %s; calibrate one, or use roofline", s->device_name);
+        return refuse(root, "cost.profile", error,
+                      "there is no profile of %s; calibrate one, or use roofline", s->device_name);
     return KM_OK;
 }
 

@@ -62,11 +62,17 @@ static enum km_status fail_key(const struct km_yaml *value, struct km_error *err
     char names[KM_LATENCY_COUNT * sizeof statistics / sizeof *statistics][40];
     struct km_suggestion suggestion = {.word = value->key};
     size_t n = 0;
-    for (int metric = 0; metric < KM_LATENCY_COUNT; metric++)
+    for (int metric = 0; metric < KM_LATENCY_COUNT; metric++) {
+        size_t length = strlen(metrics[metric]);
+        if (strncmp(value->key, metrics[metric], length) == 0 && value->key[length] == '_')
+            return km_yaml_fail_key(value, error,
+                                    "unknown key; expected %s_mean_s or a percentile: %s_p50_s, %s_p99.9_s",
+                                    metrics[metric], metrics[metric], metrics[metric]);
         for (size_t i = 0; i < sizeof statistics / sizeof *statistics; i++, n++) {
             snprintf(names[n], sizeof names[n], "%s_%s_s", metrics[metric], statistics[i]);
             km_suggest_offer(&suggestion, names[n]);
         }
+    }
     if (suggestion.best)
         return km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
     return km_yaml_fail_key(value, error,

@@ -1,0 +1,58 @@
+/* Any bytes as a scenario: YAML, the tables, the sections, without looking at a file. What is accepted must
+ * be written as JSON that is accepted again and written the same. */
+#include "scenario/scenario.h"
+#include "scenario/sections.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static enum km_status read_text(const char *text, size_t size, struct km_scenario *out)
+{
+    struct km_error error = {0};
+    struct km_yaml *root;
+    *out = (struct km_scenario){
+        .cluster = {.replicas = 1, .tensor_parallel_size = 1, .pipeline_parallel_size = 1},
+        .engine = {.name = "none",
+                   .policy = "continuous",
+                   .kv_manager = "paged",
+                   .max_num_seqs = 1,
+                   .max_num_batched_tokens = 1,
+                   .block_size = 16,
+                   .gpu_memory_utilization = 0.9},
+        .device = {.node = {.gpus_per_node = 1,
+                            .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},
+                            .network = {.name = "b", .bandwidth_bytes_per_s = 1, .efficiency = 1}}},
+        .cost_model = "roofline",
+        .executor = "simulated",
+        .workload = {.process = KM_ARRIVAL_TRACE, .rate_scale = 1},
+    };
+    struct km_settings_context context = {.arena = &out->arena, .folder = NULL};
+    enum km_status status = km_yaml_parse(text, size, "input", true, &out->arena, &root, &error);
+    if (status == KM_OK)
+        status = km_scenario_read_sections(root, out, &context, &error);
+    if ((status == KM_OK) != (error.message[0] == '\0'))
+        abort(); /* an error without a message, or a message without an error */
+    return status;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct km_scenario scenario, again;
+    if (read_text((const char *)data, size, &scenario) == KM_OK) {
+        struct km_text first = {0}, second = {0};
+        km_scenario_write_json(&scenario, &first);
+        if (read_text(first.bytes, first.length, &again) != KM_OK)
+            abort();
+        km_scenario_write_json(&again, &second);
+        if (strcmp(km_text_c(&first), km_text_c(&second)) != 0)
+            abort();
+        km_text_release(&first);
+        km_text_release(&second);
+        km_scenario_release(&again);
+    }
+    km_scenario_release(&scenario);
+    return 0;
+}
