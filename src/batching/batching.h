@@ -30,12 +30,13 @@ struct km_batching_view {
     uint64_t now_ps;
     const struct km_batching_settings *settings;
     const struct km_kv *kv;
-    struct km_sequence *waiting_first;                /* in queue order; preempted ones stand in front */
-    struct km_sequence *running_first, *running_last; /* in admission order; ENDING ones keep their slot */
-    uint32_t waiting_count, running_count;
-    uint32_t prefill_count; /* running in state PREFILL */
-    uint32_t decode_count;  /* running in state DECODE and free to join this batch */
+    const struct km_sequence_list *waiting; /* in queue order; preempted ones stand in front */
+    const struct km_sequence_list *running; /* in admission order; ENDING ones keep their slot */
+    uint32_t prefill_count;                 /* running in state PREFILL, when the policy was called */
+    uint32_t
+        decode_count; /* running, in state DECODE and free to join this batch, when the policy was called */
     uint32_t batches_in_flight;
+    bool draining; /* no request will arrive any more */
 };
 
 struct km_batch; /* the batch being formed, private to the event core */
@@ -43,6 +44,7 @@ struct km_batch; /* the batch being formed, private to the event core */
 /* What a policy can do. */
 struct km_batch_actions {
     bool (*decode_all)(struct km_batch *batch);
+    bool (*may_decode)(const struct km_batch *batch, const struct km_sequence *sequence);
     bool (*decode)(struct km_batch *batch, struct km_sequence *sequence);
     bool (*chunk)(struct km_batch *batch, struct km_sequence *sequence, uint32_t tokens);
     uint32_t (*admit)(struct km_batch *batch, struct km_sequence *sequence, uint32_t max_tokens);
@@ -62,7 +64,13 @@ static inline bool km_batch_decode_all(const struct km_batch_handle *h)
 {
     return h->actions->decode_all(h->batch);
 }
-/* One token for one sequence in state DECODE (not in_flight, not yet in this batch); false: no block. */
+/* Is the sequence free to decode in this batch? (With pipeline stages its previous batch may not have
+ * returned yet.) */
+static inline bool km_batch_may_decode(const struct km_batch_handle *h, const struct km_sequence *sequence)
+{
+    return h->actions->may_decode(h->batch, sequence);
+}
+/* One token for one sequence that may decode and is not yet in this batch; false: no block. */
 static inline bool km_batch_decode(const struct km_batch_handle *h, struct km_sequence *sequence)
 {
     return h->actions->decode(h->batch, sequence);

@@ -19,7 +19,7 @@ static uint32_t chunk_limit(const struct km_batching_view *view, uint32_t budget
 static bool prompts_are_last(const struct km_batching_view *view)
 {
     uint32_t left = view->prefill_count;
-    for (const struct km_sequence *s = view->running_last; s && left; s = s->previous) {
+    for (const struct km_sequence *s = view->running->last; s && left; s = s->previous) {
         if (s->state == KM_SEQ_PREFILL)
             left--;
         else if (s->state == KM_SEQ_DECODE)
@@ -37,7 +37,7 @@ static uint32_t serve(const struct km_batching_view *view, const struct km_batch
     uint32_t tokens =
         decode ? 1 : least(sequence->target_tokens - sequence->computed_tokens, chunk_limit(view, budget));
     while (!(decode ? km_batch_decode(batch, sequence) : km_batch_chunk(batch, sequence, tokens))) {
-        struct km_sequence *victim = view->running_last;
+        struct km_sequence *victim = view->running->last;
         bool self = victim == sequence;
         km_batch_preempt(batch, victim);
         *preempted = true;
@@ -50,14 +50,14 @@ static uint32_t serve(const struct km_batching_view *view, const struct km_batch
 static uint32_t serve_running(const struct km_batching_view *view, const struct km_batch_handle *batch,
                               bool decodes_done, uint32_t budget, bool *preempted)
 {
-    struct km_sequence *sequence = view->running_first;
+    struct km_sequence *sequence = view->running->first;
     if (decodes_done) /* only prompts are left, and they stand at the end */
-        for (sequence = view->running_last; sequence && sequence->previous; sequence = sequence->previous)
+        for (sequence = view->running->last; sequence && sequence->previous; sequence = sequence->previous)
             if (sequence->previous->state == KM_SEQ_DECODE)
                 break;
     while (sequence && budget) {
-        bool mine = sequence->state == KM_SEQ_PREFILL ||
-                    (sequence->state == KM_SEQ_DECODE && !decodes_done && !sequence->in_flight);
+        bool mine =
+            sequence->state == KM_SEQ_PREFILL || (!decodes_done && km_batch_may_decode(batch, sequence));
         if (mine) {
             uint32_t tokens = serve(view, batch, sequence, budget, preempted);
             if (!tokens)
@@ -83,9 +83,9 @@ static void form(void *state, const struct km_batching_view *view, const struct 
         budget = serve_running(view, batch, decodes_done, budget, &preempted);
 
     bool admitted = false;
-    while (!preempted && budget && view->waiting_first &&
-           view->running_count < view->settings->max_num_seqs) {
-        uint32_t tokens = km_batch_admit(batch, view->waiting_first, chunk_limit(view, budget));
+    while (!preempted && budget && view->waiting->first &&
+           view->running->count < view->settings->max_num_seqs) {
+        uint32_t tokens = km_batch_admit(batch, view->waiting->first, chunk_limit(view, budget));
         if (!tokens)
             break;
         budget -= tokens;
@@ -93,7 +93,7 @@ static void form(void *state, const struct km_batching_view *view, const struct 
     }
     /* Who waits now waits for a slot or for blocks, and decoding frees neither; a prefix cache alone may
      * change what fits. */
-    if (only_decodes && !admitted && (!view->waiting_first || !view->kv->manager->match))
+    if (only_decodes && !admitted && (!view->waiting->first || !view->kv->manager->match))
         km_batch_steady(batch);
 }
 

@@ -20,6 +20,7 @@ struct km_step_time {
                             formed */
     uint64_t process_ps; /* host: take the results */
     bool captured;       /* launched as one graph (or at no cost): runs only after the launch */
+    uint64_t weight_bytes;            /* parameters read in this step, over all stages */
     uint64_t stage_ps[KM_MAX_STAGES]; /* execution time on each pipeline stage */
 };
 

@@ -58,4 +58,10 @@ enum km_status km_device_read(const char *path, struct km_arena *arena, struct k
  * JSON and documentation. */
 extern const struct km_setting km_device_settings[], km_node_settings[];
 
+/* Dense rate of a matrix product of these operand types; false when the device has none. Weights of another
+ * type than the activations are widened to it on the way (weight-only quantisation), so the activations' rate
+ * counts. */
+bool km_device_peak(const struct km_device *device, enum km_dtype weights, enum km_dtype activations,
+                    double *flops_per_s);
+
 #endif

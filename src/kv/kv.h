@@ -42,7 +42,10 @@ struct km_kv_manager {
     /* Steps, up to `limit`, that the cohort can take from `clock` with the blocks now free. */
     uint64_t (*decode_steps)(const struct km_kv *kv, const struct km_growth *growth, uint64_t clock,
                              uint64_t limit);
-    /* Take the blocks of `steps` steps of the cohort; they are there. */
+    /* Blocks that `steps` steps of the cohort take from `clock`. */
+    uint64_t (*decode_blocks)(const struct km_kv *kv, const struct km_growth *growth, uint64_t clock,
+                              uint64_t steps);
+    /* Take them; they are there. */
     void (*decode)(struct km_kv *kv, const struct km_growth *growth, uint64_t clock, uint64_t steps);
     /* The sequence ended or is preempted with `tokens` of context: give its blocks back. */
     void (*release)(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens);
@@ -52,12 +55,13 @@ struct km_kv {
     const struct km_kv_manager *manager;
     struct km_kv_config config;
     uint64_t used_blocks;
-    uint64_t peak_blocks; /* most ever used */
+    uint64_t promised_blocks; /* to decodes of the batch being formed; 0 between batches */
+    uint64_t peak_blocks;     /* most ever used */
 };
 
 static inline uint64_t km_kv_free_blocks(const struct km_kv *kv)
 {
-    return kv->config.capacity_blocks - kv->used_blocks;
+    return kv->config.capacity_blocks - kv->used_blocks - kv->promised_blocks;
 }
 
 static inline uint64_t km_kv_blocks_for(const struct km_kv *kv, uint64_t tokens)

@@ -51,6 +51,13 @@ static uint64_t paged_decode_steps(const struct km_kv *kv, const struct km_growt
     return km_growth_steps(growth, clock, km_kv_free_blocks(kv), limit);
 }
 
+static uint64_t paged_decode_blocks(const struct km_kv *kv, const struct km_growth *growth, uint64_t clock,
+                                    uint64_t steps)
+{
+    (void)kv;
+    return km_growth_blocks(growth, clock, steps);
+}
+
 static void paged_decode(struct km_kv *kv, const struct km_growth *growth, uint64_t clock, uint64_t steps)
 {
     km_kv_take(kv, km_growth_blocks(growth, clock, steps));
@@ -70,6 +77,7 @@ const struct km_kv_manager km_kv_paged = {
     .extend = paged_extend,
     .decode_needs = paged_decode_needs,
     .decode_steps = paged_decode_steps,
+    .decode_blocks = paged_decode_blocks,
     .decode = paged_decode,
     .release = paged_release,
 };

@@ -38,4 +38,10 @@ struct km_sequence {
     void *kv;       /* the KV manager's own record */
 };
 
+/* Doubly linked list of sequences. */
+struct km_sequence_list {
+    struct km_sequence *first, *last;
+    uint32_t count;
+};
+
 #endif

@@ -1,0 +1,58 @@
+/* Cost models: the time of one step on every pipeline stage. One file and one registry line each.
+ *
+ * A step's time is a fixed part, which depends on how many tokens and sequences there are, plus attention,
+ * which depends on the contexts. A decode-only step is asked for in these two parts, so that a run of such
+ * steps can be drawn as a line (executor). No function's work grows with the number of decodes. */
+#ifndef KM_COST_COST_H
+#define KM_COST_COST_H
+
+#include "base/error.h"
+#include "base/registry.h"
+#include "cost/shape.h"
+#include "engine/engine.h"
+#include "hardware/device.h"
+#include "model/layout.h"
+#include "model/operators.h"
+
+#include <stdint.h>
+
+/* What there is to be timed. Borrowed for the life of the cost model. */
+struct km_cost_config {
+    const struct km_model *model;
+    struct km_precision precision;
+    struct km_layout layout;
+    const struct km_device *device;
+    const struct km_engine *engine;
+    const char *profile; /* path; NULL = none */
+};
+
+/* One operator's part of a step, for the breakdown. */
+struct km_op_cost {
+    const struct km_op *op;
+    uint32_t stage;
+    double rows;   /* as run, padding included */
+    double time_s; /* all `op->count` executions */
+    double flops, bytes;
+    const char *bound_by; /* "compute", "memory", "network", "launch" */
+};
+
+struct km_cost_model {
+    struct km_entry entry;
+    enum km_status (*create)(const struct km_cost_config *config, void **state, struct km_error *error);
+    void (*destroy)(void *state);
+    /* A whole step of any shape: seconds on each stage, stage_s: [pipeline_parallel]. */
+    void (*step)(const void *state, const struct km_step_shape *shape, double *stage_s);
+    /* A decode-only step of `count` sequences, without attention. */
+    void (*decode_fixed)(const void *state, uint32_t count, double *stage_s);
+    /* Its attention. Optional: NULL = none. */
+    void (*decode_attention)(const void *state, const struct km_decode_shape *shape, double *stage_s);
+    /* Bytes of parameters read by a step, over all stages of one rank. Optional. */
+    double (*weight_bytes)(const void *state, uint32_t tokens, uint32_t sampled);
+    /* Calls `each` for every operator of the step. Optional. */
+    void (*breakdown)(const void *state, const struct km_step_shape *shape,
+                      void (*each)(void *context, const struct km_op_cost *cost), void *context);
+};
+
+extern const struct km_entry *const km_cost_registry[];
+
+#endif

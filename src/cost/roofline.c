@@ -1,0 +1,272 @@
+/* Cost model `roofline`: each operator takes the longer of its arithmetic and its memory traffic, each at a
+ * stated share of the datasheet's rate, plus a kernel's fixed time (Williams, Waterman, Patterson 2009,
+ * doi:10.1145/1498765.1498785): t = max(flops / (peak * e_c), bytes / (bandwidth * e_m)) + kernel */
+#include "base/memory.h"
+#include "cost/collective.h"
+#include "cost/cost.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct roofline {
+    struct km_cost_config config;
+    struct km_arena arena;
+    struct km_stage_operators *stages; /* [pipeline_parallel] */
+    double kernel_s;
+};
+
+/* Operands multiply at the rate of the wider type; weight-only formats are widened to the activations' type
+ * first. */
+static double peak_flops(const struct roofline *r, enum km_dtype weights, enum km_dtype activations)
+{
+    double rate = 0.0;
+    if (km_device_peak(r->config.device, weights, activations, &rate))
+        return rate;
+    return 0.0; /* refused at creation */
+}
+
+struct attention_load {
+    double prefill_pairs, prefill_context, prefill_tokens; /* pairs; KV tokens read; query tokens */
+    double decode_context;
+    double decodes;
+    bool mixed;
+};
+
+static void attention_load(const struct km_step_shape *shape, uint32_t window, struct attention_load *out)
+{
+    *out = (struct attention_load){
+        .decodes = shape->decode.count,
+        .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context),
+        .prefill_tokens = shape->prefill_tokens,
+        .mixed = shape->chunk_count > 0};
+    for (uint32_t i = 0; i < shape->chunk_count; i++) {
+        double c = shape->chunks[i].tokens, past = shape->chunks[i].past;
+        double growing = window == 0 ? c : fmin(c, fmax(0.0, window - past));
+        out->prefill_pairs += growing * (past + (growing + 1.0) / 2.0) + (c - growing) * window;
+        out->prefill_context += window ? fmin(past + c, window + c) : past + c;
+    }
+}
+
+static double op_time(const struct roofline *r, double flops, double flops_rate, double bytes,
+                      double bytes_rate, const char **bound_by)
+{
+    double compute_s = flops > 0.0 ? flops / flops_rate : 0.0, memory_s = bytes / bytes_rate;
+    double longer_s = fmax(compute_s, memory_s);
+    *bound_by = longer_s < r->kernel_s ? "launch" : compute_s > memory_s ? "compute" : "memory";
+    return longer_s + r->kernel_s;
+}
+
+static double attention_time(const struct roofline *r, const struct km_op *op,
+                             const struct attention_load *load, struct km_op_cost *cost)
+{
+    const struct km_device *device = r->config.device;
+    const struct km_engine *engine = r->config.engine;
+    double compute_rate =
+        peak_flops(r, op->activations, op->activations) * device->attention_prefill_efficiency;
+    double memory_rate = device->bandwidth_bytes_per_s * device->attention_decode_efficiency;
+    double time_s = 0.0;
+    cost->bound_by = "launch";
+    if (load->prefill_tokens > 0.0) {
+        double flops = op->pair_flops * load->prefill_pairs;
+        double bytes = op->kv_bytes * load->prefill_context + op->query_bytes * load->prefill_tokens;
+        time_s += op_time(r, flops, compute_rate, bytes, memory_rate, &cost->bound_by);
+        cost->flops += flops;
+        cost->bytes += bytes;
+    }
+    if (load->decodes > 0.0) {
+        double flops = op->tile_flops * load->decode_context;
+        double bytes = op->kv_bytes * load->decode_context + op->query_bytes * load->decodes;
+        /* A mixed step runs its decodes in the prefill kernel, where each single query row fills a whole
+         * tile. */
+        double tile_rows = load->mixed && engine->mixed_tile_rows ? engine->mixed_tile_rows : 1.0;
+        const char *bound_by;
+        double decode_s = op_time(r, flops * tile_rows, compute_rate, bytes, memory_rate, &bound_by);
+        time_s += decode_s - (load->mixed ? r->kernel_s : 0.0) + load->decodes * engine->attention_sequence_s;
+        if (!load->mixed || decode_s > time_s / 2.0)
+            cost->bound_by = bound_by;
+        cost->flops += flops;
+        cost->bytes += bytes;
+    }
+    return time_s;
+}
+
+static double row_op_time(const struct roofline *r, const struct km_op *op, double rows,
+                          struct km_op_cost *cost)
+{
+    const struct km_device *device = r->config.device;
+    double memory_rate = device->bandwidth_bytes_per_s * device->memory_efficiency;
+    double operand_bytes = km_dtype_bytes(op->activations) * rows;
+    double rate = 1.0;
+    switch (op->kind) {
+    case KM_OP_GEMM:
+        cost->flops = 2.0 * rows * op->n * op->k;
+        cost->bytes = km_op_weight_bytes(op, rows) + operand_bytes * (op->n + op->k);
+        rate = peak_flops(r, op->weights, op->activations) * device->gemm_efficiency;
+        break;
+    case KM_OP_EXPERTS:
+        cost->flops = 2.0 * rows * op->routed_per_row * op->n * op->k;
+        cost->bytes = km_op_weight_bytes(op, rows) + operand_bytes * op->routed_per_row * (op->n + op->k);
+        rate = peak_flops(r, op->weights, op->activations) * device->gemm_efficiency;
+        break;
+    case KM_OP_STREAM:
+        cost->flops = op->flops_per_row * rows;
+        cost->bytes = op->bytes_fixed + op->bytes_per_row * rows;
+        rate = peak_flops(r, KM_FP32, KM_FP32);
+        break;
+    case KM_OP_COLLECTIVE:
+        cost->bytes = op->message_bytes_per_row * rows;
+        cost->bound_by = "network";
+        return km_collective_s(&device->node, op->collective, op->ranks, cost->bytes);
+    case KM_OP_ATTENTION:
+        break;
+    }
+    return op_time(r, cost->flops, rate, cost->bytes, memory_rate, &cost->bound_by);
+}
+
+static bool rows_of(const struct roofline *r, const struct km_step_shape *shape, double *tokens,
+                    double *sampled)
+{
+    bool captured;
+    *tokens = km_engine_padded_tokens(r->config.engine, km_step_tokens(shape), &captured);
+    *sampled = shape->sampled;
+    return captured;
+}
+
+static void each_op(const struct roofline *r, const struct km_step_shape *shape, bool with_attention,
+                    void (*each)(void *context, const struct km_op_cost *cost), void *context)
+{
+    double tokens, sampled;
+    rows_of(r, shape, &tokens, &sampled);
+    for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++) {
+        for (uint32_t i = 0; i < r->stages[s].count; i++) {
+            const struct km_op *op = &r->stages[s].ops[i];
+            struct km_op_cost cost = {
+                .op = op, .stage = s, .rows = op->rows == KM_ROWS_SAMPLED ? sampled : tokens};
+            if (op->kind == KM_OP_ATTENTION) {
+                if (!with_attention)
+                    continue;
+                struct attention_load load;
+                attention_load(shape, op->window, &load);
+                cost.time_s = attention_time(r, op, &load, &cost);
+            } else {
+                if (cost.rows <= 0.0)
+                    continue;
+                cost.time_s = row_op_time(r, op, cost.rows, &cost);
+            }
+            cost.time_s *= op->count;
+            cost.flops *= op->count;
+            cost.bytes *= op->count;
+            each(context, &cost);
+        }
+    }
+}
+
+static void sum_stage(void *context, const struct km_op_cost *cost)
+{
+    double *stage_s = context;
+    stage_s[cost->stage] += cost->time_s;
+}
+
+static void clear(const struct roofline *r, double *stage_s)
+{
+    for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++)
+        stage_s[s] = 0.0;
+}
+
+static void roofline_step(const void *state, const struct km_step_shape *shape, double *stage_s)
+{
+    clear(state, stage_s);
+    each_op(state, shape, true, sum_stage, stage_s);
+}
+
+static void roofline_decode_fixed(const void *state, uint32_t count, double *stage_s)
+{
+    const struct km_step_shape shape = {.sampled = count, .decode = {.count = count}};
+    clear(state, stage_s);
+    each_op(state, &shape, false, sum_stage, stage_s);
+}
+
+static void roofline_decode_attention(const void *state, const struct km_decode_shape *decode,
+                                      double *stage_s)
+{
+    const struct roofline *r = state;
+    clear(r, stage_s);
+    const struct km_step_shape shape = {.sampled = decode->count, .decode = *decode};
+    for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++)
+        for (uint32_t i = 0; i < r->stages[s].count; i++) {
+            const struct km_op *op = &r->stages[s].ops[i];
+            if (op->kind != KM_OP_ATTENTION)
+                continue;
+            struct attention_load load;
+            struct km_op_cost cost = {0};
+            attention_load(&shape, op->window, &load);
+            stage_s[s] += op->count * attention_time(r, op, &load, &cost);
+        }
+}
+
+static double roofline_weight_bytes(const void *state, uint32_t tokens, uint32_t sampled)
+{
+    const struct roofline *r = state;
+    double bytes = 0.0;
+    for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++)
+        for (uint32_t i = 0; i < r->stages[s].count; i++) {
+            const struct km_op *op = &r->stages[s].ops[i];
+            bytes += op->count * km_op_weight_bytes(op, op->rows == KM_ROWS_SAMPLED ? sampled : tokens);
+        }
+    return bytes;
+}
+
+static void roofline_breakdown(const void *state, const struct km_step_shape *shape,
+                               void (*each)(void *context, const struct km_op_cost *cost), void *context)
+{
+    each_op(state, shape, true, each, context);
+}
+
+static void roofline_destroy(void *state)
+{
+    struct roofline *r = state;
+    if (!r)
+        return;
+    km_arena_release(&r->arena);
+    free(r);
+}
+
+static enum km_status roofline_create(const struct km_cost_config *config, void **state,
+                                      struct km_error *error)
+{
+    struct roofline *r = km_alloc(sizeof *r);
+    *state = r;
+    r->config = *config;
+    r->kernel_s = config->device->kernel_graph_s * config->engine->op_overhead_scale;
+    r->stages = km_arena_alloc(&r->arena, config->layout.pipeline_parallel * sizeof *r->stages);
+    for (uint32_t s = 0; s < config->layout.pipeline_parallel; s++) {
+        km_operators_build(config->model, &r->config.precision, &r->config.layout, s, &r->arena,
+                           &r->stages[s]);
+        for (uint32_t i = 0; i < r->stages[s].count; i++) {
+            const struct km_op *op = &r->stages[s].ops[i];
+            double rate;
+            if ((op->kind == KM_OP_GEMM || op->kind == KM_OP_EXPERTS) &&
+                !km_device_peak(config->device, op->weights, op->activations, &rate)) {
+                enum km_status status =
+                    km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                            "device %s has no rate for %s weights with %s activations", config->device->name,
+                            km_dtype_name(op->weights), km_dtype_name(op->activations));
+                roofline_destroy(r);
+                *state = NULL;
+                return status;
+            }
+        }
+    }
+    return KM_OK;
+}
+
+const struct km_cost_model km_cost_roofline = {
+    .entry = {"roofline", "each operator at a stated share of the datasheet's rates (default)"},
+    .create = roofline_create,
+    .destroy = roofline_destroy,
+    .step = roofline_step,
+    .decode_fixed = roofline_decode_fixed,
+    .decode_attention = roofline_decode_attention,
+    .weight_bytes = roofline_weight_bytes,
+    .breakdown = roofline_breakdown,
+};

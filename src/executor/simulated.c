@@ -1,0 +1,181 @@
+/* The simulated executor: asks the cost model for the device's time and the engine description for the
+ * host's.
+ *
+ * Decode attention is evaluated at fixed knots of the summed context and its time interpolated linearly
+ * between them, so that the steps of an unchanged batch form a line. Knots stand at 8 to an octave: 1/16 of
+ * the context apart at most, where the curve is as good as straight. */
+#include "executor/executor.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define KNOTS_PER_OCTAVE_LOG2 3
+#define CACHED_COUNTS         8192u
+
+struct simulated {
+    const struct km_cost_model *cost;
+    void *cost_state;
+    struct km_engine engine;
+    uint32_t stages;
+    uint32_t layers; /* of the fullest stage */
+    bool windowed;   /* some layer attends inside a window only */
+    /* by number of decodes: [CACHED_COUNTS][stages], NAN until first asked for */
+    double *fixed_s;
+    /* by number of tokens, for steps that sample: [CACHED_COUNTS], NAN until first asked for */
+    double *weight_bytes;
+};
+
+static uint64_t to_ps(double seconds)
+{
+    double ps = seconds * 1e12;
+    return ps > 0.0 ? (uint64_t)(ps + 0.5) : 0;
+}
+
+/* The knots around `value`: *low <= value < *high. */
+static void knots(uint64_t value, uint64_t *low, uint64_t *high)
+{
+    uint32_t octave = value ? 63u - (uint32_t)__builtin_clzll(value) : 0;
+    uint64_t width = octave > KNOTS_PER_OCTAVE_LOG2 ? (uint64_t)1 << (octave - KNOTS_PER_OCTAVE_LOG2) : 1;
+    *low = value & ~(width - 1);
+    *high = *low + width;
+}
+
+static double weight_bytes(struct simulated *sim, uint32_t tokens, uint32_t sampled)
+{
+    if (!sim->cost->weight_bytes)
+        return 0.0;
+    if (tokens >= CACHED_COUNTS || sampled == 0)
+        return sim->cost->weight_bytes(sim->cost_state, tokens, sampled);
+    if (isnan(sim->weight_bytes[tokens]))
+        sim->weight_bytes[tokens] = sim->cost->weight_bytes(sim->cost_state, tokens, sampled);
+    return sim->weight_bytes[tokens];
+}
+
+static void host_time(struct simulated *sim, uint32_t sequences, uint32_t tokens, uint32_t sampled,
+                      struct km_step_time *out)
+{
+    const struct km_engine *engine = &sim->engine;
+    km_engine_padded_tokens(engine, tokens, &out->captured);
+    out->form_ps = to_ps(engine->form_step_s + sequences * engine->form_sequence_s);
+    out->process_ps = to_ps(engine->process_step_s + sampled * engine->process_sequence_s);
+    out->launch_ps = to_ps(out->captured ? engine->launch_graph_s : engine->launch_layer_s * sim->layers);
+    out->weight_bytes = (uint64_t)weight_bytes(sim, tokens, sampled);
+}
+
+static void simulated_run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
+{
+    struct simulated *sim = state;
+    double stage_s[KM_MAX_STAGES];
+    host_time(sim, shape->chunk_count + shape->decode.count, km_step_tokens(shape), shape->sampled, out);
+    sim->cost->step(sim->cost_state, shape, stage_s);
+    for (uint32_t s = 0; s < sim->stages; s++)
+        out->stage_ps[s] = to_ps(stage_s[s]);
+}
+
+static const double *fixed_part(struct simulated *sim, uint32_t count, double *scratch)
+{
+    if (count >= CACHED_COUNTS) {
+        sim->cost->decode_fixed(sim->cost_state, count, scratch);
+        return scratch;
+    }
+    double *cached = sim->fixed_s + (size_t)count * sim->stages;
+    if (isnan(cached[0]))
+        sim->cost->decode_fixed(sim->cost_state, count, cached);
+    return cached;
+}
+
+static void simulated_line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)
+{
+    struct simulated *sim = state;
+    double scratch[KM_MAX_STAGES], at[KM_MAX_STAGES] = {0}, full[KM_MAX_STAGES] = {0},
+                                   inside[KM_MAX_STAGES] = {0};
+    host_time(sim, shape->count, shape->count, shape->count, &out->time);
+    const double *fixed_s = fixed_part(sim, shape->count, scratch);
+    double per_token = 0.0, per_inside = 0.0, past_low = 0.0, past_inside_low = 0.0;
+    out->steps = UINT64_MAX;
+    if (sim->cost->decode_attention) {
+        uint64_t low, high, longest_low, longest_high, inside_low, inside_high;
+        knots(shape->sum_context, &low, &high);
+        knots(shape->max_context, &longest_low, &longest_high);
+        knots(shape->sum_windowed, &inside_low, &inside_high);
+        struct km_decode_shape knot = *shape;
+        knot.max_context = longest_high;
+        knot.sum_context = low;
+        knot.sum_windowed = sim->windowed ? inside_low : low;
+        sim->cost->decode_attention(sim->cost_state, &knot, at);
+        knot.sum_context = high;
+        sim->cost->decode_attention(sim->cost_state, &knot, full);
+        per_token = 1.0 / (double)(high - low);
+        past_low = (double)(shape->sum_context - low);
+        out->steps = (high - shape->sum_context) / shape->count + 1;
+        if (longest_high - shape->max_context < out->steps)
+            out->steps = longest_high - shape->max_context;
+        if (sim->windowed) {
+            knot.sum_context = low;
+            knot.sum_windowed = inside_high;
+            sim->cost->decode_attention(sim->cost_state, &knot, inside);
+            per_inside = 1.0 / (double)(inside_high - inside_low);
+            past_inside_low = (double)(shape->sum_windowed - inside_low);
+            uint64_t grow = shape->below_window;
+            if (grow && (inside_high - shape->sum_windowed) / grow + 1 < out->steps)
+                out->steps = (inside_high - shape->sum_windowed) / grow + 1;
+        }
+    }
+    for (uint32_t s = 0; s < sim->stages; s++) {
+        double rise = (full[s] - at[s]) * per_token,
+               rise_inside = sim->windowed ? (inside[s] - at[s]) * per_inside : 0.0;
+        out->time.stage_ps[s] = to_ps(fixed_s[s] + at[s] + rise * past_low + rise_inside * past_inside_low);
+        out->slope_ps[s] = (int64_t)llround((rise * shape->count + rise_inside * shape->below_window) * 1e12);
+    }
+}
+
+static void simulated_destroy(void *state)
+{
+    struct simulated *sim = state;
+    if (!sim)
+        return;
+    sim->cost->destroy(sim->cost_state);
+    free(sim->fixed_s);
+    free(sim->weight_bytes);
+    free(sim);
+}
+
+static enum km_status simulated_create(const struct km_cost_config *config, const struct km_cost_model *cost,
+                                       void **state, struct km_error *error)
+{
+    struct simulated *sim = km_alloc(sizeof *sim);
+    *state = NULL;
+    sim->cost = cost;
+    sim->engine = *config->engine;
+    sim->stages = config->layout.pipeline_parallel;
+    enum km_status status = cost->create(config, &sim->cost_state, error);
+    if (status != KM_OK) {
+        free(sim);
+        return status;
+    }
+    for (uint32_t s = 0; s < sim->stages; s++) {
+        uint32_t first, count;
+        km_layout_stage(config->model, &config->layout, s, &first, &count);
+        sim->layers = count > sim->layers ? count : sim->layers;
+    }
+    for (uint32_t i = 0; i < config->model->layer_count; i++)
+        sim->windowed |= config->model->layers[i].window > 0;
+    sim->fixed_s = km_alloc((size_t)CACHED_COUNTS * sim->stages * sizeof *sim->fixed_s);
+    sim->weight_bytes = km_alloc(CACHED_COUNTS * sizeof *sim->weight_bytes);
+    for (size_t i = 0; i < (size_t)CACHED_COUNTS * sim->stages; i++)
+        sim->fixed_s[i] = NAN;
+    for (size_t i = 0; i < CACHED_COUNTS; i++)
+        sim->weight_bytes[i] = NAN;
+    *state = sim;
+    return KM_OK;
+}
+
+const struct km_executor km_executor_simulated = {
+    .entry = {"simulated", "asks the cost model and the engine description (default)"},
+    .create = simulated_create,
+    .destroy = simulated_destroy,
+    .run = simulated_run,
+    .line = simulated_line,
+};

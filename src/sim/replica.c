@@ -1,0 +1,302 @@
+/* When things happen: arrivals, forming, processing, giving up. */
+#include "sim/replica.h"
+
+#include "base/memory.h"
+#include "base/simtime.h"
+#include "sim/replica_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct km_replica *km_replica_create(const struct km_replica_config *config)
+{
+    struct km_replica *replica = km_alloc(sizeof *replica);
+    replica->config = *config;
+    replica->kv = config->kv_manager->create(&config->kv);
+    replica->policy_state = km_alloc(config->policy->state_bytes);
+    replica->max_flights = config->stages == 1 ? (config->async_scheduling ? 2 : 1)
+                                               : config->stages + (config->async_scheduling ? 1 : 0);
+    replica->flights = km_alloc(replica->max_flights * sizeof *replica->flights);
+    replica->lane_count = config->stages == 1 ? 1 : replica->max_flights;
+    replica->lanes = km_alloc(replica->lane_count * sizeof *replica->lanes);
+    for (uint32_t i = 0; i < replica->lane_count; i++)
+        km_cohort_init(&replica->lanes[i], config->kv.block_size, config->window);
+    replica->wait_until_ps = KM_PS_NEVER;
+    return replica;
+}
+
+void km_replica_destroy(struct km_replica *replica)
+{
+    if (!replica)
+        return;
+    for (uint32_t i = 0; i < replica->lane_count; i++)
+        km_cohort_release(&replica->lanes[i]);
+    for (uint32_t i = 0; i < replica->max_flights; i++)
+        free(replica->flights[i].entries);
+    replica->config.kv_manager->destroy(replica->kv);
+    km_slots_release(&replica->slots);
+    free(replica->lanes);
+    free(replica->flights);
+    free(replica->policy_state);
+    free(replica->loose);
+    free(replica->batch.chunks);
+    free(replica->batch.chunk_slots);
+    free(replica->batch.late);
+    free(replica);
+}
+
+const char *km_replica_refuses(const struct km_replica *replica, const struct km_request *request)
+{
+    uint64_t tokens = (uint64_t)request->prompt_tokens + request->output_tokens;
+    const struct km_replica_config *config = &replica->config;
+    if (tokens > config->kv.max_model_len)
+        return "longer than max_model_len";
+    if (tokens > config->kv.capacity_blocks * config->kv.block_size)
+        return "longer than the whole KV cache";
+    if (!config->batching.enable_chunked_prefill && tokens > config->batching.max_num_batched_tokens)
+        return "longer than max_num_batched_tokens without chunked prefill";
+    return NULL;
+}
+
+void km_replica_arrive(struct km_replica *replica, struct km_request *request, uint64_t now_ps)
+{
+    struct km_slot *slot = km_slots_take(&replica->slots);
+    slot->request = *request;
+    request->prefix_hashes = NULL;
+    request->label = NULL;
+    slot->visible_ps = now_ps + replica->config.ingest_ps;
+    struct km_sequence *sequence = &slot->sequence;
+    sequence->id = slot->request.id;
+    sequence->arrival_ps = slot->request.arrival_ps;
+    sequence->prompt_tokens = sequence->target_tokens = slot->request.prompt_tokens;
+    sequence->max_output_tokens = replica->config.kv.max_model_len - slot->request.prompt_tokens;
+    sequence->class_index = slot->request.class_index;
+    sequence->session = slot->request.session;
+    sequence->prefix_hashes = slot->request.prefix_hashes;
+    sequence->prefix_hash_count = slot->request.prefix_hash_count;
+    km_list_append(&replica->inbox, sequence);
+    replica->events++;
+}
+
+void km_replica_drain(struct km_replica *replica)
+{
+    replica->draining = true;
+    replica->may_form = replica->waiting.count > 0;
+}
+
+const struct km_kv *km_replica_kv(const struct km_replica *replica)
+{
+    return replica->kv;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t inbox_visible_ps(const struct km_replica *replica)
+{
+    return replica->inbox.first ? slot_of(replica->inbox.first)->visible_ps : KM_PS_NEVER;
+}
+
+/* Who never was scheduled stands in order of arrival, in the queue and then in the inbox, so the first is the
+ * first to give up. */
+static struct km_sequence *first_to_leave(const struct km_replica *replica)
+{
+    return replica->first_fresh ? replica->first_fresh : replica->inbox.first;
+}
+
+static uint64_t patience_ends_ps(const struct km_replica *replica)
+{
+    const struct km_sequence *sequence = first_to_leave(replica);
+    if (!sequence || replica->config.patience_ps == KM_PS_NEVER)
+        return KM_PS_NEVER;
+    return sequence->arrival_ps + replica->config.patience_ps;
+}
+
+static uint64_t next_turn_ps(const struct km_replica *replica)
+{
+    if (replica->may_form && replica->flight_count < replica->max_flights)
+        return replica->host_free_ps;
+    if (replica->flight_count)
+        return later(replica->flights[replica->flight_first].end_ps, replica->host_free_ps);
+    uint64_t wake_ps = inbox_visible_ps(replica);
+    if (replica->wait_until_ps < wake_ps)
+        wake_ps = replica->wait_until_ps;
+    return wake_ps == KM_PS_NEVER ? KM_PS_NEVER : later(wake_ps, replica->host_free_ps);
+}
+
+uint64_t km_replica_next(const struct km_replica *replica)
+{
+    uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica);
+    return leave_ps < turn_ps ? leave_ps : turn_ps;
+}
+
+void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
+{
+    replica->block_ps_twice +=
+        (km_u128)(replica->blocks_then + used_before) * (now_ps - replica->blocks_at_ps);
+    replica->blocks_at_ps = now_ps;
+    replica->blocks_then = replica->kv->used_blocks;
+}
+
+static void end_request(struct km_replica *replica, struct km_slot *slot, enum km_outcome outcome,
+                        uint64_t now_ps)
+{
+    const struct km_request *request = &slot->request;
+    struct km_record record = {
+        .id = request->id,
+        .label = request->label,
+        .arrival_ps = request->arrival_ps,
+        .scheduled_ps = slot->scheduled_ps,
+        .started_ps = slot->started_ps,
+        .first_token_ps = slot->first_token_ps,
+        .last_token_ps = slot->last_token_ps,
+        .prompt_tokens = request->prompt_tokens,
+        .output_tokens = request->output_tokens,
+        .preemptions = slot->sequence.preemptions,
+        .replica = replica->config.index,
+        .class_index = request->class_index,
+    };
+    replica->config.ended(replica->config.context, outcome, &record, now_ps);
+    km_slots_give(&replica->slots, slot);
+}
+
+static void leave(struct km_replica *replica, uint64_t now_ps)
+{
+    struct km_sequence *sequence = first_to_leave(replica);
+    if (sequence == replica->first_fresh) {
+        replica->first_fresh = sequence->next;
+        km_list_remove(&replica->waiting, sequence);
+    } else {
+        km_list_remove(&replica->inbox, sequence);
+    }
+    end_request(replica, slot_of(sequence), KM_ABANDONED, now_ps);
+}
+
+static void complete(struct km_replica *replica, struct km_slot *slot, uint64_t now_ps)
+{
+    struct km_sequence *sequence = &slot->sequence;
+    if (slot->holds_blocks) {
+        replica->config.kv_manager->release(replica->kv, sequence, sequence->computed_tokens);
+        km_list_remove(&replica->running, sequence);
+    } else { /* preempted while its last token was in flight */
+        km_list_remove(&replica->waiting, sequence);
+    }
+    end_request(replica, slot, KM_COMPLETED, now_ps);
+}
+
+static void process_entry(struct km_replica *replica, const struct km_flight *flight,
+                          struct km_entry_in_flight entry, uint64_t done_ps)
+{
+    struct km_slot *slot = slot_at(replica, entry.slot);
+    if (entry.flags & ENTRY_STARTED)
+        slot->started_ps = flight->start_ps;
+    if (entry.flags & ENTRY_TOKEN && !slot->has_first_token) {
+        slot->has_first_token = true;
+        slot->first_token_ps = done_ps;
+    } else if (entry.flags & (ENTRY_TOKEN | ENTRY_LATE)) {
+        km_metrics_gaps(replica->config.metrics, done_ps - slot->last_token_ps, 0, 1, 1);
+    }
+    if (entry.flags & ~(uint32_t)ENTRY_STARTED)
+        slot->last_token_ps = done_ps;
+    if (entry.flags & ENTRY_END)
+        complete(replica, slot, done_ps);
+}
+
+static void process(struct km_replica *replica, uint64_t now_ps)
+{
+    struct km_flight *flight = flight_at(replica, 0);
+    uint64_t done_ps = now_ps + flight->process_ps;
+    struct km_cohort *cohort = &replica->lanes[flight->lane];
+    struct km_metrics *metrics = replica->config.metrics;
+    uint32_t as_before = flight->decode_count - flight->late_count;
+    km_metrics_steps(metrics, 1, flight->chunk_count + flight->decode_count,
+                     flight->prefill_tokens + flight->decode_count, flight->end_ps - flight->start_ps);
+    if (as_before)
+        km_metrics_gaps(metrics, done_ps - cohort->last_token_ps, 0, 1, as_before);
+    if (flight->steps_cohort)
+        cohort->last_token_ps = done_ps;
+    cohort->in_flight = false;
+    replica->flight_first = (replica->flight_first + 1) % replica->max_flights;
+    replica->flight_count--;
+    if (flight->entry_count) {
+        uint64_t used_before = replica->kv->used_blocks;
+        for (size_t i = 0; i < flight->entry_count; i++)
+            process_entry(replica, flight, flight->entries[i], done_ps);
+        km_replica_note_blocks(replica, done_ps, used_before);
+    }
+    replica->host_free_ps = done_ps;
+    replica->may_form = true;
+}
+
+static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps)
+{
+    while (inbox_visible_ps(replica) <= now_ps) {
+        struct km_sequence *sequence = replica->inbox.first;
+        km_list_remove(&replica->inbox, sequence);
+        km_list_append(&replica->waiting, sequence);
+        if (!replica->first_fresh)
+            replica->first_fresh = sequence;
+    }
+    uint64_t used_before = replica->kv->used_blocks;
+    replica->wait_until_ps = KM_PS_NEVER;
+    km_batch_open(replica, now_ps);
+    struct km_batch *batch = &replica->batch;
+    const struct km_batching_view view = {
+        .now_ps = now_ps,
+        .settings = &replica->config.batching,
+        .kv = replica->kv,
+        .waiting = &replica->waiting,
+        .running = &replica->running,
+        .prefill_count = replica->prefill_count,
+        .decode_count = replica->lanes[replica->lane].count,
+        .batches_in_flight = replica->flight_count,
+        .draining = replica->draining,
+    };
+    const struct km_batch_handle handle = {&km_batch_actions, batch};
+    replica->config.policy->form(replica->policy_state, &view, &handle);
+
+    if (replica->config.fast_forward && batch->decode_all && batch->steady && !batch->changed) {
+        uint64_t until_ps = horizon_ps;
+        if (inbox_visible_ps(replica) < until_ps)
+            until_ps = inbox_visible_ps(replica);
+        if (patience_ends_ps(replica) < until_ps)
+            until_ps = patience_ends_ps(replica);
+        if (km_replica_jump(replica, now_ps, until_ps))
+            return;
+    }
+    replica->may_form = km_batch_close(replica, now_ps);
+    if (batch->changed)
+        km_replica_note_blocks(replica, now_ps, used_before);
+}
+
+void km_replica_act(struct km_replica *replica, uint64_t horizon_ps)
+{
+    uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica);
+    replica->events++;
+    if (leave_ps < turn_ps)
+        leave(replica, leave_ps);
+    else if (replica->flight_count && !(replica->may_form && replica->flight_count < replica->max_flights))
+        process(replica, turn_ps);
+    else
+        form(replica, turn_ps, horizon_ps);
+}
+
+void km_replica_work(const struct km_replica *replica, struct km_work *out)
+{
+    *out = (struct km_work){
+        .steps = replica->steps,
+        .tokens = replica->tokens,
+        .sampled = replica->sampled,
+        .prefill_pairs = (double)replica->prefill_pairs,
+        .prefill_pairs_windowed = (double)replica->prefill_pairs_windowed,
+        .decode_pairs = (double)replica->decode_pairs,
+        .decode_pairs_windowed = (double)replica->decode_pairs_windowed,
+        .weight_bytes = (double)replica->weight_bytes,
+        .busy_s = (double)replica->busy_ps * 1e-12 / replica->config.stages,
+        .block_seconds = (double)replica->block_ps_twice * 0.5e-12,
+        .peak_blocks = replica->kv->peak_blocks,
+        .events = replica->events,
+    };
+}

@@ -1,0 +1,75 @@
+/* A replica: one engine with its scheduler, its KV pool and its (possibly pipelined) accelerators.
+ *
+ * The engine's host is one serial resource. It forms a batch, launches it, and processes the results of the
+ * oldest batch in flight, in that order of preference; at most `max_flights` batches are submitted and not
+ * yet processed (2 with overlapped scheduling, 1 without; with P pipeline stages P + 1 and P). A batch runs
+ * stage by stage, each stage serving batches in order. All times follow from these rules; the replica acts
+ * only at the moments km_replica_next() names.
+ *
+ * When the policy promises to go on as it is, a run of decode steps is taken in one action (fast-forward),
+ * with results that are bit-identical to taking them singly. */
+#ifndef KM_SIM_REPLICA_H
+#define KM_SIM_REPLICA_H
+
+#include "batching/batching.h"
+#include "executor/executor.h"
+#include "kv/kv.h"
+#include "metrics/metrics.h"
+#include "workload/request.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct km_replica_config {
+    uint32_t index;
+    const struct km_batching_policy *policy;
+    struct km_batching_settings batching;
+    const struct km_kv_manager *kv_manager;
+    struct km_kv_config kv;
+    const struct km_executor *executor;
+    void *executor_state; /* borrowed */
+    uint32_t stages;      /* pipeline stages, 1 .. KM_MAX_STAGES */
+    bool async_scheduling;
+    bool fast_forward;
+    uint32_t window; /* sliding window of the model's local layers; 0 = none */
+    uint64_t ingest_ps;
+    uint64_t patience_ps;       /* KM_PS_NEVER = infinite */
+    struct km_metrics *metrics; /* borrowed */
+    /* A request ended; `record` is valid during the call. */
+    void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record, uint64_t now_ps);
+    void *context;
+};
+
+/* Integer totals of all steps taken: what utilisation figures are computed from. */
+struct km_work {
+    uint64_t steps;
+    uint64_t tokens, sampled;
+    /* Query-key pairs attended to, of prompts and of decodes: with full attention and inside the window. */
+    double prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed;
+    double weight_bytes;
+    double busy_s; /* execution time, averaged over the stages */
+    double block_seconds;
+    uint64_t peak_blocks;
+    uint64_t events; /* actions taken */
+};
+
+struct km_replica; /* opaque */
+
+struct km_replica *km_replica_create(const struct km_replica_config *config);
+void km_replica_destroy(struct km_replica *replica);
+
+/* Why a request can never be served here, or NULL. */
+const char *km_replica_refuses(const struct km_replica *replica, const struct km_request *request);
+/* A request arrives; the replica takes ownership of what it owns. Times never decrease from call to call. */
+void km_replica_arrive(struct km_replica *replica, struct km_request *request, uint64_t now_ps);
+/* No request will arrive any more: policies that wait for company should not. */
+void km_replica_drain(struct km_replica *replica);
+/* When the replica acts next; KM_PS_NEVER: only an arrival can wake it. */
+uint64_t km_replica_next(const struct km_replica *replica);
+/* Act, at km_replica_next(). No request arrives before `horizon_ps`. */
+void km_replica_act(struct km_replica *replica, uint64_t horizon_ps);
+
+const struct km_kv *km_replica_kv(const struct km_replica *replica);
+void km_replica_work(const struct km_replica *replica, struct km_work *out);
+
+#endif

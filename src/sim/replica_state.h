@@ -1,0 +1,124 @@
+/* The replica's state, shared by its three files: replica.c (when things happen), form.c (what a policy's
+ * actions do) and jump.c (many steps at once). Private to src/sim. */
+#ifndef KM_SIM_REPLICA_STATE_H
+#define KM_SIM_REPLICA_STATE_H
+
+#include "sim/cohort.h"
+#include "sim/replica.h"
+#include "sim/slot.h"
+
+__extension__ typedef unsigned __int128 km_u128;
+
+/* What a batch's results mean to single sequences. Decodes that go on as before need no entry. */
+enum {
+    ENTRY_STARTED = 1, /* its first batch: the start is its started_s */
+    ENTRY_TOKEN = 2,   /* its prompt (or its recomputation) is complete: yields a token */
+    ENTRY_LATE = 4,    /* decodes, but its previous token was not the cohort's */
+    ENTRY_END = 8,     /* that token is its last */
+    ENTRY_STAMP = 16,  /* taken out while in flight: remember when its token came */
+};
+
+struct km_entry_in_flight {
+    uint32_t slot;
+    uint32_t flags;
+};
+
+/* A submitted batch. */
+struct km_flight {
+    uint64_t number;
+    uint32_t lane;
+    uint64_t start_ps, end_ps, process_ps;
+    uint32_t chunk_count, prefill_tokens;
+    uint32_t decode_count, late_count;
+    bool steps_cohort; /* its results are the members' latest tokens */
+    struct km_entry_in_flight *entries;
+    size_t entry_count, entry_capacity;
+};
+
+/* The batch being formed. */
+struct km_batch {
+    struct km_replica *replica;
+    struct km_flight *flight;
+    bool decode_all, steady;
+    bool changed;     /* anything but decode progress: admissions, chunks, preemptions */
+    uint32_t decodes; /* scheduled so far */
+    uint64_t wait_until_ps;
+    struct km_chunk *chunks;
+    uint32_t *chunk_slots;
+    size_t chunk_count, chunk_capacity, chunk_slot_capacity;
+    uint32_t *late; /* slots that joined the cohort for this batch */
+    size_t late_count, late_capacity;
+};
+
+struct km_replica {
+    struct km_replica_config config;
+    struct km_kv *kv;
+    void *policy_state;
+    struct km_slots slots;
+
+    struct km_sequence_list inbox; /* arrived, not yet visible to the engine */
+    struct km_sequence_list waiting;
+    struct km_sequence *first_fresh; /* first waiting sequence that was never scheduled */
+    struct km_sequence_list running;
+    uint32_t prefill_count;
+    uint32_t *loose; /* slots in state DECODE outside the cohorts */
+    size_t loose_count, loose_capacity;
+    uint64_t admissions;
+
+    struct km_cohort *lanes; /* [lane_count] */
+    uint32_t lane_count, lane;
+
+    struct km_flight *flights; /* ring of max_flights */
+    uint32_t max_flights, flight_first, flight_count;
+    uint64_t batches;
+    uint64_t stage_free_ps[KM_MAX_STAGES];
+    uint64_t host_free_ps;
+    bool may_form;
+    bool draining;
+    uint64_t wait_until_ps;
+
+    struct km_step_line line; /* of lane `line_lane`, from the step at clock line_clock */
+    uint64_t line_clock;
+    uint32_t line_lane;
+    bool line_valid;
+
+    struct km_batch batch;
+
+    /* totals */
+    uint64_t events, steps, tokens, sampled;
+    km_u128 prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed, weight_bytes, busy_ps;
+    km_u128 block_ps_twice; /* integral of blocks in use, by trapezoids between changes of the batch */
+    uint64_t blocks_at_ps, blocks_then;
+};
+
+static inline struct km_slot *slot_at(const struct km_replica *replica, uint32_t index)
+{
+    return km_slots_at(&replica->slots, index);
+}
+static inline struct km_slot *slot_of(struct km_sequence *sequence)
+{
+    return (struct km_slot *)(void *)sequence;
+}
+static inline struct km_flight *flight_at(struct km_replica *replica, uint32_t i)
+{
+    return &replica->flights[(replica->flight_first + i) % replica->max_flights];
+}
+
+/* form.c */
+extern const struct km_batch_actions km_batch_actions;
+void km_batch_open(struct km_replica *replica, uint64_t now_ps); /* choose the lane, gather what may decode */
+bool km_batch_close(struct km_replica *replica, uint64_t now_ps); /* submit; false: the batch is empty */
+void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags);
+/* Execution time of the decode step that the lane's cohort has just been advanced to. */
+void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort);
+uint32_t km_replica_held_tokens(const struct km_replica *replica, const struct km_slot *slot);
+
+/* jump.c */
+/* With a batch open that is all decodes and steady: take as many steps as are certain, at least two; false:
+ * take one normally. */
+bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps);
+
+/* replica.c */
+void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before);
+
+#endif

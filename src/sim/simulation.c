@@ -1,0 +1,189 @@
+#include "sim/simulation.h"
+
+#include "base/heap.h"
+#include "base/memory.h"
+#include "base/simtime.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How many events pass between looks at the stop flag and calls of progress. */
+#define EVENTS_BETWEEN_LOOKS 4096u
+
+struct simulation {
+    const struct km_simulation_config *config;
+    struct km_simulation_result *result;
+    struct km_workload *workload;
+    struct km_replica **replicas;
+    struct km_heap turns; /* replicas by the time of their next action; the tie is the index */
+    uint64_t *outstanding;
+    void *router_state;
+    uint64_t in_system, arrived;
+};
+
+static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record,
+                          uint64_t now_ps)
+{
+    struct simulation *sim = context;
+    sim->in_system--;
+    sim->outstanding[record->replica]--;
+    km_metrics_request(sim->config->metrics, outcome, record, now_ps);
+    km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
+    if (sim->config->ended)
+        sim->config->ended(sim->config->context, outcome, record);
+    km_workload_completed(sim->workload, now_ps);
+}
+
+static void count_rejection(struct km_simulation_result *result, const char *reason)
+{
+    uint32_t i = 0;
+    while (i < result->rejection_count && strcmp(result->rejections[i].reason, reason) != 0)
+        i++;
+    if (i == sizeof result->rejections / sizeof result->rejections[0])
+        return;
+    result->rejections[i].reason = reason;
+    result->rejections[i].count++;
+    if (i == result->rejection_count)
+        result->rejection_count++;
+}
+
+static void reschedule(struct simulation *sim, uint32_t index)
+{
+    uint64_t next_ps = km_replica_next(sim->replicas[index]);
+    km_heap_remove(&sim->turns, index);
+    if (next_ps != KM_PS_NEVER)
+        km_heap_push(&sim->turns, next_ps, index, index);
+}
+
+static void arrive(struct simulation *sim)
+{
+    struct km_request request;
+    km_workload_take(sim->workload, &request);
+    uint64_t now_ps = request.arrival_ps;
+    const struct km_routing_view view = {sim->config->replicas, sim->outstanding};
+    uint32_t index = sim->config->router->route(sim->router_state, &view, &request);
+    sim->arrived++;
+    km_metrics_arrival(sim->config->metrics, now_ps);
+    const char *reason = km_replica_refuses(sim->replicas[index], &request);
+    if (reason) {
+        const struct km_record record = {.id = request.id,
+                                         .label = request.label,
+                                         .arrival_ps = now_ps,
+                                         .prompt_tokens = request.prompt_tokens,
+                                         .output_tokens = request.output_tokens,
+                                         .replica = index,
+                                         .class_index = request.class_index};
+        count_rejection(sim->result, reason);
+        km_metrics_request(sim->config->metrics, KM_REJECTED, &record, now_ps);
+        if (sim->config->ended)
+            sim->config->ended(sim->config->context, KM_REJECTED, &record);
+        km_workload_completed(sim->workload, now_ps);
+        km_request_release(&request);
+        return;
+    }
+    sim->in_system++;
+    sim->outstanding[index]++;
+    km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
+    km_replica_arrive(sim->replicas[index], &request, now_ps);
+    reschedule(sim, index);
+}
+
+/* Nothing will arrive any more and nobody has anything to do, yet somebody waits: a policy waits for company.
+ */
+static void drain(struct simulation *sim)
+{
+    for (uint32_t i = 0; i < sim->config->replicas; i++) {
+        km_replica_drain(sim->replicas[i]);
+        reschedule(sim, i);
+    }
+}
+
+static enum km_status loop(struct simulation *sim, struct km_error *error)
+{
+    const struct km_simulation_config *config = sim->config;
+    bool drained = false;
+    for (uint64_t event = 0;; event++) {
+        if (event % EVENTS_BETWEEN_LOOKS == 0) {
+            if (config->stop && *config->stop) {
+                sim->result->stopped = true;
+                return KM_OK;
+            }
+            if (config->progress)
+                config->progress(config->context, km_workload_progress(sim->workload), sim->arrived);
+        }
+        uint64_t arrival_ps;
+        enum km_status status = km_workload_peek(sim->workload, &arrival_ps, error);
+        if (status != KM_OK)
+            return status;
+        uint64_t turn_ps = km_heap_key(&sim->turns);
+        if (arrival_ps == KM_PS_NEVER && turn_ps == KM_PS_NEVER) {
+            if (sim->in_system == 0 || drained)
+                return KM_OK;
+            drained = true;
+            drain(sim);
+            continue;
+        }
+        drained = false;
+        if (arrival_ps <= turn_ps) {
+            arrive(sim);
+            continue;
+        }
+        uint32_t index = sim->turns.entries[0].item;
+        km_replica_act(sim->replicas[index], arrival_ps);
+        reschedule(sim, index);
+    }
+}
+
+static void add_work(struct km_work *sum, const struct km_work *part)
+{
+    sum->steps += part->steps;
+    sum->tokens += part->tokens;
+    sum->sampled += part->sampled;
+    sum->prefill_pairs += part->prefill_pairs;
+    sum->prefill_pairs_windowed += part->prefill_pairs_windowed;
+    sum->decode_pairs += part->decode_pairs;
+    sum->decode_pairs_windowed += part->decode_pairs_windowed;
+    sum->weight_bytes += part->weight_bytes;
+    sum->busy_s += part->busy_s;
+    sum->block_seconds += part->block_seconds;
+    sum->peak_blocks += part->peak_blocks;
+    sum->events += part->events;
+}
+
+enum km_status km_simulation_run(const struct km_simulation_config *config, struct km_simulation_result *out,
+                                 struct km_error *error)
+{
+    *out = (struct km_simulation_result){0};
+    struct simulation sim = {.config = config, .result = out};
+    enum km_status status = km_workload_create(config->workload, config->seed, &sim.workload, error);
+    if (status != KM_OK)
+        return status;
+    sim.replicas = km_alloc(config->replicas * sizeof(struct km_replica *));
+    sim.outstanding = km_alloc(config->replicas * sizeof *sim.outstanding);
+    sim.router_state = km_alloc(config->router->state_bytes);
+    for (uint32_t i = 0; i < config->replicas; i++) {
+        struct km_replica_config replica = config->replica;
+        replica.index = i;
+        replica.metrics = config->metrics;
+        replica.ended = request_ended;
+        replica.context = &sim;
+        sim.replicas[i] = km_replica_create(&replica);
+        out->capacity_blocks += replica.kv.capacity_blocks;
+    }
+    status = loop(&sim, error);
+    out->unserved = sim.in_system;
+    for (uint32_t i = 0; i < config->replicas; i++) {
+        struct km_work work;
+        km_replica_work(sim.replicas[i], &work);
+        add_work(&out->work, &work);
+        out->used_blocks += km_replica_kv(sim.replicas[i])->used_blocks;
+        km_replica_destroy(sim.replicas[i]);
+    }
+    km_heap_release(&sim.turns);
+    free(sim.replicas);
+    free(sim.outstanding);
+    free(sim.router_state);
+    km_workload_destroy(sim.workload);
+    return status;
+}
