@@ -332,6 +332,7 @@ static void json_round_trip(void **state)
 {
     (void)state;
     for_each(GOOD, 5, check_round_trip);
+    for_each("configs/", 1, check_round_trip);
 }
 
 static void names_are_listed(void **state)
