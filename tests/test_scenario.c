@@ -361,6 +361,29 @@ static void names_are_listed(void **state)
     km_arena_release(&arena);
 }
 
+/* Every key of a resolved scenario is documented. */
+static void settings_are_listed(void **state)
+{
+    (void)state;
+    struct km_text list = {0};
+    km_scenario_list_settings(&list);
+    static const char *const lines[] = {
+        "model  text  ",
+        "cluster.node.link.bandwidth_bytes_per_s  a number > 0  ",
+        "engine.batching.max_num_seqs  an integer ≥ 1  ",
+        "workload.arrivals.process  one of trace, poisson, gamma, weibull, constant, closed_loop  ",
+        "workload.prompt_tokens.distribution  one of constant, uniform, ",
+        "seed  an integer ≥ 0  ",
+    };
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        const char *at = strstr(km_text_c(&list), lines[i]);
+        if (!at || (at > km_text_c(&list) && at[-1] != '\n'))
+            fail_msg("not listed: %s", lines[i]);
+    }
+    assert_null(strstr(km_text_c(&list), "  \n")); /* a line without its meaning */
+    km_text_release(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,7 +392,7 @@ int main(void)
         cmocka_unit_test(everything_is_read),  cmocka_unit_test(defaults_and_nodes),
         cmocka_unit_test(lengths_from_a_file), cmocka_unit_test(overrides_win),
         cmocka_unit_test(relative_paths),      cmocka_unit_test(json_round_trip),
-        cmocka_unit_test(names_are_listed),
+        cmocka_unit_test(names_are_listed),    cmocka_unit_test(settings_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

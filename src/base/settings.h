@@ -62,7 +62,7 @@ struct km_setting {
     const char *doc;                        /* one line: meaning; the unit is in the key */
     const struct km_entry *const *registry; /* CHOICE */
     const char *const *names;               /* ENUM: NULL-terminated */
-    const struct km_setting *table;         /* SECTION */
+    const struct km_setting *table;         /* SECTION; CUSTOM: keys of its mapping, for the list only */
     /* CUSTOM: `field` is the target struct + offset. write() appends one JSON value; NULL = not written. */
     enum km_status (*read)(const struct km_yaml *value, void *field,
                            const struct km_settings_context *context, struct km_error *error);

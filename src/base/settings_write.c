@@ -160,9 +160,7 @@ void km_settings_list(const struct km_setting *table, const char *prefix, struct
     for (const struct km_setting *setting = table; setting->key; setting++) {
         struct km_text path = {0};
         km_text_printf(&path, "%s%s%s", prefix, prefix[0] ? "." : "", setting->key);
-        if (setting->type == KM_SETTING_SECTION) {
-            km_settings_list(setting->table, km_text_c(&path), out);
-        } else {
+        if (setting->type != KM_SETTING_SECTION) {
             km_text_puts(out, km_text_c(&path));
             if (setting->type != KM_SETTING_CUSTOM) {
                 km_text_puts(out, "  ");
@@ -170,6 +168,8 @@ void km_settings_list(const struct km_setting *table, const char *prefix, struct
             }
             km_text_printf(out, "  %s\n", setting->doc ? setting->doc : "");
         }
+        if (setting->table)
+            km_settings_list(setting->table, km_text_c(&path), out);
         km_text_release(&path);
     }
 }

@@ -35,7 +35,7 @@ static const char *const kind_names[] = {"constant", "uniform", "geometric", "lo
 
 #define AT(member) offsetof(struct draft, member)
 /* In the order of enum bit. */
-static const struct km_setting draft_settings[] = {
+const struct km_setting km_distribution_settings[] = {
     {"distribution", KM_SETTING_ENUM, AT(kind), .names = kind_names, .doc = "kind"},
     {"value", KM_SETTING_NUMBER, AT(value), KM_AT_LEAST(0), .optional = true, .doc = "constant"},
     {"mean", KM_SETTING_NUMBER, AT(mean), KM_ABOVE(0), .optional = true,
@@ -50,7 +50,8 @@ static const struct km_setting draft_settings[] = {
      .doc = "lognormal: standard deviation of the logarithm"},
     {"exponent", KM_SETTING_NUMBER, AT(exponent), KM_BETWEEN(0, 1000), .optional = true, .doc = "zipf"},
     {"min", KM_SETTING_NUMBER, AT(min), KM_AT_LEAST(0), .optional = true, .doc = "values below become this"},
-    {"max", KM_SETTING_NUMBER, AT(max), KM_ABOVE(0), .optional = true, .doc = "values above become this"},
+    {"max", KM_SETTING_NUMBER, AT(max), KM_ABOVE(0), .optional = true,
+     .doc = "values above become this; zipf: the largest value"},
     {"values", KM_SETTING_CUSTOM, AT(values), .optional = true, .read = keep_node, .doc = "empirical"},
     {"weights", KM_SETTING_CUSTOM, AT(weights), .optional = true, .read = keep_node, .doc = "empirical"},
     {"file", KM_SETTING_STRING, AT(file), .optional = true, .doc = "empirical: lines of value[,weight]"},
@@ -74,7 +75,7 @@ static enum km_status check_shape(const struct km_yaml *value, const struct draf
 {
     const char *kind = kind_names[draft->kind];
     for (int bit = VALUE; bit <= FROM_FILE; bit++) {
-        const char *key = draft_settings[bit].key;
+        const char *key = km_distribution_settings[bit].key;
         if ((given & BIT(bit)) && !(shapes[draft->kind].allowed & BIT(bit)))
             return km_yaml_fail_key(km_yaml_get(value, key), error, "not a parameter of %s", kind);
         if (!(given & BIT(bit)) && (shapes[draft->kind].required & BIT(bit)))
@@ -113,7 +114,7 @@ static enum km_status check_whole(const struct km_yaml *value, const struct draf
         if (!(given & BIT(counts[i].bit)))
             continue;
         enum km_status status =
-            whole(km_yaml_get(value, draft_settings[counts[i].bit].key), counts[i].number, error);
+            whole(km_yaml_get(value, km_distribution_settings[counts[i].bit].key), counts[i].number, error);
         if (status != KM_OK)
             return status;
     }
@@ -241,7 +242,8 @@ enum km_status km_distribution_read(const struct km_yaml *value, bool tokens, st
             status = whole(value, out->value, error);
         return status;
     }
-    status = km_settings_read(value, draft_settings, KM_SETTINGS_WHOLE, &draft, &given, context, error);
+    status =
+        km_settings_read(value, km_distribution_settings, KM_SETTINGS_WHOLE, &draft, &given, context, error);
     if (status == KM_OK)
         status = check_shape(value, &draft, given, error);
     if (status == KM_OK && tokens)

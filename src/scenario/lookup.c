@@ -6,7 +6,6 @@
 #include "base/text.h"
 
 #include <dirent.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,10 +83,15 @@ const char *km_lookup_folder(const char *path, struct km_arena *arena)
     return folder;
 }
 
+bool km_lookup_is_path(enum km_lookup_kind kind, const char *name)
+{
+    return strchr(name, '/') || ends_with(name, kinds[kind].extension);
+}
+
 const char *km_lookup_find(enum km_lookup_kind kind, const char *name, const char *folder,
                            struct km_arena *arena)
 {
-    if (strchr(name, '/') || ends_with(name, kinds[kind].extension)) {
+    if (km_lookup_is_path(kind, name)) {
         const char *path = km_lookup_path(name, folder, arena);
         return km_file_exists(path) ? path : NULL;
     }
@@ -110,7 +114,7 @@ enum km_status km_lookup(enum km_lookup_kind kind, const struct km_yaml *value, 
     *out = km_lookup_find(kind, name, folder, arena);
     if (*out)
         return KM_OK;
-    if (strchr(name, '/') || ends_with(name, kinds[kind].extension))
+    if (km_lookup_is_path(kind, name))
         return km_yaml_fail(value, error, "no such file \"%s\"", name);
     const char *const *names;
     size_t count = km_lookup_names(kind, arena, &names);

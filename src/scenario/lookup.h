@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/yaml.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum km_lookup_kind {
@@ -22,6 +23,8 @@ enum km_lookup_kind {
 /* All names of a kind that can be found, ascending, each once. The array and its strings live in `arena`. */
 size_t km_lookup_names(enum km_lookup_kind kind, struct km_arena *arena, const char *const **out);
 
+/* Is it a path rather than a name? */
+bool km_lookup_is_path(enum km_lookup_kind kind, const char *name);
 /* The file behind a name, in `arena`; NULL when there is none. */
 const char *km_lookup_find(enum km_lookup_kind kind, const char *name, const char *folder,
                            struct km_arena *arena);

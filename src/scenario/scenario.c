@@ -229,37 +229,47 @@ enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_s
     return status;
 }
 
+/* km_lookup(), and a path stays the one found: it is relative to the scenario's folder, the resolved scenario
+ * may lie elsewhere. */
+static enum km_status find(enum km_lookup_kind kind, struct km_yaml *value,
+                           const struct km_settings_context *context, const char **path,
+                           struct km_error *error)
+{
+    enum km_status status = km_lookup(kind, value, context->folder, context->arena, path, error);
+    if (status == KM_OK && km_lookup_is_path(kind, value->text))
+        value->text = *path;
+    return status;
+}
+
 /* The three descriptions behind the names; the sections override what they say. */
 static enum km_status read_descriptions(const struct km_yaml *root, struct km_scenario *s,
                                         const struct km_settings_context *context, struct km_error *error)
 {
-    const struct km_yaml *model = km_yaml_get(root, "model"), *cluster = km_yaml_get(root, "cluster");
-    const struct km_yaml *device = km_yaml_get(cluster, "device");
-    const struct km_yaml *engine = km_yaml_get(km_yaml_get(root, "engine"), "name");
+    struct km_yaml *model = km_yaml_get(root, "model"), *cluster = km_yaml_get(root, "cluster");
+    struct km_yaml *device = km_yaml_get(cluster, "device");
+    struct km_yaml *engine = km_yaml_get(km_yaml_get(root, "engine"), "name");
     const char *path;
-    enum km_status status = KM_OK;
     if (!model)
         return km_yaml_fail_missing(root, "model", error);
     if (!cluster)
         return km_yaml_fail_missing(root, "cluster", error);
     if (!device)
         return km_yaml_fail_missing(cluster, "device", error);
-    status = km_lookup(KM_LOOKUP_MODEL, model, context->folder, context->arena, &path, error);
+    enum km_status status = find(KM_LOOKUP_MODEL, model, context, &path, error);
     if (status == KM_OK)
         status = km_model_read(path, context->arena, &s->model, error);
     if (status == KM_OK)
-        status = km_lookup(KM_LOOKUP_DEVICE, device, context->folder, context->arena, &path, error);
+        status = find(KM_LOOKUP_DEVICE, device, context, &path, error);
     if (status == KM_OK)
         status = km_device_read(path, context->arena, &s->device, error);
     if (status != KM_OK)
         return status;
     if (engine) {
-        status = km_lookup(KM_LOOKUP_ENGINE, engine, context->folder, context->arena, &path, error);
+        status = find(KM_LOOKUP_ENGINE, engine, context, &path, error);
     } else {
         path = km_lookup_find(KM_LOOKUP_ENGINE, DEFAULT_ENGINE, context->folder, context->arena);
         if (!path)
-            return km_yaml_fail(root, error,
-                                "the default engine description " DEFAULT_ENGINE " is nowhere to be found");
+            return km_yaml_fail(root, error, "cannot find the default engine description, " DEFAULT_ENGINE);
     }
     if (status == KM_OK)
         status = km_engine_read(path, context->arena, &s->engine, error);
@@ -335,4 +345,9 @@ void km_scenario_release(struct km_scenario *scenario)
 void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out)
 {
     km_settings_write_json(root_section, scenario, out);
+}
+
+void km_scenario_list_settings(struct km_text *out)
+{
+    km_settings_list(root_section, "", out);
 }

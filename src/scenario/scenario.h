@@ -49,4 +49,7 @@ void km_scenario_release(struct km_scenario *scenario);
 /* The resolved scenario as a JSON object, keys in the order of the tables. Appends to `out`. */
 void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out);
 
+/* Every key a scenario may have, one a line: dotted path, what it may hold, meaning. Appends. */
+void km_scenario_list_settings(struct km_text *out);
+
 #endif

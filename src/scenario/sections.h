@@ -11,6 +11,7 @@
 
 /* A distribution: a number (constant) or {distribution: name, parameters...}. `file:` is refused when the
  * context has no folder. */
+extern const struct km_setting km_distribution_settings[];
 enum km_status km_distribution_read(const struct km_yaml *value, bool tokens, struct km_distribution *out,
                                     const struct km_settings_context *context, struct km_error *error);
 void km_distribution_write(const struct km_distribution *distribution, struct km_text *out);
