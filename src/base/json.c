@@ -162,7 +162,7 @@ void km_json_position(const struct km_json *json, const cJSON *value, int *line,
 static enum km_status fail(const struct km_json *json, const cJSON *value, const char *member,
                            struct km_error *error, const char *format, va_list args)
 {
-    char message[640];
+    char message[720];
     vsnprintf(message, sizeof message, format, args);
     struct km_text keys = {0};
     int line, column;

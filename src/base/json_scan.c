@@ -213,11 +213,16 @@ static void value(struct scan *s, int depth)
         literal(s, c == 't' ? "true" : c == 'f' ? "false" : "null");
 }
 
+/* Bytes of a leading UTF-8 byte order mark, which is no character of the text. */
+static size_t byte_order_mark(const char *text, size_t bytes)
+{
+    return bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 const char *km_json_scan(const char *text, size_t bytes, int depth_limit, size_t stop_at, size_t *offset)
 {
     struct scan s = {.text = text, .bytes = bytes, .stop_at = stop_at};
-    if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-        s.at = 3;
+    s.at = byte_order_mark(text, bytes);
     skip_space(&s);
     if (s.at >= s.bytes)
         s.fault = "empty: expected a JSON value";
@@ -236,7 +241,7 @@ void km_json_line_column(const char *text, size_t offset, int *line, int *column
 {
     *line = 1;
     *column = 1;
-    for (size_t i = 0; i < offset; i++) {
+    for (size_t i = byte_order_mark(text, offset); i < offset; i++) {
         if (text[i] == '\n') {
             ++*line;
             *column = 1;

@@ -19,7 +19,7 @@ void km_config_fail(struct km_config *config, const cJSON *value, const char *fo
 {
     if (config->status != KM_OK)
         return;
-    char message[512];
+    char message[720];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
@@ -102,6 +102,8 @@ static const struct km_family *read_family(struct km_config *config, const cJSON
 static void enter(struct km_config *config)
 {
     config->text = config->root;
+    if (!cJSON_IsObject(config->root))
+        km_config_fail(config, config->root, "expected an object, a Hugging Face config.json");
     config->family = read_family(config, config->root, NULL);
     const struct km_family *wrapper = config->family;
     if (!wrapper || !wrapper->text_type)
