@@ -129,6 +129,7 @@ enum km_status km_settings_u64(const struct km_yaml *value, const struct km_rang
 enum km_status km_settings_text(const struct km_yaml *value, const char *what, const char **out,
                                 struct km_error *error)
 {
+    *out = "";
     if (value->kind != KM_YAML_SCALAR || km_yaml_is_null(value) || !value->text[0])
         return fail_expected(value, what, "", error);
     *out = value->text;
@@ -210,7 +211,7 @@ static void clear(const struct km_setting *setting, void *field)
         *(const char **)field = NULL;
         break;
     default:
-        assert(!"a type that has no null");
+        assert(0 && "a type that has no null");
     }
 }
 

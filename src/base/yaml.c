@@ -22,8 +22,9 @@ struct reader {
 static enum km_status fail_at(struct reader *r, yaml_mark_t mark, const char *message)
 {
     bool known = r->positions;
-    return km_fail(r->error, KM_BAD_INPUT, r->name, known ? (int)mark.line + 1 : 0,
-                   known ? (int)mark.column + 1 : 0, "%s", message);
+    km_fail(r->error, KM_BAD_INPUT, r->name, known ? (int)mark.line + 1 : 0, known ? (int)mark.column + 1 : 0,
+            "%s", message);
+    return KM_BAD_INPUT;
 }
 
 /* libyaml's decoder knows only a byte offset. */
@@ -84,6 +85,11 @@ static enum km_status read_scalar(struct reader *r, const yaml_event_t *event, s
     node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     *out = node;
     return KM_OK;
+}
+
+static size_t items_bytes(size_t count)
+{
+    return count * sizeof(struct km_yaml *); /* NOLINT(bugprone-sizeof-expression): an array of pointers */
 }
 
 static enum km_status read_node(struct reader *r, const yaml_event_t *event, int depth, struct km_yaml **out);
@@ -147,7 +153,7 @@ static enum km_status read_items(struct reader *r, struct km_yaml *node, int dep
             value->key_line = key->line;
             value->key_column = key->column;
         }
-        *items = km_grow(*items, capacity, node->count + 1, sizeof **items);
+        *items = km_grow(*items, capacity, node->count + 1, items_bytes(1));
         (*items)[node->count++] = value;
     }
 }
@@ -167,8 +173,8 @@ static enum km_status read_collection(struct reader *r, const yaml_event_t *even
     size_t capacity = 0;
     enum km_status status = read_items(r, node, depth, &items, &capacity);
     if (status == KM_OK && node->count > 0) {
-        node->items = km_arena_alloc(r->arena, node->count * sizeof(struct km_yaml *));
-        memcpy(node->items, items, node->count * sizeof(struct km_yaml *));
+        node->items = km_arena_alloc(r->arena, items_bytes(node->count));
+        memcpy(node->items, items, items_bytes(node->count));
     }
     free(items);
     *out = node;
@@ -223,8 +229,10 @@ enum km_status km_yaml_parse(const char *text, size_t bytes, const char *name, b
                        .arena = arena,
                        .error = error};
     *out = NULL;
-    if (bytes > KM_YAML_LIMIT_BYTES)
-        return km_fail(error, KM_BAD_INPUT, name, 0, 0, "larger than %zu bytes", KM_YAML_LIMIT_BYTES);
+    if (bytes > KM_YAML_LIMIT_BYTES) {
+        km_fail(error, KM_BAD_INPUT, name, 0, 0, "larger than %zu bytes", KM_YAML_LIMIT_BYTES);
+        return KM_BAD_INPUT;
+    }
     if (!yaml_parser_initialize(&r.parser))
         km_out_of_memory();
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, bytes);
@@ -283,9 +291,9 @@ static void put(struct km_yaml *mapping, const char *key, struct km_yaml *value,
             mapping->items[i] = value;
             return;
         }
-    struct km_yaml **items = km_arena_alloc(arena, (mapping->count + 1) * sizeof *items);
+    struct km_yaml **items = km_arena_alloc(arena, items_bytes(mapping->count + 1));
     if (mapping->count > 0)
-        memcpy(items, mapping->items, mapping->count * sizeof *items);
+        memcpy(items, mapping->items, items_bytes(mapping->count));
     value->index = mapping->count;
     items[mapping->count++] = value;
     mapping->items = items;
@@ -331,9 +339,10 @@ enum km_status km_yaml_override(struct km_yaml *root, const char *key, const cha
 
 void km_yaml_path(const struct km_yaml *node, char *out, size_t size)
 {
-    const struct km_yaml *chain[KM_YAML_LIMIT_DEPTH * 2];
+    enum { LONGEST = KM_YAML_LIMIT_DEPTH * 2 };
+    const struct km_yaml *chain[LONGEST];
     size_t depth = 0, used = 0;
-    for (; node && node->parent && depth < sizeof chain / sizeof *chain; node = node->parent)
+    for (; node && node->parent && depth < LONGEST; node = node->parent)
         chain[depth++] = node;
     out[0] = '\0';
     while (depth > 0) {
@@ -365,7 +374,8 @@ static enum km_status fail_with_path(const struct km_yaml *node, struct km_error
     char path[256], message[512];
     km_yaml_path(node, path, sizeof path);
     vsnprintf(message, sizeof message, format, args);
-    return km_fail(error, KM_BAD_INPUT, file, line, column, "%s%s%s", path, path[0] ? ": " : "", message);
+    km_fail(error, KM_BAD_INPUT, file, line, column, "%s%s%s", path, path[0] ? ": " : "", message);
+    return KM_BAD_INPUT;
 }
 
 enum km_status km_yaml_fail(const struct km_yaml *node, struct km_error *error, const char *format, ...)

@@ -41,16 +41,16 @@ static void write_dtype(const void *field, struct km_text *out)
     km_settings_write_string(km_dtype_name(*(const enum km_dtype *)field), out);
 }
 
-#define PRECISION(name, text)                                                                                \
-    {                                                                                                        \
-#name, KM_SETTING_CUSTOM, offsetof(struct km_precision, name), .optional = true, .read = read_dtype, \
-                                                                       .write = write_dtype, .doc = text     \
-    }
+#define PRECISION(member) offsetof(struct km_precision, member)
 static const struct km_setting precision_section[] = {
-    PRECISION(weights, "of linear layers and experts"),
-    PRECISION(activations, "operands of the matrix multiplications"),
-    PRECISION(kv_cache, "of the KV cache"),
-    PRECISION(embeddings, "of embedding and LM head"),
+    {"weights", KM_SETTING_CUSTOM, PRECISION(weights), .optional = true, .read = read_dtype,
+     .write = write_dtype, .doc = "of linear layers and experts"},
+    {"activations", KM_SETTING_CUSTOM, PRECISION(activations), .optional = true, .read = read_dtype,
+     .write = write_dtype, .doc = "operands of the matrix multiplications"},
+    {"kv_cache", KM_SETTING_CUSTOM, PRECISION(kv_cache), .optional = true, .read = read_dtype,
+     .write = write_dtype, .doc = "of the KV cache"},
+    {"embeddings", KM_SETTING_CUSTOM, PRECISION(embeddings), .optional = true, .read = read_dtype,
+     .write = write_dtype, .doc = "of embedding and LM head"},
     {0},
 };
 
@@ -108,6 +108,10 @@ static enum km_status refuse(const struct km_yaml *root, const char *key, struct
 {
     const struct km_yaml *at = root;
     char part[64], message[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
     for (const char *rest = key; rest;) {
         const char *dot = strchr(rest, '.');
         snprintf(part, sizeof part, "%.*s", (int)(dot ? (size_t)(dot - rest) : strlen(rest)), rest);
@@ -117,10 +121,6 @@ static enum km_status refuse(const struct km_yaml *root, const char *key, struct
         at = next;
         rest = dot ? dot + 1 : NULL;
     }
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
     return km_fail(error, KM_BAD_INPUT, at->file, at->line, at->column, "%s: %s", key, message);
 }
 
