@@ -1,3 +1,4 @@
+#include "cli/command.h"
 #include "cli/trace_commands.h"
 
 #include "base/suggest.h"
@@ -117,3 +118,6 @@ int km_trace_main(int argc, char **argv, struct km_error *error)
             suggestion.best ? suggestion.best : "", suggestion.best ? "?" : "");
     return 2;
 }
+
+const struct km_command km_command_trace = {"trace", "inspect|convert|generate|fit ...",
+                                            "what a trace holds; convert, draw and fit traces", km_trace_main};

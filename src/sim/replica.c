@@ -118,8 +118,10 @@ static uint64_t next_turn_ps(const struct km_replica *replica)
 {
     if (replica->may_form && replica->flight_count < replica->max_flights)
         return replica->host_free_ps;
-    if (replica->flight_count)
-        return later(replica->flights[replica->flight_first].end_ps, replica->host_free_ps);
+    if (replica->flight_count) {
+        const struct km_flight *oldest = &replica->flights[replica->flight_first];
+        return later(oldest->end_ps, replica->host_free_ps) + oldest->process_ps;
+    }
     uint64_t wake_ps = inbox_visible_ps(replica);
     if (replica->wait_until_ps < wake_ps)
         wake_ps = replica->wait_until_ps;
@@ -204,10 +206,10 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
         complete(replica, slot, done_ps);
 }
 
-static void process(struct km_replica *replica, uint64_t now_ps)
+/* The results of the oldest batch have been taken, at `done_ps`. */
+static void process(struct km_replica *replica, uint64_t done_ps)
 {
     struct km_flight *flight = flight_at(replica, 0);
-    uint64_t done_ps = now_ps + flight->process_ps;
     struct km_cohort *cohort = &replica->lanes[flight->lane];
     struct km_metrics *metrics = replica->config.metrics;
     uint32_t as_before = flight->decode_count - flight->late_count;

@@ -99,9 +99,20 @@ static void drain(struct simulation *sim)
     }
 }
 
+/* When another replica acts next. In a closed loop that may end a request and so cause an arrival. */
+static uint64_t second_turn_ps(const struct km_heap *turns)
+{
+    uint64_t second_ps = KM_PS_NEVER;
+    for (size_t i = 1; i < turns->count && i < 3; i++)
+        if (turns->entries[i].key < second_ps)
+            second_ps = turns->entries[i].key;
+    return second_ps;
+}
+
 static enum km_status loop(struct simulation *sim, struct km_error *error)
 {
     const struct km_simulation_config *config = sim->config;
+    bool closed_loop = config->workload->process == KM_ARRIVAL_CLOSED_LOOP;
     bool drained = false;
     for (uint64_t event = 0;; event++) {
         if (event % EVENTS_BETWEEN_LOOKS == 0) {
@@ -130,7 +141,8 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             continue;
         }
         uint32_t index = sim->turns.entries[0].item;
-        km_replica_act(sim->replicas[index], arrival_ps);
+        uint64_t others_ps = closed_loop ? second_turn_ps(&sim->turns) : KM_PS_NEVER;
+        km_replica_act(sim->replicas[index], others_ps < arrival_ps ? others_ps : arrival_ps);
         reschedule(sim, index);
     }
 }

@@ -1,0 +1,237 @@
+/* `kingman run`: one scenario, simulated, into a table, JSON and CSV. */
+#include "scenario/run.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "report/report.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define ARGUMENTS "SCENARIO.yaml [options]"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+struct flags {
+    struct km_option_list sets;
+    const char *output, *json;
+    uint64_t seed;
+    bool no_fast_forward;
+    bool has_seed;
+};
+
+struct sinks {
+    struct km_progress progress;
+    struct km_requests_csv csv;
+    bool write_csv;
+};
+
+static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record)
+{
+    struct sinks *sinks = context;
+    if (sinks->write_csv)
+        km_requests_csv_row(&sinks->csv, outcome, record);
+}
+
+static void show_progress(void *context, double share, uint64_t requests)
+{
+    struct sinks *sinks = context;
+    (void)requests;
+    km_progress_update(&sinks->progress, share);
+}
+
+static double wall_now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void describe(const struct km_setup *setup, const struct km_run_result *result,
+                     const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
+                     struct km_report *report)
+{
+    const struct km_scenario *scenario = setup->scenario;
+    const struct km_cluster *cluster = &scenario->cluster;
+    *report = (struct km_report){
+        .summary = &result->summary,
+        .slo = scenario->slo,
+        .slo_count = scenario->slo_count,
+        .model = scenario->model.name,
+        .device = scenario->device.name,
+        .layout = km_arena_printf(arena, "%u replica%s x TP %u x PP %u", cluster->replicas,
+                                  cluster->replicas > 1 ? "s" : "", cluster->tensor_parallel_size,
+                                  cluster->pipeline_parallel_size),
+        .policy = km_arena_printf(arena, "%s, kv %s, engine %s, cost %s", scenario->engine.policy,
+                                  scenario->engine.kv_manager, scenario->engine.name, scenario->cost_model),
+        .workload = scenario->workload.trace ? scenario->workload.trace : "synthetic",
+        .scenario_json = scenario_json,
+        .seed = seed,
+        .kv_capacity_blocks = result->simulation.capacity_blocks,
+        .mfu = result->mfu,
+        .mbu = result->mbu,
+        .busy = result->busy,
+        .partial = result->simulation.stopped,
+        .wall_s = wall_s,
+        .events = result->simulation.work.events,
+        .version = KM_VERSION,
+    };
+    struct km_reject_reason *reasons =
+        km_arena_alloc(arena, (result->simulation.rejection_count + 1) * sizeof *reasons);
+    for (uint32_t i = 0; i < result->simulation.rejection_count; i++)
+        reasons[i] = (struct km_reject_reason){result->simulation.rejections[i].reason,
+                                               result->simulation.rejections[i].count};
+    report->reasons = reasons;
+    report->reason_count = result->simulation.rejection_count;
+}
+
+static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
+{
+    struct km_outfile file;
+    enum km_status status = km_outfile_open(&file, path, error);
+    if (status != KM_OK)
+        return status;
+    fwrite(km_text_c(text), 1, text->length, file.stream);
+    return km_outfile_commit(&file, error);
+}
+
+static enum km_status publish(const struct flags *flags, const struct km_report *report, struct sinks *sinks,
+                              struct km_error *error)
+{
+    struct km_text json = {0}, table = {0};
+    enum km_status status = KM_OK;
+    km_report_json(report, &json);
+    km_report_text(report, &table);
+    bool json_only = flags->json && strcmp(flags->json, "-") == 0;
+    if (flags->json && !json_only)
+        status = write_text(flags->json, &json, error);
+    if (status == KM_OK && flags->output) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/result.json", flags->output);
+        status = write_text(path, &json, error);
+        if (status == KM_OK)
+            status = km_requests_csv_commit(&sinks->csv, error);
+    }
+    if (status == KM_OK)
+        fputs(km_text_c(json_only ? &json : &table), stdout);
+    km_text_release(&json);
+    km_text_release(&table);
+    return status;
+}
+
+static enum km_status simulate(const struct km_scenario *scenario, const struct flags *flags, int *code,
+                               struct km_error *error)
+{
+    struct km_setup setup = {0};
+    struct sinks sinks = {0};
+    struct km_run_result result;
+    struct km_text scenario_json = {0};
+    struct km_arena arena = {0};
+    uint64_t seed = scenario->seed;
+    enum km_status status = km_setup_create(scenario, &setup, error);
+    if (status == KM_OK && flags->output) {
+        char path[600];
+        if (strlen(flags->output) > 400)
+            status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--output: path longer than 400 bytes");
+        else
+            status = km_make_directory(flags->output, error);
+        snprintf(path, sizeof path, "%s/requests.csv", flags->output);
+        if (status == KM_OK)
+            status = km_requests_csv_open(&sinks.csv, path, error);
+        sinks.write_csv = status == KM_OK;
+    }
+    if (status != KM_OK)
+        goto out;
+
+    const struct km_run_options options = {.fast_forward = !flags->no_fast_forward,
+                                           .ended = request_ended,
+                                           .context = &sinks,
+                                           .progress = show_progress,
+                                           .stop = &interrupted};
+    struct sigaction action = {.sa_handler = on_interrupt}, previous;
+    sigaction(SIGINT, &action, &previous);
+    double start_s = wall_now_s();
+    km_progress_begin(&sinks.progress, stderr, "simulating");
+    status = km_setup_run(&setup, seed, &options, &result, error);
+    km_progress_end(&sinks.progress);
+    double wall_s = wall_now_s() - start_s;
+    sigaction(SIGINT, &previous, NULL);
+    if (status == KM_OK && result.summary.submitted == 0 && !result.simulation.stopped)
+        status =
+            km_fail(error, KM_BAD_INPUT, scenario->workload.trace ? scenario->workload.trace : scenario->path,
+                    0, 0, "the workload has no requests");
+    if (status != KM_OK)
+        goto out;
+
+    struct km_report report;
+    km_scenario_write_json(scenario, &scenario_json);
+    describe(&setup, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
+    status = publish(flags, &report, &sinks, error);
+    *code = result.simulation.stopped                                   ? km_exit_code(KM_INTERRUPTED)
+            : result.summary.slo_stated && !result.summary.slo_attained ? km_exit_code(KM_NO)
+                                                                        : 0;
+out:
+    if (sinks.write_csv)
+        km_requests_csv_abort(&sinks.csv);
+    km_setup_release(&setup);
+    km_text_release(&scenario_json);
+    km_arena_release(&arena);
+    return status;
+}
+
+static int run(int argc, char **argv, struct km_error *error)
+{
+    struct flags flags = {0};
+    const char *path = NULL, *seed = NULL;
+    const struct km_option options[] = {
+        {"--set", KM_OPTION_LIST, &flags.sets, "KEY=VALUE",
+         "override a key of the scenario; may be given again"},
+        {"--json", KM_OPTION_TEXT, &flags.json, "FILE|-",
+         "write the result as JSON; - prints it instead of the table"},
+        {"--output", KM_OPTION_TEXT, &flags.output, "DIR", "write requests.csv and result.json there"},
+        {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
+        {"--no-fast-forward", KM_OPTION_FLAG, &flags.no_fast_forward, NULL,
+         "take every step singly (same results, slower)"},
+        {0},
+    };
+    bool helped;
+    enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path, 1, &helped, error);
+    if (status != KM_OK || helped)
+        return km_exit_code(status);
+
+    struct km_override overrides[258];
+    char keys[256][256];
+    size_t count = 0;
+    for (size_t i = 0; i < flags.sets.count; i++, count++) {
+        const char *item = flags.sets.items[i], *equals = strchr(item, '=');
+        if (!equals || equals == item || (size_t)(equals - item) >= sizeof keys[0])
+            return km_exit_code(
+                km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--set: expected KEY=VALUE, got \"%s\"", item));
+        memcpy(keys[i], item, (size_t)(equals - item));
+        keys[i][equals - item] = '\0';
+        overrides[count] = (struct km_override){keys[i], equals + 1};
+    }
+    if (seed)
+        overrides[count++] = (struct km_override){"seed", seed};
+
+    struct km_scenario scenario;
+    status = km_scenario_read(path, overrides, count, &scenario, error);
+    if (status != KM_OK)
+        return km_exit_code(status);
+    int code = 0;
+    status = simulate(&scenario, &flags, &code, error);
+    km_scenario_release(&scenario);
+    return status == KM_OK ? code : km_exit_code(status);
+}
+
+const struct km_command km_command_run = {"run", ARGUMENTS,
+                                          "replay or draw a workload through simulated replicas", run};

@@ -1,0 +1,202 @@
+#include "scenario/run.h"
+
+#include "base/simtime.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static struct km_layout layout_of(const struct km_scenario *scenario)
+{
+    return (struct km_layout){.tensor_parallel = scenario->cluster.tensor_parallel_size,
+                              .pipeline_parallel = scenario->cluster.pipeline_parallel_size};
+}
+
+enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_memory_map *out,
+                               struct km_error *error)
+{
+    const struct km_engine *engine = &scenario->engine;
+    const struct km_layout layout = layout_of(scenario);
+    enum km_status status = km_layout_check(&scenario->model, &layout, error);
+    if (status != KM_OK)
+        return status;
+    const struct km_memory_limits limits = {
+        .device_bytes = scenario->device.memory_bytes,
+        .gpu_memory_utilization = engine->gpu_memory_utilization,
+        .reserve_bytes = engine->reserve_bytes,
+        .graph_reserve_bytes = engine->graph_reserve_bytes,
+        .activation_scale = engine->activation_bytes_scale,
+        .block_size = engine->block_size,
+        .max_num_batched_tokens = engine->max_num_batched_tokens,
+        .max_num_seqs = engine->max_num_seqs,
+    };
+    km_memory_map(&scenario->model, &scenario->precision, &layout, &limits, out);
+    return KM_OK;
+}
+
+static enum km_status refuse_memory(const struct km_scenario *scenario, const struct km_memory_map *map,
+                                    struct km_error *error)
+{
+    double gib = 1024.0 * 1024.0 * 1024.0;
+    return km_fail(
+        error, KM_NO, NULL, 0, 0,
+        "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + reserve %.1f exceed "
+        "the budget "
+        "of %.1f GiB a GPU (%.1f x gpu_memory_utilization %g); use more GPUs (tensor_parallel_size, "
+        "pipeline_parallel_size), narrower weights or a larger device",
+        scenario->model.name,
+        scenario->cluster.tensor_parallel_size * scenario->cluster.pipeline_parallel_size,
+        scenario->device.name, map->weight_bytes / gib, map->activation_bytes / gib, map->state_bytes / gib,
+        map->reserve_bytes / gib, map->budget_bytes / gib, scenario->device.memory_bytes / gib,
+        scenario->engine.gpu_memory_utilization);
+}
+
+enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
+                               struct km_error *error)
+{
+    *out = (struct km_setup){.scenario = scenario};
+    enum km_status status = km_setup_memory(scenario, &out->memory, error);
+    if (status != KM_OK)
+        return status;
+    out->blocks = scenario->engine.num_gpu_blocks_override ? scenario->engine.num_gpu_blocks_override
+                                                           : out->memory.blocks;
+    if (out->blocks == 0)
+        return refuse_memory(scenario, &out->memory, error);
+    out->cost_config = (struct km_cost_config){
+        .model = &scenario->model,
+        .precision = scenario->precision,
+        .layout = layout_of(scenario),
+        .device = &scenario->device,
+        .engine = &scenario->engine,
+        .profile = scenario->profile,
+    };
+    out->cost =
+        (const struct km_cost_model *)(const void *)km_registry_find(km_cost_registry, scenario->cost_model);
+    out->executor =
+        (const struct km_executor *)(const void *)km_registry_find(km_executor_registry, scenario->executor);
+    return out->executor->create(&out->cost_config, out->cost, &out->executor_state, error);
+}
+
+void km_setup_release(struct km_setup *setup)
+{
+    if (setup->executor && setup->executor_state)
+        setup->executor->destroy(setup->executor_state);
+    *setup = (struct km_setup){0};
+}
+
+/* The model's one sliding window; models with several windows are charged at the widest. */
+static uint32_t window_of(const struct km_model *model)
+{
+    uint32_t window = 0;
+    for (uint32_t i = 0; i < model->layer_count; i++)
+        if (model->layers[i].window > window)
+            window = model->layers[i].window;
+    return window;
+}
+
+/* Model FLOPs of all steps: 2 a parameter and token, the LM head only where a token is sampled, and 4 * pairs
+ * * heads * dim of attention in each layer (PaLM, arXiv 2204.02311, appendix B, forward pass). */
+static double model_flops(const struct km_model *model, const struct km_work *work)
+{
+    struct km_parameters p;
+    km_model_parameters(model, &p);
+    double head = model->tied_embeddings ? p.embedding : p.lm_head;
+    double body = p.active - p.lm_head - p.embedding;
+    double flops = 2.0 * body * (double)work->tokens + 2.0 * head * (double)work->sampled;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const struct km_layer *layer = &model->layers[i];
+        if (layer->mixer != KM_ATTENTION && layer->mixer != KM_MLA)
+            continue;
+        double pairs = layer->window ? work->prefill_pairs_windowed + work->decode_pairs_windowed
+                                     : work->prefill_pairs + work->decode_pairs;
+        flops += 2.0 * pairs * layer->heads * ((double)layer->head_dim + layer->value_dim);
+    }
+    return flops;
+}
+
+/* Bytes of all steps on all ranks of a replica: parameters once a step, and the KV cache once a decode. */
+static double model_bytes(const struct km_setup *setup, const struct km_work *work)
+{
+    const struct km_model *model = setup->cost_config.model;
+    double ranks = setup->cost_config.layout.tensor_parallel, bytes = work->weight_bytes * ranks;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        double values =
+            km_layer_kv_values(&model->layers[i], setup->cost_config.layout.tensor_parallel) * ranks;
+        double pairs = model->layers[i].window ? work->decode_pairs_windowed : work->decode_pairs;
+        bytes += pairs * values * km_dtype_bytes(setup->cost_config.precision.kv_cache);
+    }
+    return bytes;
+}
+
+static void utilization(const struct km_setup *setup, struct km_run_result *out)
+{
+    const struct km_scenario *scenario = setup->scenario;
+    const struct km_precision *precision = &scenario->precision;
+    const struct km_work *work = &out->simulation.work;
+    double gpus = (double)scenario->cluster.replicas * scenario->cluster.tensor_parallel_size *
+                  scenario->cluster.pipeline_parallel_size;
+    double span = out->summary.duration_s, peak = 0.0;
+    bool known = isfinite(span) && span > 0.0 &&
+                 km_device_peak(&scenario->device, precision->weights, precision->activations, &peak);
+    out->mfu = known ? model_flops(&scenario->model, work) / (gpus * peak * span) : (double)NAN;
+    out->mbu = known ? model_bytes(setup, work) / (gpus * scenario->device.bandwidth_bytes_per_s * span)
+                     : (double)NAN;
+    out->busy = known ? work->busy_s / (scenario->cluster.replicas * span) : (double)NAN;
+}
+
+enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const struct km_run_options *options,
+                            struct km_run_result *out, struct km_error *error)
+{
+    const struct km_scenario *scenario = setup->scenario;
+    const struct km_engine *engine = &scenario->engine;
+    const struct km_metrics_settings metrics_settings = {.slo = scenario->slo,
+                                                         .slo_count = scenario->slo_count};
+    struct km_metrics *metrics = km_metrics_create(&metrics_settings);
+    const struct km_simulation_config config = {
+        .workload = &scenario->workload,
+        .seed = seed,
+        .replica =
+            {
+                .policy = (const struct km_batching_policy *)(const void *)km_registry_find(
+                    km_batching_registry, engine->policy),
+                .batching =
+                    {
+                        .max_num_seqs = engine->max_num_seqs,
+                        .max_num_batched_tokens = engine->max_num_batched_tokens,
+                        .long_prefill_token_threshold = engine->long_prefill_token_threshold,
+                        .enable_chunked_prefill = engine->enable_chunked_prefill,
+                    },
+                .kv_manager = (const struct km_kv_manager *)(const void *)km_registry_find(
+                    km_kv_registry, engine->kv_manager),
+                .kv = {.capacity_blocks = setup->blocks,
+                       .block_size = engine->block_size,
+                       .max_model_len = engine->max_model_len ? engine->max_model_len
+                                                              : scenario->model.max_position_embeddings},
+                .executor = setup->executor,
+                .executor_state = setup->executor_state,
+                .stages = scenario->cluster.pipeline_parallel_size,
+                .async_scheduling = engine->async_scheduling,
+                .fast_forward = options->fast_forward,
+                .window = window_of(&scenario->model),
+                .ingest_ps = km_ps_from_s(engine->ingest_s),
+                .patience_ps = scenario->workload.patience_s > 0.0
+                                   ? km_ps_from_s(scenario->workload.patience_s)
+                                   : KM_PS_NEVER,
+            },
+        .replicas = scenario->cluster.replicas,
+        .router = (const struct km_router *)(const void *)km_routing_registry[0],
+        .metrics = metrics,
+        .ended = options->ended,
+        .context = options->context,
+        .progress = options->progress,
+        .stop = options->stop,
+    };
+    enum km_status status = km_simulation_run(&config, &out->simulation, error);
+    if (status == KM_OK) {
+        km_metrics_kv(metrics, out->simulation.work.block_seconds, out->simulation.work.peak_blocks);
+        km_metrics_work(metrics, 0.0, 0.0, out->simulation.work.busy_s);
+        km_metrics_summarize(metrics, &out->summary);
+        utilization(setup, out);
+    }
+    km_metrics_destroy(metrics);
+    return status;
+}

@@ -1,0 +1,50 @@
+/* From a scenario to a run: the memory map, the cost model, the executor and the replicas that it describes.
+ */
+#ifndef KM_SCENARIO_RUN_H
+#define KM_SCENARIO_RUN_H
+
+#include "cost/cost.h"
+#include "executor/executor.h"
+#include "model/memory.h"
+#include "scenario/scenario.h"
+#include "sim/simulation.h"
+
+/* A scenario made ready to run or to explain. */
+struct km_setup {
+    const struct km_scenario *scenario; /* borrowed */
+    struct km_cost_config cost_config;
+    const struct km_cost_model *cost;
+    struct km_memory_map memory;
+    uint64_t blocks; /* of a replica: the override, or the memory map's */
+    const struct km_executor *executor;
+    void *executor_state;
+};
+
+/* KM_NO: the layout does not divide the model, or the model does not fit; KM_BAD_INPUT: the device cannot
+ * compute so. */
+enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
+                               struct km_error *error);
+void km_setup_release(struct km_setup *setup);
+
+/* Only the memory map: possible where nothing fits. */
+enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_memory_map *out,
+                               struct km_error *error);
+
+struct km_run_options {
+    bool fast_forward;
+    void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record); /* optional */
+    void *context;
+    void (*progress)(void *context, double share, uint64_t requests); /* optional */
+    const volatile sig_atomic_t *stop;                                /* optional */
+};
+
+struct km_run_result {
+    struct km_summary summary;
+    struct km_simulation_result simulation;
+    double mfu, mbu, busy; /* shares of the whole duration, over all GPUs; NAN where undefined */
+};
+
+enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const struct km_run_options *options,
+                            struct km_run_result *out, struct km_error *error);
+
+#endif
