@@ -370,6 +370,10 @@ void km_yaml_describe(const struct km_yaml *node, char *out, size_t size)
 
 static enum km_status fail_with_path(const struct km_yaml *node, struct km_error *error, const char *file,
                                      int line, int column, const char *format, va_list args)
+    __attribute__((format(printf, 6, 0)));
+
+static enum km_status fail_with_path(const struct km_yaml *node, struct km_error *error, const char *file,
+                                     int line, int column, const char *format, va_list args)
 {
     char path[256], message[512];
     km_yaml_path(node, path, sizeof path);
