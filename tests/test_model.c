@@ -426,6 +426,27 @@ static void test_dtypes(void **state)
     }
 }
 
+/* Lists are walked once a layer: a file cannot make that slow. */
+static void test_endless_list(void **state)
+{
+    (void)state;
+    static char extra[16000], text[16400];
+    size_t n = (size_t)snprintf(extra, sizeof extra, "0");
+    for (int i = 1; i < 5000; i++)
+        n += (size_t)snprintf(extra + n, sizeof extra - n, ",0");
+    int length = snprintf(
+        text, sizeof text,
+        "{\"model_type\": \"bamba\", \"hidden_size\": 64, \"num_hidden_layers\": 4, \"vocab_size\": 9, "
+        "\"max_position_embeddings\": 99, \"attn_layer_indices\": [%s]}",
+        extra);
+    struct km_arena arena = {0};
+    struct km_model model;
+    struct km_error error = {0};
+    assert_int_equal(km_model_parse(text, (size_t)length, "m.json", &arena, &model, &error), KM_BAD_INPUT);
+    assert_string_equal(error.message, "attn_layer_indices: expected at most 4096 elements, got 5000");
+    km_arena_release(&arena);
+}
+
 /* One changed byte of a good file gives a model or one clear error, and finite counts. */
 static void test_damaged_text(void **state)
 {
@@ -483,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_precision),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_endless_list),
         cmocka_unit_test(test_damaged_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,27 +11,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct member {
+    const cJSON *value;
+};
+
 static int compare_keys(const void *a, const void *b)
 {
-    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+    return strcmp(((const struct member *)a)->value->string, ((const struct member *)b)->value->string);
 }
 
 /* The second of two members with one key, or NULL. Sorted, so that a hostile object costs n log n. */
 static const cJSON *duplicate_key(const cJSON *object)
 {
-    size_t count = (size_t)cJSON_GetArraySize(object);
+    size_t count = (size_t)cJSON_GetArraySize(object), n = 0;
     if (count < 2)
         return NULL;
-    const cJSON **sorted = km_alloc(count * sizeof *sorted);
-    size_t n = 0;
-    const cJSON *member;
-    cJSON_ArrayForEach(member, object) sorted[n++] = member;
-    qsort((void *)sorted, n, sizeof *sorted, compare_keys);
-    const cJSON *found = NULL;
+    struct member *sorted = km_alloc(count * sizeof *sorted);
+    const cJSON *child, *found = NULL;
+    cJSON_ArrayForEach(child, object) sorted[n++].value = child;
+    qsort(sorted, n, sizeof *sorted, compare_keys);
     for (size_t i = 1; i < n && !found; i++)
-        if (strcmp(sorted[i - 1]->string, sorted[i]->string) == 0)
-            found = sorted[i];
-    free((void *)sorted);
+        if (strcmp(sorted[i - 1].value->string, sorted[i].value->string) == 0)
+            found = sorted[i].value;
+    free(sorted);
     return found;
 }
 
@@ -159,8 +161,10 @@ void km_json_position(const struct km_json *json, const cJSON *value, int *line,
     km_text_release(&keys);
 }
 
-static enum km_status fail(const struct km_json *json, const cJSON *value, const char *member,
-                           struct km_error *error, const char *format, va_list args)
+__attribute__((format(printf, 5, 0))) static enum km_status fail(const struct km_json *json,
+                                                                 const cJSON *value, const char *member,
+                                                                 struct km_error *error, const char *format,
+                                                                 va_list args)
 {
     char message[720];
     vsnprintf(message, sizeof message, format, args);

@@ -56,9 +56,13 @@ const cJSON *km_config_array(struct km_config *config, const char *key, int coun
     if (config->status != KM_OK)
         return NULL;
     config->status = km_json_array(config->json, config->text, key, KM_JSON_OPTIONAL, &array, config->error);
-    if (array && count >= 0 && cJSON_GetArraySize(array) != count) {
-        km_config_fail(config, array, "expected one element for each of the %d layers, got %d", count,
-                       cJSON_GetArraySize(array));
+    int size = array ? cJSON_GetArraySize(array) : 0;
+    if (array && count >= 0 && size != count) {
+        km_config_fail(config, array, "expected one element for each of the %d layers, got %d", count, size);
+        return NULL;
+    }
+    if (size > (int)KM_MAX_LAYERS) { /* read once a layer: keep that bounded */
+        km_config_fail(config, array, "expected at most %u elements, got %d", KM_MAX_LAYERS, size);
         return NULL;
     }
     return array;

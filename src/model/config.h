@@ -10,7 +10,8 @@
 #include "base/json.h"
 #include "model/model.h"
 
-/* Limits that keep every product of two sizes inside 32 bits and every count inside a double. */
+/* Limits far above any model: widths (heads times head size included) stay well inside 32 bits, counts, which
+ * are doubles, finite. */
 #define KM_MAX_LAYERS  4096u
 #define KM_MAX_HIDDEN  (1u << 20)
 #define KM_MAX_HEADS   (1u << 16)
@@ -101,7 +102,8 @@ const cJSON *km_config_find(const struct km_config *config, const char *const *k
 /* Fail at `value`, unless something failed before. */
 void km_config_fail(struct km_config *config, const cJSON *value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* An array of `count` elements (KM_JSON_OPTIONAL: NULL when absent). */
+/* An optional array of exactly `count` elements, or with a negative count of at most KM_MAX_LAYERS; NULL when
+ * absent. */
 const cJSON *km_config_array(struct km_config *config, const char *key, int count);
 
 /* Fill all layers' mixers; their MLPs; the checkpoint's precision. */

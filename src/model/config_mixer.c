@@ -68,14 +68,17 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
         out->window = 0; /* never reached */
     if (f->window == KM_WINDOW_LAST)
         out->window_from = km_config_u32(config, KM_KEYS("max_window_layers"), 0, 0, KM_MAX_LAYERS);
+    out->pattern = 1;
     if (f->window == KM_WINDOW_PATTERN)
         out->pattern = km_config_u32(config, KM_KEYS("sliding_window_pattern"), f->pattern, 1, KM_MAX_LAYERS);
 
+    out->rope_interval = 4;
     if (f->rope == KM_ROPE_INTERVAL) {
         const cJSON *list = km_config_array(config, "no_rope_layers", -1);
         if (list && cJSON_GetArraySize(list) > 0) /* an empty list means the usual interval */
             out->no_rope = km_config_array(config, "no_rope_layers", count);
-        out->rope_interval = km_config_u32(config, KM_KEYS("no_rope_layer_interval"), 4, 1, KM_MAX_LAYERS);
+        out->rope_interval =
+            km_config_u32(config, KM_KEYS("no_rope_layer_interval"), out->rope_interval, 1, KM_MAX_LAYERS);
     }
     out->share_factor = 1;
     if (km_config_flag(config, (struct km_flag){false, "use_cla"}))
