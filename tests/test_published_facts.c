@@ -67,11 +67,11 @@ static const struct {
     {"falcon-7b", 6921720704, 0, 0, 0, ALL, 8192, "tied LM head counted once (7,217,189,760 stored)"},
     {"gpt-j-6b", 6053381344, 1e7, 0, 0, ALL, 458752, "EleutherAI model card"},
     {"opt-6.7b", 6658473984, 0, 0, 0, ALL, 524288, CHECKPOINT},
-    {"opt-66b", 65719701504, 0, 0, 0, ALL, 2359296, CHECKPOINT},
+    {"opt-66b", 65.7e9, 1e8, 0, 0, ALL, 2359296, "65.7B: arXiv 2205.01068"},
     {"gpt2", 124439808, 0, 0, 0, ALL, 36864, CHECKPOINT},
     {"command-r", 34980831232, 0, 0, 0, ALL, 1310720, CHECKPOINT},
     {"starcoder2-7b", 7173923840, 0, 0, 0, ALL, 65536, CHECKPOINT},
-    {"olmo-2-7b", 7298617344, 0, 0, 0, ALL, 524288, CHECKPOINT},
+    {"olmo-2-7b", 7.3e9, 1e8, 0, 0, ALL, 524288, "7.3B: model page"},
     {"glm-4.5-air", 106e9, 1e9, 12e9, 1e9, NO_VOCABULARY, 188416, "106B, 12B active: arXiv 2508.06471"},
     {"jamba-v0.1", 51570323328, 0, 12e9, 1e9, ALL, 16384, CHECKPOINT "; 12B active: arXiv 2403.19887"},
     {"mamba-2.8b", 2768345600, 0, 0, 0, ALL, 0, CHECKPOINT},
@@ -184,7 +184,7 @@ static const struct {
      "\"mamba_num_heads\": 128, \"mamba_head_dim\": 64, \"ssm_state_size\": 128, \"n_groups\": 8, "
      "\"conv_kernel\": 4, \"expand\": 2, \"vocab_size\": 131072, \"tie_word_embeddings\": false, "
      "\"max_position_embeddings\": 4096"},
-    {"olmo-3-7b", "olmo3", 7300000000.0, 100000000.0,
+    {"olmo-3-7b", "olmo3", 7298011136, 0,
      "\"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_attention_heads\": 32, "
      "\"num_key_value_heads\": 32, \"intermediate_size\": 11008, \"vocab_size\": 100278, \"sliding_window\": "
      "4096, \"max_position_embeddings\": 65536"},
