@@ -139,7 +139,7 @@ static bool warmup(const struct km_batch_means *means, uint32_t *drop)
     uint32_t n = means->closed / group;
     if (n < MIN_BATCHES)
         return false;
-    double best = INFINITY, mean = 0, squares = 0;
+    double best = (double)INFINITY, mean = 0, squares = 0;
     uint32_t best_drop = 0;
     for (uint32_t d = n; d-- > 0;) {
         struct batch b = total(means, d * group, (d + 1) * group);

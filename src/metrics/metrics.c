@@ -239,7 +239,7 @@ static bool judge_term(const struct km_metrics *m, const struct slo_term *term, 
     if (met && *value_s > limit_s)
         *value_s = limit_s;
     else if (!met && *value_s <= limit_s)
-        *value_s = nextafter(limit_s, INFINITY);
+        *value_s = nextafter(limit_s, (double)INFINITY);
     return met;
 }
 
