@@ -67,7 +67,7 @@ static const struct {
     {"falcon-7b", 6921720704, 0, 0, 0, ALL, 8192, "tied LM head counted once (7,217,189,760 stored)"},
     {"gpt-j-6b", 6053381344, 1e7, 0, 0, ALL, 458752, "EleutherAI model card"},
     {"opt-6.7b", 6658473984, 0, 0, 0, ALL, 524288, CHECKPOINT},
-    {"opt-66b", 65.7e9, 1e8, 0, 0, ALL, 2359296, "65.7B: arXiv 2205.01068"},
+    {"opt-66b", 66e9, 1e9, 0, 0, ALL, 2359296, "66B: arXiv 2205.01068, table 1"},
     {"gpt2", 124439808, 0, 0, 0, ALL, 36864, CHECKPOINT},
     {"command-r", 34980831232, 0, 0, 0, ALL, 1310720, CHECKPOINT},
     {"starcoder2-7b", 7173923840, 0, 0, 0, ALL, 65536, CHECKPOINT},
