@@ -65,20 +65,18 @@ void km_stability_left_queue(struct km_stability *s, uint64_t now_ps)
         s->backlog++;
 }
 
-/* Highest level of a fluid queue that serves the arrivals of the windows at their mean rate. */
+/* What a fluid queue that serves the arrivals of the windows at their mean rate holds at the end. */
 static double fluid_backlog(const struct km_stability *s)
 {
-    double span = (double)(s->last_ps - s->first_ps), per_ps = (double)s->arrivals / span;
-    double level = 0, highest = 0;
+    double span = (double)(s->last_ps - s->first_ps), per_ps = (double)s->arrivals / span, level = 0;
     for (unsigned i = 0; i < WINDOWS; i++) {
         double start = (double)i * (double)s->width_ps;
         if (start > span)
             break;
         double length = fmin((double)s->width_ps, span - start);
         level = fmax(0, level + (double)s->windows[i] - per_ps * length);
-        highest = fmax(highest, level);
     }
-    return highest;
+    return level;
 }
 
 enum km_verdict km_stability_verdict(const struct km_stability *s, const struct km_batch_means *delays)
@@ -100,7 +98,7 @@ enum km_verdict km_stability_verdict(const struct km_stability *s, const struct 
         return KM_UNKNOWN;
     if (level_rises && (double)s->in_system > limit)
         return KM_UNKNOWN;
-    if (backlog > chance && backlog > arrivals / 16 && fabs(level.growth) > 0.05)
+    if (backlog > chance && fabs(level.growth) > 0.05)
         return KM_UNKNOWN;
     return s->in_system * 2 > s->arrivals ? KM_UNKNOWN : KM_STABLE;
 }
