@@ -1,6 +1,8 @@
 /* Cost model `roofline`: each operator takes the longer of its arithmetic and its memory traffic, each at a
- * stated share of the datasheet's rate, plus a kernel's fixed time (Williams, Waterman, Patterson 2009,
- * doi:10.1145/1498765.1498785): t = max(flops / (peak * e_c), bytes / (bandwidth * e_m)) + kernel */
+ * stated share of the datasheet's rate, plus a fixed time (Williams, Waterman, Patterson 2009,
+ * doi:10.1145/1498765.1498785): t = max(flops / (peak * e_c), bytes / (bandwidth * e_m)) + fixed where
+ * `fixed` is the device's time of a small kernel (times the engine's op_overhead_scale), or of starting and
+ * finishing a matrix multiplication. */
 #include "base/memory.h"
 #include "cost/collective.h"
 #include "cost/cost.h"
@@ -47,13 +49,13 @@ static void attention_load(const struct km_step_shape *shape, uint32_t window, s
     }
 }
 
-static double op_time(const struct roofline *r, double flops, double flops_rate, double bytes,
-                      double bytes_rate, const char **bound_by)
+static double op_time(double fixed_s, double flops, double flops_rate, double bytes, double bytes_rate,
+                      const char **bound_by)
 {
     double compute_s = flops > 0.0 ? flops / flops_rate : 0.0, memory_s = bytes / bytes_rate;
     double longer_s = fmax(compute_s, memory_s);
-    *bound_by = longer_s < r->kernel_s ? "launch" : compute_s > memory_s ? "compute" : "memory";
-    return longer_s + r->kernel_s;
+    *bound_by = longer_s < fixed_s ? "launch" : compute_s > memory_s ? "compute" : "memory";
+    return longer_s + fixed_s;
 }
 
 static double attention_time(const struct roofline *r, const struct km_op *op,
@@ -69,7 +71,7 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
     if (load->prefill_tokens > 0.0) {
         double flops = op->pair_flops * load->prefill_pairs;
         double bytes = op->kv_bytes * load->prefill_context + op->query_bytes * load->prefill_tokens;
-        time_s += op_time(r, flops, compute_rate, bytes, memory_rate, &cost->bound_by);
+        time_s += op_time(r->kernel_s, flops, compute_rate, bytes, memory_rate, &cost->bound_by);
         cost->flops += flops;
         cost->bytes += bytes;
     }
@@ -80,7 +82,8 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
          * tile. */
         double tile_rows = load->mixed && engine->mixed_tile_rows ? engine->mixed_tile_rows : 1.0;
         const char *bound_by;
-        double decode_s = op_time(r, flops * tile_rows, compute_rate, bytes, memory_rate, &bound_by);
+        double decode_s =
+            op_time(r->kernel_s, flops * tile_rows, compute_rate, bytes, memory_rate, &bound_by);
         time_s += decode_s - (load->mixed ? r->kernel_s : 0.0) + load->decodes * engine->attention_sequence_s;
         if (!load->mixed || decode_s > time_s / 2.0)
             cost->bound_by = bound_by;
@@ -96,17 +99,19 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
     const struct km_device *device = r->config.device;
     double memory_rate = device->bandwidth_bytes_per_s * device->memory_efficiency;
     double operand_bytes = km_dtype_bytes(op->activations) * rows;
-    double rate = 1.0;
+    double rate = 1.0, fixed_s = r->kernel_s;
     switch (op->kind) {
     case KM_OP_GEMM:
         cost->flops = 2.0 * rows * op->n * op->k;
         cost->bytes = km_op_weight_bytes(op, rows) + operand_bytes * (op->n + op->k);
         rate = peak_flops(r, op->weights, op->activations) * device->gemm_efficiency;
+        fixed_s = device->gemm_fixed_s;
         break;
     case KM_OP_EXPERTS:
         cost->flops = 2.0 * rows * op->routed_per_row * op->n * op->k;
         cost->bytes = km_op_weight_bytes(op, rows) + operand_bytes * op->routed_per_row * (op->n + op->k);
         rate = peak_flops(r, op->weights, op->activations) * device->gemm_efficiency;
+        fixed_s = device->gemm_fixed_s;
         break;
     case KM_OP_STREAM:
         cost->flops = op->flops_per_row * rows;
@@ -120,7 +125,7 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
     case KM_OP_ATTENTION:
         break;
     }
-    return op_time(r, cost->flops, rate, cost->bytes, memory_rate, &cost->bound_by);
+    return op_time(fixed_s, cost->flops, rate, cost->bytes, memory_rate, &cost->bound_by);
 }
 
 static bool rows_of(const struct roofline *r, const struct km_step_shape *shape, double *tokens,

@@ -50,8 +50,8 @@ struct km_engine {
                                     contexts */
     uint32_t mixed_tile_rows; /* query rows of one tile in a mixed step's attention; 0 = decodes cost the same
                                  as alone */
-    double op_overhead_scale; /* share of the device's per-kernel time each operator pays inside a graph
-                                 (fusion): 0..1 */
+    double op_overhead_scale; /* time of an element-wise or attention operator beyond its bytes, over the
+ device's time of a smallest kernel inside a graph */
 
     /* memory */
     double reserve_bytes;          /* runtime, communication and other memory inside the utilisation budget */

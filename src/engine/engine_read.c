@@ -105,7 +105,7 @@ static const struct km_setting kernel_settings[] = {
      .doc = "decode attention: a sequence and layer, beyond its bytes"},
     {"mixed_tile_rows", KM_SETTING_U32, AT(mixed_tile_rows), KM_BETWEEN(0, 4096),
      .doc = "query rows of one tile of attention in a mixed step; 0 = decodes cost the same as alone"},
-    {"op_overhead_scale", KM_SETTING_NUMBER, AT(op_overhead_scale), KM_BETWEEN(0, 1),
+    {"op_overhead_scale", KM_SETTING_NUMBER, AT(op_overhead_scale), KM_BETWEEN(0, 100),
      .doc = "share of the device's time of a small kernel that each operator pays"},
     {0},
 };

@@ -165,9 +165,9 @@ static enum km_status simulated_create(const struct km_cost_config *config, cons
     sim->fixed_s = km_alloc((size_t)CACHED_COUNTS * sim->stages * sizeof *sim->fixed_s);
     sim->weight_bytes = km_alloc(CACHED_COUNTS * sizeof *sim->weight_bytes);
     for (size_t i = 0; i < (size_t)CACHED_COUNTS * sim->stages; i++)
-        sim->fixed_s[i] = NAN;
+        sim->fixed_s[i] = (double)NAN;
     for (size_t i = 0; i < CACHED_COUNTS; i++)
-        sim->weight_bytes[i] = NAN;
+        sim->weight_bytes[i] = (double)NAN;
     *state = sim;
     return KM_OK;
 }

@@ -44,8 +44,9 @@ struct km_device {
     double attention_prefill_efficiency; /* e_c of prefill attention */
     double memory_efficiency;            /* e_m of streaming kernels and skinny GEMMs */
     double attention_decode_efficiency;  /* e_m of decode attention */
-    double kernel_graph_s;               /* a small kernel inside a CUDA graph */
-    double kernel_eager_s;               /* a small kernel launched by itself */
+    double gemm_fixed_s;   /* a matrix multiplication beyond its FLOPs or bytes: start, first tiles, tail */
+    double kernel_graph_s; /* a small kernel inside a CUDA graph */
+    double kernel_eager_s; /* a small kernel launched by itself */
     struct km_node node;
 };
 

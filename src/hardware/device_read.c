@@ -88,6 +88,8 @@ const struct km_setting km_device_settings[] = {
      .doc = "share of the bandwidth that streaming kernels and skinny matrix multiplications reach"},
     {"attention_decode_efficiency", KM_SETTING_NUMBER, DEVICE(attention_decode_efficiency),
      KM_ABOVE_UP_TO(0, 1), .doc = "share of the bandwidth that decode attention reaches"},
+    {"gemm_fixed_s", KM_SETTING_NUMBER, DEVICE(gemm_fixed_s), KM_BETWEEN(0, 1),
+     .doc = "time of a matrix multiplication beyond its FLOPs or bytes"},
     {"kernel_graph_s", KM_SETTING_NUMBER, DEVICE(kernel_graph_s), KM_BETWEEN(0, 1),
      .doc = "a small kernel inside a CUDA graph"},
     {"kernel_eager_s", KM_SETTING_NUMBER, DEVICE(kernel_eager_s), KM_BETWEEN(0, 1),

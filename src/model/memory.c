@@ -7,11 +7,12 @@
 static double layer_bytes(const struct km_model *model, const struct km_layer *layer,
                           const struct km_precision *precision, double ranks)
 {
-    struct km_parameters p;
-    km_layer_parameters(model, layer, &p);
-    double split = p.attention + p.dense_mlp + p.routed_experts + p.shared_experts;
-    return split / ranks * km_dtype_bytes(precision->weights) +
-           (p.norms + p.router) * km_dtype_bytes(precision->embeddings);
+    struct km_parameters whole, split;
+    km_layer_parameters(model, layer, &whole);
+    split = whole;
+    split.norms = split.router = 0.0;
+    double split_bytes = km_parameters_bytes(&split, precision);
+    return split_bytes / ranks + (km_parameters_bytes(&whole, precision) - split_bytes);
 }
 
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,

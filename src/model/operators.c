@@ -43,14 +43,20 @@ static void add(struct builder *b, struct km_op op)
     b->ops[b->count++] = op;
 }
 
-static void add_gemm(struct builder *b, const char *name, double n, double k)
+static void add_gemm_of(struct builder *b, const char *name, double n, double k, enum km_dtype weights)
 {
     add(b, (struct km_op){.name = name,
                           .kind = KM_OP_GEMM,
                           .n = n,
                           .k = k,
-                          .weights = b->precision->weights,
+                          .weights = weights,
                           .activations = b->precision->activations});
+}
+
+/* A projection of a mixer. */
+static void add_gemm(struct builder *b, const char *name, double n, double k)
+{
+    add_gemm_of(b, name, n, k, b->precision->attention);
 }
 
 /* Element-wise kernel: `values` activations read and written per row. */
@@ -168,9 +174,9 @@ static void add_state_space(struct builder *b, const struct km_layer *layer)
 static void add_dense_mlp(struct builder *b, const char *up, const char *activation, const char *down,
                           double width, bool gated)
 {
-    add_gemm(b, up, (gated ? 2.0 : 1.0) * width, b->hidden);
+    add_gemm_of(b, up, (gated ? 2.0 : 1.0) * width, b->hidden, b->precision->weights);
     add_stream(b, activation, (gated ? 3.0 : 2.0) * width);
-    add_gemm(b, down, b->hidden, width);
+    add_gemm_of(b, down, b->hidden, width, b->precision->weights);
 }
 
 static void add_experts(struct builder *b, const char *name, const struct km_layer *layer, double n, double k)
