@@ -5,6 +5,7 @@
 #include "base/settings.h"
 #include "base/simtime.h"
 #include "base/suggest.h"
+#include "cli/options.h"
 #include "scenario/sections.h"
 #include "workload/sessions.h"
 #include "workload/trace.h"
@@ -63,20 +64,25 @@ static void note_lost(unsigned lost, const char *format)
             fprintf(stderr, "note: format %s has no place for %s\n", format, names[i].name);
 }
 
-int km_trace_convert(int argc, char **argv, struct km_error *error)
+#define FORMATS           "kingman|azure|mooncake"
+#define CONVERT_ARGUMENTS "IN OUT --to " FORMATS
+
+static int convert(int argc, char **argv, struct km_error *error)
 {
-    static const char *const names[] = {"IN", "OUT"};
-    struct km_trace_option options[] = {{.name = "--to", .help = "kingman, azure or mooncake"}, {0}};
-    const char *paths[2];
+    const char *paths[2], *to = NULL;
+    const struct km_option options[] = {{"--to", KM_OPTION_TEXT, &to, FORMATS, "format to write"}, {0}};
+    bool helped;
     const struct km_trace_format *format = NULL;
     struct km_trace_reader *reader = NULL;
     struct km_outfile file;
     FILE *stream;
-    enum km_status status = km_trace_options(argc, argv, options, paths, names, 2, error);
-    if (status == KM_OK && !options[0].value)
+    enum km_status status = km_options_read(argc, argv, CONVERT_ARGUMENTS, options, paths, 2, &helped, error);
+    if (status == KM_OK && helped)
+        return 0;
+    if (status == KM_OK && !to)
         status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--to is missing: kingman, azure or mooncake");
     if (status == KM_OK)
-        status = find_format(options[0].value, &format, error);
+        status = find_format(to, &format, error);
     if (status == KM_OK)
         status = km_trace_open(paths[0], NULL, &reader, error);
     if (status == KM_OK)
@@ -88,11 +94,13 @@ int km_trace_convert(int argc, char **argv, struct km_error *error)
             note_lost(km_trace_fields_of(reader) & ~format->fields, format->entry.name);
     }
     km_trace_close(reader);
-    return status == KM_OK ? 0 : -1;
+    return km_exit_code(status);
 }
 
 /* --- generate ------------------------------------------------------------------------------------------ */
 
+/* Flags read as YAML by the scenario's own tables, so that there is one grammar. The first are keys of its
+ * workload section, the rest describe conversations. */
 enum {
     REQUESTS,
     ARRIVALS,
@@ -100,13 +108,15 @@ enum {
     OUTPUT,
     RATE_SCALE,
     END,
-    WORKLOAD_OPTIONS, /* those above are keys of a scenario's workload section */
-    SEED = WORKLOAD_OPTIONS,
-    TO,
-    TURNS,
+    WORKLOAD_FLAGS,
+    TURNS = WORKLOAD_FLAGS,
     GAP,
-    SYSTEM,
-    LONGEST,
+    FLAGS
+};
+
+struct flag {
+    const char *name;
+    const char *value; /* NULL = not given */
 };
 
 static const char *const workload_keys[] = {"requests",      "arrivals",   "prompt_tokens",
@@ -114,12 +124,12 @@ static const char *const workload_keys[] = {"requests",      "arrivals",   "prom
 
 /* Put a flag's value below `root` at `key`: a scalar, or a mapping when it reads "a=b,c=d" (commas within
  * brackets belong to a list). */
-static enum km_status put_flag(struct km_yaml *root, const char *key, const struct km_trace_option *option,
+static enum km_status put_flag(struct km_yaml *root, const char *key, const struct flag *flag,
                                struct km_arena *arena, struct km_error *error)
 {
-    if (!strchr(option->value, '='))
-        return km_yaml_override(root, key, option->value, option->name, arena, error);
-    char *at = km_arena_strdup(arena, option->value);
+    if (!strchr(flag->value, '='))
+        return km_yaml_override(root, key, flag->value, flag->name, arena, error);
+    char *at = km_arena_strdup(arena, flag->value);
     while (*at) {
         char *end = at, *equals = strchr(at, '=');
         for (int depth = 0; *end && (*end != ',' || depth > 0); end++)
@@ -128,10 +138,10 @@ static enum km_status put_flag(struct km_yaml *root, const char *key, const stru
         *end = '\0';
         if (!equals || equals >= end || equals == at)
             return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: expected key=value,..., got \"%s\"",
-                           option->name, at);
+                           flag->name, at);
         *equals = '\0';
         const char *path = km_arena_printf(arena, "%s.%s", key, at);
-        enum km_status status = km_yaml_override(root, path, equals + 1, option->name, arena, error);
+        enum km_status status = km_yaml_override(root, path, equals + 1, flag->name, arena, error);
         if (status != KM_OK)
             return status;
         at = last ? end : end + 1;
@@ -139,36 +149,28 @@ static enum km_status put_flag(struct km_yaml *root, const char *key, const stru
     return KM_OK;
 }
 
-static enum km_status parse_number(const struct km_trace_option *option, uint64_t limit, uint64_t *out,
-                                   struct km_error *error)
-{
-    struct km_span span = {option->value, strlen(option->value)};
-    if (km_scan_u64(span, out) && *out <= limit)
-        return KM_OK;
-    return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: expected an integer from 0 to %llu, got \"%s\"",
-                   option->name, (unsigned long long)limit, option->value);
-}
-
 struct job {
     struct km_workload_settings workload;
     bool has_sessions;
     struct km_sessions_settings sessions;
-    uint64_t seed;
+    uint64_t seed, system_prompt_tokens, max_prompt_tokens; /* NOT_GIVEN when not */
     const struct km_trace_format *format;
 };
 
-static enum km_status read_workload(struct km_yaml *root, const struct km_trace_option *options,
+#define NOT_GIVEN                 UINT64_MAX
+#define DEFAULT_MAX_PROMPT_TOKENS 32768 /* a common context length */
+
+static enum km_status read_workload(struct km_yaml *root, const struct flag *flags,
                                     const struct km_settings_context *context, struct job *job,
                                     struct km_error *error)
 {
-    for (int i = 0; i < WORKLOAD_OPTIONS; i++) {
+    for (int i = 0; i < WORKLOAD_FLAGS; i++) {
         enum km_status status =
-            options[i].value ? put_flag(root, workload_keys[i], &options[i], context->arena, error) : KM_OK;
+            flags[i].value ? put_flag(root, workload_keys[i], &flags[i], context->arena, error) : KM_OK;
         if (status != KM_OK)
             return status;
-        if (!options[i].value && i <= OUTPUT &&
-            !(i == REQUESTS && options[END].value && !options[TURNS].value))
-            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s is missing", options[i].name);
+        if (!flags[i].value && i <= OUTPUT && !(i == REQUESTS && flags[END].value && !flags[TURNS].value))
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s is missing", flags[i].name);
     }
     job->workload = (struct km_workload_settings){.rate_scale = 1};
     enum km_status status =
@@ -182,51 +184,48 @@ static enum km_status read_workload(struct km_yaml *root, const struct km_trace_
     return status;
 }
 
-static enum km_status read_distribution(struct km_yaml *root, const char *key,
-                                        const struct km_trace_option *option, bool tokens,
-                                        const struct km_settings_context *context,
+static enum km_status read_distribution(struct km_yaml *root, const char *key, const struct flag *flag,
+                                        bool tokens, const struct km_settings_context *context,
                                         struct km_distribution *out, struct km_error *error)
 {
-    enum km_status status = put_flag(root, key, option, context->arena, error);
+    enum km_status status = put_flag(root, key, flag, context->arena, error);
     return status == KM_OK ? km_distribution_read(km_yaml_get(root, key), tokens, out, context, error)
                            : status;
 }
 
-static enum km_status read_sessions(struct km_yaml *root, const struct km_trace_option *options,
+static enum km_status read_sessions(struct km_yaml *root, const struct flag *flags,
                                     const struct km_settings_context *context, struct job *job,
                                     struct km_error *error)
 {
     const struct km_workload_settings *w = &job->workload;
-    uint64_t system_prompt = 0, longest = 32768;
-    if (!options[TURNS].value) {
-        for (int i = GAP; i <= LONGEST; i++)
-            if (options[i].value)
-                return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: only with --turns", options[i].name);
+    if (!flags[TURNS].value) {
+        if (flags[GAP].value || job->system_prompt_tokens != NOT_GIVEN || job->max_prompt_tokens != NOT_GIVEN)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                           "--turn-gap-s, --system-prompt-tokens and --max-prompt-tokens need --turns");
         return KM_OK;
     }
-    if (!options[GAP].value)
+    if (!flags[GAP].value)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--turn-gap-s is missing");
     for (int i = RATE_SCALE; i <= END; i++)
-        if (options[i].value)
-            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: not with --turns", options[i].name);
+        if (flags[i].value)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: not with --turns", flags[i].name);
     job->has_sessions = true;
     job->sessions = (struct km_sessions_settings){.process = w->process,
                                                   .rate_per_s = w->rate_per_s,
                                                   .cv = w->cv,
                                                   .prompt_tokens = w->prompt_tokens,
                                                   .output_tokens = w->output_tokens,
-                                                  .requests = w->requests};
+                                                  .requests = w->requests,
+                                                  .max_prompt_tokens = DEFAULT_MAX_PROMPT_TOKENS};
+    if (job->system_prompt_tokens != NOT_GIVEN)
+        job->sessions.system_prompt_tokens = (uint32_t)job->system_prompt_tokens;
+    if (job->max_prompt_tokens != NOT_GIVEN)
+        job->sessions.max_prompt_tokens = (uint32_t)job->max_prompt_tokens;
     enum km_status status =
-        read_distribution(root, "turns", &options[TURNS], true, context, &job->sessions.turns, error);
+        read_distribution(root, "turns", &flags[TURNS], true, context, &job->sessions.turns, error);
     if (status == KM_OK)
         status =
-            read_distribution(root, "turn_gap_s", &options[GAP], false, context, &job->sessions.gap_s, error);
-    if (status == KM_OK && options[SYSTEM].value)
-        status = parse_number(&options[SYSTEM], KM_TOKENS_LIMIT, &system_prompt, error);
-    if (status == KM_OK && options[LONGEST].value)
-        status = parse_number(&options[LONGEST], KM_TOKENS_LIMIT, &longest, error);
-    job->sessions.system_prompt_tokens = (uint32_t)system_prompt;
-    job->sessions.max_prompt_tokens = (uint32_t)longest;
+            read_distribution(root, "turn_gap_s", &flags[GAP], false, context, &job->sessions.gap_s, error);
     return status;
 }
 
@@ -270,45 +269,73 @@ static enum km_status generate_sessions(const struct job *job, FILE *stream, str
     return status;
 }
 
-int km_trace_generate(int argc, char **argv, struct km_error *error)
+/* Everything but the output's name. */
+static enum km_status read_job(const struct flag *flags, const char *to, struct km_arena *arena,
+                               struct job *job, struct km_error *error)
 {
-    static const char *const names[] = {"OUT"};
-    static const char distribution[] = "a number or distribution=NAME,key=value,...";
-    struct km_trace_option options[] = {
-        [REQUESTS] = {"--requests", "a number", NULL},
-        [ARRIVALS] = {"--arrivals", "process=NAME,rate_per_s=R", NULL},
-        [PROMPT] = {"--prompt-tokens", distribution, NULL},
-        [OUTPUT] = {"--output-tokens", distribution, NULL},
-        [RATE_SCALE] = {"--rate-scale", "a number", NULL},
-        [END] = {"--end-s", "seconds", NULL},
-        [SEED] = {"--seed", "a number", NULL},
-        [TO] = {"--to", "kingman, azure or mooncake", NULL},
-        [TURNS] = {"--turns", distribution, NULL},
-        [GAP] = {"--turn-gap-s", distribution, NULL},
-        [SYSTEM] = {"--system-prompt-tokens", "a multiple of 512", NULL},
-        [LONGEST] = {"--max-prompt-tokens", "a number", NULL},
+    struct km_settings_context context = {.arena = arena, .folder = ""};
+    struct km_yaml *workload, *conversation;
+    enum km_status status = find_format(to, &job->format, error);
+    if (status == KM_OK && job->system_prompt_tokens != NOT_GIVEN &&
+        job->system_prompt_tokens > KM_TOKENS_LIMIT)
+        status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--system-prompt-tokens: must be at most %u",
+                         KM_TOKENS_LIMIT);
+    if (status == KM_OK && job->max_prompt_tokens != NOT_GIVEN && job->max_prompt_tokens > KM_TOKENS_LIMIT)
+        status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--max-prompt-tokens: must be at most %u",
+                         KM_TOKENS_LIMIT);
+    if (status == KM_OK)
+        status = km_yaml_parse("{}", 2, "", false, arena, &workload, error);
+    if (status == KM_OK)
+        status = km_yaml_parse("{}", 2, "", false, arena, &conversation, error);
+    if (status == KM_OK)
+        status = read_workload(workload, flags, &context, job, error);
+    if (status == KM_OK)
+        status = read_sessions(conversation, flags, &context, job, error);
+    return status;
+}
+
+#define GENERATE_ARGUMENTS "OUT --requests N --arrivals A --prompt-tokens D --output-tokens D ..."
+
+static int generate(int argc, char **argv, struct km_error *error)
+{
+    struct flag flags[FLAGS] = {
+        [REQUESTS] = {"--requests", NULL},     [ARRIVALS] = {"--arrivals", NULL},
+        [PROMPT] = {"--prompt-tokens", NULL},  [OUTPUT] = {"--output-tokens", NULL},
+        [RATE_SCALE] = {"--rate-scale", NULL}, [END] = {"--end-s", NULL},
+        [TURNS] = {"--turns", NULL},           [GAP] = {"--turn-gap-s", NULL},
+    };
+    struct job job = {.seed = 1, .system_prompt_tokens = NOT_GIVEN, .max_prompt_tokens = NOT_GIVEN};
+    const char *path, *to = "kingman";
+    const struct km_option options[] = {
+        {"--requests", KM_OPTION_TEXT, &flags[REQUESTS].value, "N", "how many"},
+        {"--arrivals", KM_OPTION_TEXT, &flags[ARRIVALS].value, "A",
+         "process=poisson|gamma|weibull|constant,rate_per_s=R[,cv=C]"},
+        {"--prompt-tokens", KM_OPTION_TEXT, &flags[PROMPT].value, "D",
+         "a number, or distribution=NAME,key=value,... as in a scenario"},
+        {"--output-tokens", KM_OPTION_TEXT, &flags[OUTPUT].value, "D", "the same"},
+        {"--rate-scale", KM_OPTION_TEXT, &flags[RATE_SCALE].value, "X", "divide every gap by X"},
+        {"--end-s", KM_OPTION_TEXT, &flags[END].value, "S", "stop before S seconds"},
+        {"--seed", KM_OPTION_COUNT, &job.seed, "N", "of the random streams (1)"},
+        {"--to", KM_OPTION_TEXT, &to, FORMATS, "format to write (kingman)"},
+        {"--turns", KM_OPTION_TEXT, &flags[TURNS].value, "D",
+         "conversations of D turns: A is when they start, --prompt-tokens each new message"},
+        {"--turn-gap-s", KM_OPTION_TEXT, &flags[GAP].value, "D", "from one turn's arrival to the next's"},
+        {"--system-prompt-tokens", KM_OPTION_COUNT, &job.system_prompt_tokens, "N",
+         "shared by all conversations, a multiple of 512 (0)"},
+        {"--max-prompt-tokens", KM_OPTION_COUNT, &job.max_prompt_tokens, "N",
+         "a conversation ends before a longer prompt (32768)"},
         {0},
     };
     struct km_arena arena = {0};
-    struct km_settings_context context = {.arena = &arena, .folder = ""};
-    struct job job = {.seed = 1};
-    struct km_yaml *root, *extra;
     struct km_outfile file;
-    const char *path;
     FILE *stream;
-    enum km_status status = km_trace_options(argc, argv, options, &path, names, 1, error);
+    bool helped;
+    enum km_status status =
+        km_options_read(argc, argv, GENERATE_ARGUMENTS, options, &path, 1, &helped, error);
+    if (status == KM_OK && helped)
+        return 0;
     if (status == KM_OK)
-        status = find_format(options[TO].value ? options[TO].value : "kingman", &job.format, error);
-    if (status == KM_OK && options[SEED].value)
-        status = parse_number(&options[SEED], UINT64_MAX, &job.seed, error);
-    if (status == KM_OK)
-        status = km_yaml_parse("{}", 2, "", false, &arena, &root, error);
-    if (status == KM_OK)
-        status = km_yaml_parse("{}", 2, "", false, &arena, &extra, error);
-    if (status == KM_OK)
-        status = read_workload(root, options, &context, &job, error);
-    if (status == KM_OK)
-        status = read_sessions(extra, options, &context, &job, error);
+        status = read_job(flags, to, &arena, &job, error);
     if (status == KM_OK)
         status = km_trace_output_open(&file, path, &stream, error);
     if (status == KM_OK) {
@@ -317,5 +344,11 @@ int km_trace_generate(int argc, char **argv, struct km_error *error)
         status = km_trace_output_close(&file, status, error);
     }
     km_arena_release(&arena);
-    return status == KM_OK ? 0 : -1;
+    return km_exit_code(status);
 }
+
+const struct km_command km_trace_convert = {"trace convert", CONVERT_ARGUMENTS,
+                                            "rewrite a trace in another format", convert};
+const struct km_command km_trace_generate = {
+    "trace generate", GENERATE_ARGUMENTS,
+    "draw a trace from distributions, or conversations of several turns", generate};

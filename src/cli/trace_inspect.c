@@ -2,6 +2,7 @@
 #include "cli/trace_commands.h"
 
 #include "base/text.h"
+#include "cli/options.h"
 #include "workload/trace.h"
 #include "workload/trace_fit.h"
 
@@ -196,20 +197,27 @@ static enum km_status write_text(const char *path, const char *text, struct km_e
     return km_trace_output_close(&file, KM_OK, error);
 }
 
-int km_trace_inspect(int argc, char **argv, struct km_error *error)
+#define INSPECT_ARGUMENTS "FILE [--json FILE|-]"
+
+static int inspect(int argc, char **argv, struct km_error *error)
 {
-    static const char *const names[] = {"FILE"};
-    struct km_trace_option options[] = {{.name = "--json", .help = "a file or -"}, {0}};
-    const char *path;
+    const char *path, *json_path = NULL;
+    const struct km_option options[] = {
+        {"--json", KM_OPTION_TEXT, &json_path, "FILE|-",
+         "write the statistics as JSON; - prints the JSON alone"},
+        {0},
+    };
+    bool helped;
     struct km_trace_reader *reader = NULL;
     struct km_trace_stats *stats = NULL;
-    enum km_status status = km_trace_options(argc, argv, options, &path, names, 1, error);
+    enum km_status status = km_options_read(argc, argv, INSPECT_ARGUMENTS, options, &path, 1, &helped, error);
+    if (status == KM_OK && helped)
+        return 0;
     if (status == KM_OK)
         status = gather(path, &reader, &stats, error);
     if (status == KM_OK) {
         struct km_trace_summary summary;
         struct km_text text = {0};
-        const char *json_path = options[0].value;
         km_trace_stats_summarize(stats, &summary);
         print_summary(path, reader, stats, &summary, &text);
         if (json_path) {
@@ -229,7 +237,7 @@ int km_trace_inspect(int argc, char **argv, struct km_error *error)
     }
     km_trace_stats_destroy(stats);
     km_trace_close(reader);
-    return status == KM_OK ? 0 : -1;
+    return km_exit_code(status);
 }
 
 /* --- fit ------------------------------------------------------------------------------------------------ */
@@ -268,14 +276,16 @@ static void print_arrival_fits(const struct km_trace_stats *stats, struct km_tex
         km_text_puts(out, "  # arrivals: all requests arrive at once, no rate can be fitted\n");
 }
 
-int km_trace_fit(int argc, char **argv, struct km_error *error)
+static int fit(int argc, char **argv, struct km_error *error)
 {
-    static const char *const names[] = {"FILE"};
-    struct km_trace_option options[] = {{0}};
+    static const struct km_option options[] = {{0}};
     const char *path;
+    bool helped;
     struct km_trace_reader *reader = NULL;
     struct km_trace_stats *stats = NULL;
-    enum km_status status = km_trace_options(argc, argv, options, &path, names, 1, error);
+    enum km_status status = km_options_read(argc, argv, "FILE", options, &path, 1, &helped, error);
+    if (status == KM_OK && helped)
+        return 0;
     if (status == KM_OK)
         status = gather(path, &reader, &stats, error);
     if (status == KM_OK) {
@@ -292,5 +302,11 @@ int km_trace_fit(int argc, char **argv, struct km_error *error)
     }
     km_trace_stats_destroy(stats);
     km_trace_close(reader);
-    return status == KM_OK ? 0 : -1;
+    return km_exit_code(status);
 }
+
+const struct km_command km_trace_inspect = {
+    "trace inspect", INSPECT_ARGUMENTS, "statistics of a trace: rates, burstiness, lengths, prefix sharing",
+    inspect};
+const struct km_command km_trace_fit = {
+    "trace fit", "FILE", "distributions nearest to a trace, as a scenario's workload section", fit};

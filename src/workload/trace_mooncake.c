@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 /* Largest integer every JSON reader holds exactly: 2^53. */
 #define JSON_INTEGER_LIMIT ((int64_t)1 << 53)
@@ -45,6 +46,34 @@ static enum km_status parse_hashes(const struct km_json *json, struct km_request
     return KM_OK;
 }
 
+/* The text of a number in the (single) line. Columns count characters, not bytes. */
+static struct km_span number_text(const struct km_json *json, const cJSON *number)
+{
+    int line, column;
+    const char *at = json->text;
+    km_json_position(json, number, &line, &column);
+    for (; column > 1; column--)
+        for (at++; ((unsigned char)*at & 0xc0) == 0x80; at++)
+            ;
+    return (struct km_span){at, strspn(at, "0123456789.eE+-")};
+}
+
+/* Milliseconds to a time. A whole number is exact as a double; a fraction is read again from its text. */
+static struct km_trace_time time_of(const struct km_json *json, double ms)
+{
+    struct km_trace_time exact; /* in milliseconds and 1e-12 of one */
+    double whole = floor(ms);
+    uint64_t ps = (uint64_t)fmod(whole, 1000) * 1000000000;
+    int64_t s = (int64_t)floor(whole / 1000);
+    if (whole != ms && km_scan_seconds(number_text(json, km_json_get(json->root, "timestamp")), &exact)) {
+        s = exact.s / 1000;
+        ps = (uint64_t)(exact.s % 1000) * 1000000000 + (exact.ps + 500) / 1000;
+    } else {
+        ps += (uint64_t)((ms - whole) * 1e9 + 0.5);
+    }
+    return (struct km_trace_time){.s = s + (int64_t)(ps / KM_PS_PER_S), .ps = ps % KM_PS_PER_S};
+}
+
 static enum km_status parse_object(const struct km_json *json, struct km_request *out,
                                    struct km_trace_time *at, struct km_error *error)
 {
@@ -61,11 +90,7 @@ static enum km_status parse_object(const struct km_json *json, struct km_request
                              &out->output_tokens, error);
     if (status != KM_OK)
         return status;
-    /* Whole milliseconds are exact; only the rest of one is rounded. */
-    double whole = floor(ms);
-    uint64_t ps = (uint64_t)fmod(whole, 1000) * 1000000000 + (uint64_t)((ms - whole) * 1e9 + 0.5);
-    at->s = (int64_t)floor(whole / 1000) + (int64_t)(ps / KM_PS_PER_S);
-    at->ps = ps % KM_PS_PER_S;
+    *at = time_of(json, ms);
     return parse_hashes(json, out, error);
 }
 

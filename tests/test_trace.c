@@ -1,0 +1,613 @@
+#include "workload/trace.h"
+#include "workload/trace_stats.h"
+
+#include "base/simtime.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define AZURE    KM_SOURCE_DIR "/../shared/data/traces/azure-conv-2023.csv"
+#define MOONCAKE KM_SOURCE_DIR "/../shared/data/traces/mooncake-conversation.jsonl"
+
+#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+
+static const struct km_trace_format *format_named(const char *name)
+{
+    return (const struct km_trace_format *)km_registry_find(km_trace_registry, name);
+}
+
+static struct km_trace_reader *open_text(const char *text)
+{
+    struct km_trace_reader *reader;
+    struct km_error error = {0};
+    FILE *stream = fmemopen((void *)(uintptr_t)text, strlen(text), "rb");
+    assert_non_null(stream);
+    if (km_trace_open_stream(stream, "text", NULL, &reader, &error) != KM_OK)
+        fail_msg("%s", error.message);
+    return reader;
+}
+
+static bool next(struct km_trace_reader *reader, struct km_request *out)
+{
+    bool found;
+    struct km_error error = {0};
+    if (km_trace_next(reader, out, &found, &error) != KM_OK)
+        fail_msg("line %d: %s", error.line, error.message);
+    return found;
+}
+
+/* --- broken traces ------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *file, *message;
+} broken[] = {
+    {"empty.csv", ": the trace is empty"},
+    {"unknown.csv",
+     ":1: not a known trace: expected a kingman or Azure CSV header or a Mooncake JSON object"},
+    {"missing-column.csv", ":1: column output_tokens is missing"},
+    {"misspelt-column.csv", ":1:11: unknown column \"prompt_token\"; did you mean prompt_tokens?"},
+    {"repeated-column.csv", ":1:39: column arrival_s is there twice"},
+    {"zero-output.csv", ":3:5: output_tokens: expected an integer from 1 to 1073741823, got \"0\""},
+    {"negative-prompt.csv", ":2:3: prompt_tokens: expected an integer from 1 to 1073741823, got \"-5\""},
+    {"absurd-tokens.csv",
+     ":2:5: output_tokens: expected an integer from 1 to 1073741823, got \"99999999999\""},
+    {"bad-time.csv", ":3:1: arrival_s: expected seconds >= 0, got \"1.5s\""},
+    {"negative-time.csv", ":2:1: arrival_s: expected seconds >= 0, got \"-1\""},
+    {"nan-time.csv", ":2:1: arrival_s: expected seconds >= 0, got \"nan\""},
+    {"short-line.csv", ":3:4: expected 3 fields, got 2"},
+    {"long-line.csv", ":2:7: more fields than the header's 3 columns"},
+    {"quoted.csv", ":2:7: quoted fields are not supported"},
+    {"far-away.csv", ":3: more than 52 days after the first line's time"},
+    {"bad-hash.csv", ":2:12: prefix_hashes: expected integers from 0 to 2^64-1, got \"x\""},
+    {"many-hashes.csv", ":2:9: prefix_hashes: 2 hashes, but 512 prompt tokens have only 1 blocks of 512"},
+    {"bad-session.csv", ":2:9: session: expected an integer >= 0, got \"-2\""},
+    {"nul.csv", ":2:4: a NUL byte: not a text file"},
+    {"azure-day.csv",
+     ":2:1: TIMESTAMP: expected YYYY-MM-DD HH:MM:SS[.fraction][+HH:MM], got \"2023-02-29 00:00:00.0\""},
+    {"azure-stamp.csv",
+     ":2:1: TIMESTAMP: expected YYYY-MM-DD HH:MM:SS[.fraction][+HH:MM], got \"2023-11-16 18:15\""},
+    {"azure-column.csv", ":1:25: unknown column \"Generated\""},
+    {"truncated.jsonl", ":2:28: the text ends here, in the middle of a value"},
+    {"json-missing.jsonl", ":1:1: output_length: missing"},
+    {"json-type.jsonl", ":1:34: input_length: expected an integer from 1 to 1073741823, got \"5\""},
+    {"json-zero.jsonl", ":2:54: output_length: expected an integer from 1 to 1073741823, got 0"},
+    {"json-hashes.jsonl", ":1:69: hash_ids: 2 hashes, but 5 tokens have only 1 blocks of 512"},
+    {"json-hash.jsonl", ":1:70: hash_ids[0]: expected an integer from 0 to 9007199254740992, got 1.5"},
+    {"json-array.jsonl", ":2:1: expected an object"},
+};
+
+static void test_broken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        char path[512], text[1200], expected[1200];
+        struct km_trace_reader *reader;
+        struct km_error error = {0};
+        struct km_request request;
+        bool found = true;
+        snprintf(path, sizeof path, KM_SOURCE_DIR "/tests/data/traces/%s", broken[i].file);
+        enum km_status status = km_trace_open(path, NULL, &reader, &error);
+        while (status == KM_OK && found) {
+            status = km_trace_next(reader, &request, &found, &error);
+            if (status == KM_OK && found)
+                km_request_release(&request);
+        }
+        assert_int_equal(status, KM_BAD_INPUT);
+        km_error_format(&error, text, sizeof text);
+        snprintf(expected, sizeof expected, "%s%s", path, broken[i].message);
+        assert_string_equal(text, expected);
+        km_trace_close(reader);
+    }
+}
+
+static void test_no_file(void **state)
+{
+    (void)state;
+    struct km_trace_reader *reader;
+    struct km_error error = {0};
+    assert_int_equal(km_trace_open("no/such/trace.csv", NULL, &reader, &error), KM_BAD_INPUT);
+    assert_string_equal(error.message, "cannot open: No such file or directory");
+    assert_int_equal(km_trace_open(KM_SOURCE_DIR "/tests", NULL, &reader, &error), KM_BAD_INPUT);
+    assert_string_equal(error.message, "cannot read: Is a directory");
+    assert_int_equal(
+        km_trace_open(KM_SOURCE_DIR "/tests/data/traces/azure-2024.csv", "azzure", &reader, &error),
+        KM_BAD_INPUT);
+    assert_string_equal(error.message, "unknown trace format \"azzure\"; did you mean azure?");
+}
+
+/* --- scanning ------------------------------------------------------------------------------------------ */
+
+static void test_seconds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t s;
+        uint64_t ps;
+    } good[] = {
+        {"0", 0, 0},
+        {"12", 12, 0},
+        {"12.", 12, 0},
+        {".5", 0, 500000000000},
+        {"1.000000000001", 1, 1},
+        {"1.0000000000014999", 1, 1},
+        {"1.0000000000015", 1, 2},
+        {"0.9999999999995", 1, 0},
+        {"1700000000.123456789", 1700000000, 123456789000},
+        {"1e-05", 0, 10000000},
+        {"1.5E+3", 1500, 0},
+        {"123456e-3", 123, 456000000000},
+        {"1e-300", 0, 0},
+        {"0e300", 0, 0},
+        {"000000000000000000001.5", 1, 500000000000},
+    };
+    static const char *const bad[] = {"",      ".",  "1e",  "e5",   "1e+",  "-1",    "+1",
+                                      "1.2.3", "1 ", "inf", "0x10", "1e12", "1e300", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct km_trace_time time;
+        assert_true(km_scan_seconds((struct km_span){good[i].text, strlen(good[i].text)}, &time));
+        assert_int_equal(time.s, good[i].s);
+        assert_int_equal(time.ps, good[i].ps);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct km_trace_time time;
+        assert_false(km_scan_seconds((struct km_span){bad[i], strlen(bad[i])}, &time));
+    }
+}
+
+static void test_timestamps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t s;
+        uint64_t ps;
+    } good[] = {
+        {"1970-01-01 00:00:00", 0, 0},
+        {"1969-12-31 23:59:59", -1, 0},
+        {"2000-02-29 00:00:00", 951782400, 0},
+        {"2000-03-01 00:00:00", 951868800, 0},
+        {"2023-11-16 18:15:46.6805900", 1700158546, 680590000000},
+        {"2024-05-10 00:00:00.009930+00:00", 1715299200, 9930000000},
+        {"2024-05-10T02:00:00+02:00", 1715299200, 0},
+        {"2024-05-09T23:00:00Z", 1715295600, 0},
+        {"1900-03-01 00:00:00", -2203891200, 0},
+    };
+    static const char *const bad[] = {
+        "2023-13-01 00:00:00",  "2023-00-01 00:00:00",      "2023-02-29 00:00:00", "1900-02-29 00:00:00",
+        "2023-01-01 24:00:00",  "2023-01-01 00:60:00",      "2023-01-01 00:00:60", "2023-01-01 00:00:00.",
+        "2023-01-01 00:00:00 ", "2023-01-01 00:00:00+0000", "0000-01-01 00:00:00", "2023/01/01 00:00:00"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct km_trace_time time;
+        assert_true(km_scan_timestamp((struct km_span){good[i].text, strlen(good[i].text)}, &time));
+        assert_int_equal(time.s, good[i].s);
+        assert_int_equal(time.ps, good[i].ps);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct km_trace_time time;
+        assert_false(km_scan_timestamp((struct km_span){bad[i], strlen(bad[i])}, &time));
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+static void test_azure_2024(void **state)
+{
+    (void)state;
+    struct km_trace_reader *reader;
+    struct km_request r;
+    assert_int_equal(km_trace_open(KM_SOURCE_DIR "/tests/data/traces/azure-2024.csv", NULL, &reader, NULL),
+                     KM_OK);
+    assert_string_equal(km_trace_format_of(reader)->entry.name, "azure");
+    static const struct {
+        uint64_t arrival_ps;
+        uint32_t prompt, output;
+    } expected[] = {{0, 2162, 5}, {990070000000, 2399, 6}, {2490070000000, 76, 15}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(next(reader, &r));
+        assert_int_equal(r.id, i);
+        assert_int_equal(r.arrival_ps, expected[i].arrival_ps);
+        assert_int_equal(r.prompt_tokens, expected[i].prompt);
+        assert_int_equal(r.output_tokens, expected[i].output);
+        assert_int_equal(r.session, -1);
+        assert_null(r.prefix_hashes);
+    }
+    assert_false(next(reader, &r));
+    km_trace_close(reader);
+}
+
+static void test_optional_columns(void **state)
+{
+    (void)state;
+    struct km_trace_reader *reader =
+        open_text("\xef\xbb\xbfprefix_hashes, class,output_tokens,id,prompt_tokens,session,arrival_s\r\n"
+                  "\r\n"
+                  "18446744073709551615  7,gold,3,a b,600,12,5\r\n"
+                  " , ,4,,1,,5.25\r\n"
+                  "0,silver,5,c,2,0,6\r\n"
+                  "0,gold,5,c,2,0,6");
+    struct km_request r;
+    assert_int_equal(km_trace_fields_of(reader),
+                     KM_TRACE_ID | KM_TRACE_SESSION | KM_TRACE_CLASS | KM_TRACE_HASHES);
+    assert_true(next(reader, &r));
+    assert_int_equal(r.arrival_ps, 0);
+    assert_string_equal(r.label, "a b");
+    assert_int_equal(r.session, 12);
+    assert_int_equal(r.class_index, 1);
+    assert_int_equal(r.prefix_hash_count, 2);
+    assert_true(r.prefix_hashes[0] == UINT64_MAX);
+    assert_int_equal(r.prefix_hashes[1], 7);
+    km_request_release(&r);
+    assert_true(next(reader, &r));
+    assert_int_equal(r.arrival_ps, 250000000000);
+    assert_null(r.label);
+    assert_int_equal(r.session, -1);
+    assert_int_equal(r.class_index, 0);
+    assert_null(r.prefix_hashes);
+    assert_true(next(reader, &r));
+    assert_int_equal(r.class_index, 2);
+    km_request_release(&r);
+    assert_true(next(reader, &r));
+    assert_int_equal(r.class_index, 1);
+    km_request_release(&r);
+    assert_false(next(reader, &r));
+    assert_int_equal(km_trace_class_count(reader), 3);
+    assert_string_equal(km_trace_class_name(reader, 0), "");
+    assert_string_equal(km_trace_class_name(reader, 2), "silver");
+    km_trace_close(reader);
+}
+
+static void test_unsorted(void **state)
+{
+    (void)state;
+    /* Equal times keep the order of the lines; the earliest time is 0 wherever it stands. */
+    struct km_trace_reader *reader = open_text("arrival_s,prompt_tokens,output_tokens\n"
+                                               "10,1,1\n12,2,1\n9,3,1\n12,4,1\n10,5,1\n");
+    static const uint32_t order[] = {3, 1, 5, 2, 4};
+    static const uint64_t seconds[] = {0, 1, 1, 3, 3};
+    struct km_request r;
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(next(reader, &r));
+        assert_int_equal(r.prompt_tokens, order[i]);
+        assert_int_equal(r.arrival_ps, seconds[i] * KM_PS_PER_S);
+        assert_int_equal(r.id, i);
+    }
+    assert_false(next(reader, &r));
+    km_trace_close(reader);
+}
+
+/* Random displacements within the window are mended, in the same order as a stable sort. */
+static void test_shuffled(void **state)
+{
+    (void)state;
+    enum { N = 20000 };
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    fputs("arrival_s,prompt_tokens,output_tokens\n", out);
+    srand(7);
+    for (int i = 0; i < N; i++)
+        fprintf(out, "%d,%d,1\n", i + rand() % 3000, i + 1);
+    fclose(out);
+    struct km_trace_reader *reader = open_text(text);
+    struct km_request r;
+    uint64_t last_ps = 0, sum = 0, count = 0;
+    uint32_t last_prompt = 0;
+    for (; next(reader, &r); count++) {
+        assert_true(r.arrival_ps > last_ps || (r.arrival_ps == last_ps && r.prompt_tokens > last_prompt));
+        last_ps = r.arrival_ps;
+        last_prompt = r.prompt_tokens;
+        sum += r.prompt_tokens;
+    }
+    assert_int_equal(count, N);
+    assert_int_equal(sum, (uint64_t)N * (N + 1) / 2);
+    km_trace_close(reader);
+    free(text);
+}
+
+static void test_hopelessly_unsorted(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    fputs("arrival_s,prompt_tokens,output_tokens\n", out);
+    for (int i = 0; i < 5000; i++)
+        fprintf(out, "%d,1,1\n", i + 10);
+    fputs("10.5,1,1\n", out);
+    fclose(out);
+    struct km_trace_reader *reader = open_text(text);
+    struct km_request r;
+    struct km_error error = {0};
+    bool found = true;
+    enum km_status status = KM_OK;
+    while (status == KM_OK && found)
+        status = km_trace_next(reader, &r, &found, &error);
+    assert_int_equal(status, KM_BAD_INPUT);
+    assert_int_equal(error.line, 5002);
+    assert_string_equal(error.message,
+                        "arrives 903.500000 s before a request more than 4096 requests ahead: the "
+                        "trace is not sorted by time");
+    km_trace_close(reader);
+    free(text);
+}
+
+static void test_long_line(void **state)
+{
+    (void)state;
+    /* Longer than the first buffer is fine, longer than the limit is not. */
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    fputs("arrival_s,prompt_tokens,output_tokens,prefix_hashes\n0,51200000,1,", out);
+    for (int i = 0; i < 100000; i++)
+        fprintf(out, "%d ", i + 1000000);
+    fputs("\n1,1,1,\n", out);
+    fclose(out);
+    struct km_trace_reader *reader = open_text(text);
+    struct km_request r;
+    assert_true(next(reader, &r));
+    assert_int_equal(r.prefix_hash_count, 100000);
+    assert_int_equal(r.prefix_hashes[99999], 1099999);
+    km_request_release(&r);
+    assert_true(next(reader, &r));
+    assert_false(next(reader, &r));
+    km_trace_close(reader);
+    free(text);
+
+    text = NULL;
+    out = open_memstream(&text, &bytes);
+    fputs("arrival_s,prompt_tokens,output_tokens\n0,1,1\n", out);
+    for (size_t i = 0; i < KM_TRACE_LINE_BYTES + 2; i++)
+        fputc('1', out);
+    fclose(out);
+    reader = open_text(text);
+    struct km_error error = {0};
+    bool found;
+    assert_int_equal(km_trace_next(reader, &r, &found, &error), KM_BAD_INPUT);
+    assert_int_equal(error.line, 3);
+    assert_string_equal(error.message, "the line is longer than 16777216 bytes");
+    km_trace_close(reader);
+    free(text);
+}
+
+static void test_many_classes(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    fputs("arrival_s,prompt_tokens,output_tokens,class\n", out);
+    for (unsigned i = 0; i < KM_TRACE_CLASS_LIMIT; i++)
+        fprintf(out, "0,1,1,tenant-%u\n", i);
+    fclose(out);
+    struct km_trace_reader *reader = open_text(text);
+    struct km_request r;
+    struct km_error error = {0};
+    bool found = true;
+    enum km_status status = KM_OK;
+    while (status == KM_OK && found)
+        status = km_trace_next(reader, &r, &found, &error);
+    assert_int_equal(status, KM_BAD_INPUT);
+    assert_int_equal(error.line, 1025); /* 1023 names and the default */
+    assert_int_equal(error.column, 7);
+    assert_string_equal(error.message, "class: more than 1024 different classes");
+    km_trace_close(reader);
+    free(text);
+}
+
+/* --- round trips --------------------------------------------------------------------------------------- */
+
+/* Write every request of `reader` in a format; the text is the caller's. */
+static char *rewrite(struct km_trace_reader *reader, const struct km_trace_format *format)
+{
+    char *text = NULL;
+    size_t bytes;
+    unsigned fields = km_trace_fields_of(reader) & format->fields;
+    FILE *out = open_memstream(&text, &bytes);
+    struct km_request r;
+    if (format->write_header)
+        format->write_header(out, fields);
+    while (next(reader, &r)) {
+        struct km_error error = {0};
+        assert_int_equal(format->write(out, fields, &r, km_trace_class_name(reader, r.class_index), &error),
+                         KM_OK);
+        km_request_release(&r);
+    }
+    fclose(out);
+    km_trace_close(reader);
+    return text;
+}
+
+/* For every format: what it writes it recognises as its own and writes again as the same bytes. */
+static void test_round_trip(void **state)
+{
+    (void)state;
+    static const char source[] = "arrival_s,prompt_tokens,output_tokens,id,session,class,prefix_hashes\n"
+                                 "0,600,1,x,3,gold,1 2\n"
+                                 "0.0000001,1,1,y,,,\n"
+                                 "86400.1234567,1073741823,1073741823,z,9,silver,9007199254740992\n"
+                                 "3000000.5,5,6,,,gold,\n";
+    for (size_t i = 0; km_trace_registry[i]; i++) {
+        const struct km_trace_format *format = (const struct km_trace_format *)km_trace_registry[i];
+        char *once = rewrite(open_text(source), format);
+        struct km_trace_reader *again = open_text(once);
+        assert_string_equal(km_trace_format_of(again)->entry.name, format->entry.name);
+        char *twice = rewrite(again, format);
+        assert_string_equal(once, twice);
+        struct km_trace_reader *left = open_text(source), *right = open_text(once);
+        struct km_request a, b;
+        while (next(left, &a)) {
+            assert_true(next(right, &b));
+            assert_int_equal(a.arrival_ps, b.arrival_ps);
+            assert_int_equal(a.prompt_tokens, b.prompt_tokens);
+            assert_int_equal(a.output_tokens, b.output_tokens);
+            km_request_release(&a);
+            km_request_release(&b);
+        }
+        assert_false(next(right, &b));
+        km_trace_close(left);
+        km_trace_close(right);
+        free(once);
+        free(twice);
+    }
+    char *same = rewrite(open_text(source), format_named("kingman"));
+    assert_string_equal(same, source);
+    free(same);
+}
+
+static void test_hash_beyond_json(void **state)
+{
+    (void)state;
+    uint64_t hash = ((uint64_t)1 << 53) + 1;
+    struct km_request r = {
+        .prompt_tokens = 1, .output_tokens = 1, .prefix_hashes = &hash, .prefix_hash_count = 1};
+    struct km_error error = {0};
+    FILE *out = fopen("/dev/null", "wb");
+    assert_int_equal(format_named("mooncake")->write(out, KM_TRACE_HASHES, &r, "", &error), KM_BAD_INPUT);
+    assert_string_equal(
+        error.message, "request 0: prefix hash 9007199254740993 is above 2^53, more than JSON holds exactly");
+    fclose(out);
+}
+
+/* --- recorded traces ----------------------------------------------------------------------------------- */
+
+static struct km_trace_stats *stats_of(const char *path)
+{
+    struct km_trace_reader *reader;
+    struct km_request r;
+    if (km_trace_open(path, NULL, &reader, NULL) != KM_OK)
+        skip();
+    struct km_trace_stats *stats = km_trace_stats_create();
+    while (next(reader, &r)) {
+        km_trace_stats_add(stats, &r);
+        km_request_release(&r);
+    }
+    assert_true(km_trace_progress(reader) == 1);
+    km_trace_close(reader);
+    return stats;
+}
+
+static void test_recorded_azure(void **state)
+{
+    (void)state;
+    struct km_trace_stats *stats = stats_of(AZURE);
+    struct km_trace_summary s;
+    km_trace_stats_summarize(stats, &s);
+    assert_int_equal(s.requests, 19366);
+    assert_near(km_token_counts_mean(s.prompt), 1154.6974, 1e-4);
+    assert_near(km_token_counts_mean(s.output), 211.1259, 1e-4);
+    assert_int_equal(s.prompt->max, 14050);
+    assert_int_equal(s.output->max, 1000);
+    assert_int_equal(s.output->tokens, 4088665);
+    assert_int_equal(km_token_counts_quantile(s.prompt, 0.5), 1020); /* the paper's medians */
+    assert_int_equal(km_token_counts_quantile(s.output, 0.5), 129);
+    assert_near(s.span_s, 3501.721937, 1e-9); /* 18:15:46.68059 to 19:14:08.402527 */
+    assert_int_equal(s.blocks, 0);
+    km_trace_stats_destroy(stats);
+}
+
+static void test_recorded_mooncake(void **state)
+{
+    (void)state;
+    struct km_trace_stats *stats = stats_of(MOONCAKE);
+    struct km_trace_summary s;
+    km_trace_stats_summarize(stats, &s);
+    assert_int_equal(s.requests, 12031);
+    assert_int_equal(s.hashed_requests, 12031);
+    assert_int_equal(s.distinct_blocks, 182790); /* hashes are numbered from 0 to 182789 */
+    assert_int_equal(s.blocks, 288500);
+    assert_near(s.span_s, 3536.999, 1e-9);
+    km_trace_stats_destroy(stats);
+}
+
+static void test_recorded_rewritten(void **state)
+{
+    (void)state;
+    struct km_trace_reader *reader;
+    if (km_trace_open(MOONCAKE, NULL, &reader, NULL) != KM_OK)
+        skip();
+    char *text = rewrite(reader, format_named("mooncake"));
+    FILE *file = fopen(MOONCAKE, "rb");
+    char *original = malloc(4 << 20);
+    size_t bytes = fread(original, 1, (4 << 20) - 1, file);
+    original[bytes] = '\0';
+    fclose(file);
+    assert_string_equal(text, original);
+    free(text);
+    free(original);
+}
+
+/* --- statistics ---------------------------------------------------------------------------------------- */
+
+static void test_statistics(void **state)
+{
+    (void)state;
+    /* Sessions of known sharing: request 2 finds both blocks of request 1, request 3 only the first, as its
+     * second differs and the third, though seen, comes after a miss. */
+    struct km_trace_reader *reader =
+        open_text("arrival_s,prompt_tokens,output_tokens,session,class,prefix_hashes\n"
+                  "0,1000,10,1,,0 1\n"
+                  "1,1500,20,1,gold,0 1 2\n"
+                  "3,1500,30,2,gold,0 9 2\n"
+                  "3,1,40,,,\n");
+    struct km_trace_stats *stats = km_trace_stats_create();
+    struct km_request r;
+    struct km_trace_summary s;
+    while (next(reader, &r)) {
+        km_trace_stats_add(stats, &r);
+        km_request_release(&r);
+    }
+    km_trace_stats_summarize(stats, &s);
+    assert_int_equal(s.blocks, 8);
+    assert_int_equal(s.hit_blocks, 3);
+    assert_int_equal(s.distinct_blocks, 4);
+    assert_int_equal(s.hashed_requests, 3);
+    assert_int_equal(s.sessions, 2);
+    assert_int_equal(s.session_requests, 3);
+    assert_int_equal(km_trace_stats_class(stats, 1), 2);
+    assert_near(s.rate_per_s, 1, 1e-12);
+    assert_near(s.gap_cv, 0.816496580927726, 1e-12); /* gaps 1, 2, 0: variance 2/3 */
+    assert_int_equal(s.dispersion[0].windows, 3);    /* counts 1, 1, 0: variance 1/3, mean 2/3 */
+    assert_near(s.dispersion[0].index, 0.5, 1e-12);
+    assert_int_equal(km_token_counts_quantile(s.output, 0.5), 20);
+    assert_int_equal(km_token_counts_quantile(s.output, 0.51), 30);
+    assert_int_equal(km_token_counts_quantile(s.output, 1), 40);
+    assert_near(km_token_counts_sd(s.output), 12.9099444873581, 1e-9);
+    double requests = 0;
+    for (size_t i = 0; i < s.rate_count; i++)
+        requests += s.rates_per_s[i] *
+                    (i + 1 < s.rate_count ? s.rate_window_s : s.span_s - s.rate_window_s * (double)i);
+    assert_near(requests, 4, 1e-9);
+    km_trace_stats_destroy(stats);
+    km_trace_close(reader);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_seconds),
+        cmocka_unit_test(test_timestamps),
+        cmocka_unit_test(test_azure_2024),
+        cmocka_unit_test(test_optional_columns),
+        cmocka_unit_test(test_unsorted),
+        cmocka_unit_test(test_shuffled),
+        cmocka_unit_test(test_hopelessly_unsorted),
+        cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_many_classes),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_hash_beyond_json),
+        cmocka_unit_test(test_recorded_azure),
+        cmocka_unit_test(test_recorded_mooncake),
+        cmocka_unit_test(test_recorded_rewritten),
+        cmocka_unit_test(test_statistics),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
