@@ -342,9 +342,8 @@ static void verdicts(void **state)
     }
 }
 
-/* An hour of production traffic, uneven as it is, served at 30 ms a token by a number of slots: 35 would be
- * just enough on average. Stable is never
- * said of too few, saturated never of enough. */
+/* An hour of production traffic, uneven as it is, served at 30 ms a token by a number of slots: 35 are
+ * just enough on average. Stable is never said of too few, saturated never of enough. */
 static void verdicts_on_production_traffic(void **state)
 {
     (void)state;
