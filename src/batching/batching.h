@@ -24,6 +24,10 @@ struct km_batching_settings {
     uint32_t max_num_batched_tokens;
     uint32_t long_prefill_token_threshold; /* 0 = none */
     bool enable_chunked_prefill;
+    uint32_t batch_size;  /* fixed, elastic: requests of a batch; 0 = not stated */
+    uint32_t batch_cap;   /* dynamic, elastic: most requests of a batch; 0 = max_num_seqs alone */
+    uint64_t max_wait_ps; /* dynamic, elastic: longest the first request waits for company; 0 = it does not */
+    bool pad_prompts;     /* prompts computed together are padded to the longest */
 };
 
 struct km_batching_view {
@@ -110,7 +114,11 @@ static inline void km_batch_steady(const struct km_batch_handle *h)
 
 struct km_batching_policy {
     struct km_entry entry;
-    size_t state_bytes; /* zeroed before the first call */
+    size_t state_bytes;    /* zeroed before the first call */
+    bool holds_finished;   /* a batch runs to the end of its longest member: the others keep their slots and
+                              blocks, fill rows of every   step, and complete with it */
+    bool pads_prompts;     /* always, whatever the settings say */
+    bool needs_batch_size; /* batch_size must be stated */
     void (*form)(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch);
 };
 

@@ -16,6 +16,12 @@
 
 #include <stdint.h>
 
+/* Service law of the queueing paper (arXiv 2407.05347): b requests of l output tokens each take k1*b + k2 +
+ * (k3*b + k4)*l seconds. */
+struct km_linear_law {
+    double k1, k2, k3, k4;
+};
+
 /* What there is to be timed. Borrowed for the life of the cost model. */
 struct km_cost_config {
     const struct km_model *model;
@@ -24,6 +30,7 @@ struct km_cost_config {
     const struct km_device *device;
     const struct km_engine *engine;
     const char *profile; /* path; NULL = none */
+    struct km_linear_law linear;
 };
 
 /* One operator's part of a step, for the breakdown. */
@@ -42,8 +49,8 @@ struct km_cost_model {
     void (*destroy)(void *state);
     /* A whole step of any shape: seconds on each stage, stage_s: [pipeline_parallel]. */
     void (*step)(const void *state, const struct km_step_shape *shape, double *stage_s);
-    /* A decode-only step of `count` sequences, without attention. */
-    void (*decode_fixed)(const void *state, uint32_t count, double *stage_s);
+    /* A decode-only step of `rows` sequences, padding included, without attention. */
+    void (*decode_fixed)(const void *state, uint32_t rows, double *stage_s);
     /* Its attention. Optional: NULL = none. */
     void (*decode_attention)(const void *state, const struct km_decode_shape *shape, double *stage_s);
     /* Bytes of parameters read by a step, over all stages of one rank. Optional. */

@@ -2,9 +2,10 @@
 
 #include <stddef.h>
 
-extern const struct km_cost_model km_cost_roofline;
+extern const struct km_cost_model km_cost_roofline, km_cost_linear;
 
 const struct km_entry *const km_cost_registry[] = {
     &km_cost_roofline.entry,
+    &km_cost_linear.entry,
     NULL,
 };

@@ -18,6 +18,8 @@ struct km_decode_shape {
         sum_windowed; /* the same with each context cut to the model's window; sum_context without a window */
     uint32_t below_window; /* sequences whose context still grows inside the window; count without a window */
     uint64_t max_context;
+    uint32_t padding; /* rows that finished sequences still fill in a batch that runs to its longest member's
+                         end */
 };
 
 struct km_step_shape {
@@ -30,7 +32,7 @@ struct km_step_shape {
 
 static inline uint32_t km_step_tokens(const struct km_step_shape *shape)
 {
-    return shape->prefill_tokens + shape->decode.count;
+    return shape->prefill_tokens + shape->decode.count + shape->decode.padding;
 }
 
 #endif

@@ -24,7 +24,10 @@ struct km_engine {
     uint32_t max_num_batched_tokens;
     uint32_t long_prefill_token_threshold; /* 0 = none */
     bool enable_chunked_prefill;
-    bool async_scheduling;
+bool async_scheduling;
+    uint32_t batch_size, batch_cap; /* of the policies that form whole batches; 0 = not stated */
+    double max_wait_s;
+    bool pad_prompts;
     uint32_t max_model_len; /* 0 = the model's max_position_embeddings */
 
     /* KV cache */

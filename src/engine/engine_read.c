@@ -67,6 +67,14 @@ static const struct km_setting batching_settings[] = {
     {"enable_chunked_prefill", KM_SETTING_BOOL, AT(enable_chunked_prefill),
      .doc = "split a prompt over several steps when the budget is short"},
     {"async_scheduling", KM_SETTING_BOOL, AT(async_scheduling), .doc = "form the next batch while one runs"},
+    {"batch_size", KM_SETTING_U32, AT(batch_size), KM_AT_LEAST(1), .optional = true, .nullable = true,
+     .doc = "fixed, elastic: requests of a batch"},
+    {"batch_cap", KM_SETTING_U32, AT(batch_cap), KM_AT_LEAST(1), .optional = true, .nullable = true,
+     .doc = "dynamic, elastic: most requests of a batch; null = max_num_seqs"},
+    {"max_wait_s", KM_SETTING_NUMBER, AT(max_wait_s), KM_BETWEEN(0, 1e6), .optional = true,
+     .doc = "dynamic, elastic: longest the first request waits for company"},
+    {"pad_prompts", KM_SETTING_BOOL, AT(pad_prompts), .optional = true,
+     .doc = "prompts computed together are padded to the longest"},
     {0},
 };
 

@@ -68,7 +68,8 @@ static void simulated_run(void *state, const struct km_step_shape *shape, struct
 {
     struct simulated *sim = state;
     double stage_s[KM_MAX_STAGES];
-    host_time(sim, shape->chunk_count + shape->decode.count, km_step_tokens(shape), shape->sampled, out);
+    host_time(sim, shape->chunk_count + shape->decode.count + shape->decode.padding, km_step_tokens(shape),
+              shape->sampled, out);
     sim->cost->step(sim->cost_state, shape, stage_s);
     for (uint32_t s = 0; s < sim->stages; s++)
         out->stage_ps[s] = to_ps(stage_s[s]);
@@ -91,8 +92,9 @@ static void simulated_line(void *state, const struct km_decode_shape *shape, str
     struct simulated *sim = state;
     double scratch[KM_MAX_STAGES], at[KM_MAX_STAGES] = {0}, full[KM_MAX_STAGES] = {0},
                                    inside[KM_MAX_STAGES] = {0};
-    host_time(sim, shape->count, shape->count, shape->count, &out->time);
-    const double *fixed_s = fixed_part(sim, shape->count, scratch);
+    const uint32_t rows = shape->count + shape->padding;
+    host_time(sim, rows, rows, rows, &out->time);
+    const double *fixed_s = fixed_part(sim, rows, scratch);
     double per_token = 0.0, per_inside = 0.0, past_low = 0.0, past_inside_low = 0.0;
     out->steps = UINT64_MAX;
     if (sim->cost->decode_attention) {

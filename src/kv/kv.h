@@ -26,6 +26,9 @@ struct km_kv_manager {
     struct km_entry entry;
     struct km_kv *(*create)(const struct km_kv_config *config);
     void (*destroy)(struct km_kv *kv);
+    /* Blocks a sequence of `tokens` in all may come to hold at once: a request that needs more than there are
+     * can never be served. */
+    uint64_t (*most_blocks)(const struct km_kv *kv, uint64_t tokens);
     /* Tokens of the sequence's first `tokens` that are cached: whole blocks, at most tokens - 1. Optional:
      * NULL = never any. */
     uint32_t (*match)(struct km_kv *kv, const struct km_sequence *sequence, uint32_t tokens);

@@ -19,6 +19,11 @@ static void paged_destroy(struct km_kv *kv)
     free(kv);
 }
 
+static uint64_t paged_most_blocks(const struct km_kv *kv, uint64_t tokens)
+{
+    return km_kv_blocks_for(kv, tokens);
+}
+
 static bool paged_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens, uint32_t hit_tokens,
                         uint32_t first_tokens)
 {
@@ -73,6 +78,7 @@ const struct km_kv_manager km_kv_paged = {
     .entry = {"paged", "fixed-size blocks taken as a sequence grows, recompute on preemption (vLLM)"},
     .create = paged_create,
     .destroy = paged_destroy,
+    .most_blocks = paged_most_blocks,
     .admit = paged_admit,
     .extend = paged_extend,
     .decode_needs = paged_decode_needs,

@@ -68,6 +68,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
         .device = &scenario->device,
         .engine = &scenario->engine,
         .profile = scenario->profile,
+        .linear = scenario->linear,
     };
     out->cost =
         (const struct km_cost_model *)(const void *)km_registry_find(km_cost_registry, scenario->cost_model);
@@ -164,6 +165,10 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
                         .max_num_batched_tokens = engine->max_num_batched_tokens,
                         .long_prefill_token_threshold = engine->long_prefill_token_threshold,
                         .enable_chunked_prefill = engine->enable_chunked_prefill,
+                        .batch_size = engine->batch_size,
+                        .batch_cap = engine->batch_cap,
+                        .max_wait_ps = km_ps_from_s(engine->max_wait_s),
+                        .pad_prompts = engine->pad_prompts,
                     },
                 .kv_manager = (const struct km_kv_manager *)(const void *)km_registry_find(
                     km_kv_registry, engine->kv_manager),

@@ -2,6 +2,7 @@
 
 #include "base/suggest.h"
 #include "batching/batching.h"
+#include "batching/batching.h"
 #include "cost/cost.h"
 #include "executor/executor.h"
 #include "kv/kv.h"
@@ -73,6 +74,12 @@ static const struct km_setting cluster_section[] = {
 static const struct km_setting cost_section[] = {
     {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
      .doc = "time of a step"},
+    {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_AT_LEAST(0), .optional = true, .doc = "linear: seconds a request"},
+    {"k2", KM_SETTING_NUMBER, AT(linear.k2), KM_AT_LEAST(0), .optional = true, .doc = "linear: seconds a batch"},
+    {"k3", KM_SETTING_NUMBER, AT(linear.k3), KM_AT_LEAST(0), .optional = true,
+     .doc = "linear: seconds a request and output token"},
+    {"k4", KM_SETTING_NUMBER, AT(linear.k4), KM_AT_LEAST(0), .optional = true,
+     .doc = "linear: seconds a batch and output token"},
     {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
      .doc = "a measured profile (kingman list profiles) or its path; null = the device's"},
     {0},
@@ -150,6 +157,13 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
     if (status != KM_OK)
         return status;
+const struct km_batching_policy *policy =
+        (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry, e->policy);
+    if (policy && policy->needs_batch_size && e->batch_size == 0)
+        return refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
+    if (policy && policy->needs_batch_size && e->batch_size > e->max_num_seqs)
+        return refuse(root, "engine.batching.batch_size", error, "%u is more than max_num_seqs, %u", e->batch_size,
+                      e->max_num_seqs);
     if (e->max_num_batched_tokens < e->max_num_seqs) /* as vLLM's SchedulerConfig */
         return refuse(root, "engine.batching.max_num_batched_tokens", error,
                       "%u is less than max_num_seqs, %u", e->max_num_batched_tokens, e->max_num_seqs);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cost/cost.h"
 #include "engine/engine.h"
 #include "hardware/device.h"
 #include "metrics/metrics.h"
@@ -30,6 +31,7 @@ struct km_scenario {
     struct km_engine engine;
     const char *cost_model; /* cost registry name */
     const char *profile;    /* path, or NULL */
+    struct km_linear_law linear; /* of cost model linear */
     struct km_workload_settings workload;
     const char *executor; /* executor registry name */
     struct km_slo_term slo[16];

@@ -280,6 +280,16 @@ const struct km_batch_actions km_batch_actions = {
     .steady = action_steady,
 };
 
+uint32_t km_replica_padding(const struct km_replica *replica)
+{
+    if (!replica->config.policy->holds_finished)
+        return 0;
+    uint32_t live = replica->prefill_count + (uint32_t)replica->loose_count;
+    for (uint32_t lane = 0; lane < replica->lane_count; lane++)
+        live += replica->lanes[lane].count;
+    return replica->running.count - live;
+}
+
 void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort)
 {
     uint64_t offset = cohort->clock - replica->line_clock;
@@ -288,6 +298,7 @@ void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort
         return;
     struct km_decode_shape shape;
     km_cohort_shape(cohort, &shape);
+    shape.padding = km_replica_padding(replica);
     replica->config.executor->line(replica->config.executor_state, &shape, &replica->line);
     uint64_t window_steps = km_cohort_window_steps(cohort);
     if (replica->line.steps > window_steps)
@@ -321,6 +332,7 @@ static void step_cohort(struct km_batch *batch, struct km_decode_shape *shape)
     replica->config.kv_manager->decode(replica->kv, &cohort->growth, cohort->clock, 1);
     cohort->clock++;
     km_cohort_shape(cohort, shape);
+    shape->padding = km_replica_padding(replica);
     flight->decode_count = cohort->count;
     for (size_t i = 0; i < batch->late_count; i++) {
         struct km_slot *slot = slot_at(replica, batch->late[i]);
@@ -377,6 +389,24 @@ static void finish_chunks(struct km_batch *batch, uint32_t *sampled)
         if (flags)
             km_flight_note(flight, batch->chunk_slots[i], flags);
     }
+}
+
+/* Prompts padded to the longest of the batch: what is computed, though not what is stored. */
+static void pad_chunks(struct km_batch *batch, struct km_step_shape *shape)
+{
+    const struct km_replica *replica = batch->replica;
+    if (batch->chunk_count < 2 ||
+        !(replica->config.batching.pad_prompts || replica->config.policy->pads_prompts))
+        return;
+    batch->padded =
+        km_grow(batch->padded, &batch->padded_capacity, batch->chunk_count, sizeof *batch->padded);
+    uint32_t longest = 0;
+    for (size_t i = 0; i < batch->chunk_count; i++)
+        longest = batch->chunks[i].tokens > longest ? batch->chunks[i].tokens : longest;
+    for (size_t i = 0; i < batch->chunk_count; i++)
+        batch->padded[i] = (struct km_chunk){longest, batch->chunks[i].past};
+    shape->chunks = batch->padded;
+    shape->prefill_tokens = longest * (uint32_t)batch->chunk_count;
 }
 
 static void count_pairs(struct km_replica *replica, const struct km_batch *batch)
@@ -466,6 +496,7 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
         const struct km_slot *slot = slot_at(replica, batch->chunk_slots[i]);
         shape.sampled += slot->sequence.computed_tokens == slot->sequence.target_tokens;
     }
+    pad_chunks(batch, &shape);
     time_step(batch, &shape, now_ps);
 
     uint32_t sampled = flight->decode_count;
@@ -482,7 +513,8 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
 
     flight->chunk_count = (uint32_t)batch->chunk_count;
     replica->steps++;
-    replica->tokens += km_step_tokens(&shape);
+    replica->prompt_steps += batch->chunk_count > 0;
+    replica->tokens += flight->prefill_tokens + flight->decode_count;
     replica->sampled += sampled;
     replica->decode_pairs += shape.decode.sum_context;
     replica->decode_pairs_windowed += shape.decode.sum_windowed;

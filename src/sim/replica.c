@@ -39,6 +39,8 @@ void km_replica_destroy(struct km_replica *replica)
     free(replica->flights);
     free(replica->policy_state);
     free(replica->loose);
+    free(replica->held);
+    free(replica->batch.padded);
     free(replica->batch.chunks);
     free(replica->batch.chunk_slots);
     free(replica->batch.late);
@@ -51,7 +53,7 @@ const char *km_replica_refuses(const struct km_replica *replica, const struct km
     const struct km_replica_config *config = &replica->config;
     if (tokens > config->kv.max_model_len)
         return "longer than max_model_len";
-    if (tokens > config->kv.capacity_blocks * config->kv.block_size)
+    if (config->kv_manager->most_blocks(replica->kv, tokens) > config->kv.capacity_blocks)
         return "longer than the whole KV cache";
     if (!config->batching.enable_chunked_prefill && tokens > config->batching.max_num_batched_tokens)
         return "longer than max_num_batched_tokens without chunked prefill";
@@ -202,8 +204,29 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
     }
     if (entry.flags & ~(uint32_t)ENTRY_STARTED)
         slot->last_token_ps = done_ps;
-    if (entry.flags & ENTRY_END)
+    if (!(entry.flags & ENTRY_END))
+        return;
+    if (!replica->config.policy->holds_finished || !slot->holds_blocks) {
         complete(replica, slot, done_ps);
+        return;
+    }
+    replica->held =
+        km_grow(replica->held, &replica->held_capacity, replica->held_count + 1, sizeof *replica->held);
+    replica->held[replica->held_count++] = entry.slot;
+}
+
+/* A batch that runs to the end of its longest member has ended: all complete together. */
+static bool end_batch(struct km_replica *replica, uint64_t now_ps)
+{
+    if (replica->held_count == 0 || replica->held_count < replica->running.count)
+        return false;
+    for (size_t i = 0; i < replica->held_count; i++) {
+        struct km_slot *slot = slot_at(replica, replica->held[i]);
+        slot->last_token_ps = now_ps;
+        complete(replica, slot, now_ps);
+    }
+    replica->held_count = 0;
+    return true;
 }
 
 /* The results of the oldest batch have been taken, at `done_ps`. */
@@ -226,6 +249,7 @@ static void process(struct km_replica *replica, uint64_t done_ps)
         uint64_t used_before = replica->kv->used_blocks;
         for (size_t i = 0; i < flight->entry_count; i++)
             process_entry(replica, flight, flight->entries[i], done_ps);
+        end_batch(replica, done_ps);
         km_replica_note_blocks(replica, done_ps, used_before);
     }
     replica->host_free_ps = done_ps;
@@ -269,6 +293,10 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
             return;
     }
     replica->may_form = km_batch_close(replica, now_ps);
+    if (!replica->may_form && replica->flight_count == 0 && end_batch(replica, now_ps)) {
+        batch->changed = true; /* the last unfinished member was preempted */
+        replica->may_form = true;
+    }
     if (batch->changed)
         km_replica_note_blocks(replica, now_ps, used_before);
 }
@@ -289,6 +317,7 @@ void km_replica_work(const struct km_replica *replica, struct km_work *out)
 {
     *out = (struct km_work){
         .steps = replica->steps,
+        .prompt_steps = replica->prompt_steps,
         .tokens = replica->tokens,
         .sampled = replica->sampled,
         .prefill_pairs = (double)replica->prefill_pairs,

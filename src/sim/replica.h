@@ -42,7 +42,7 @@ struct km_replica_config {
 
 /* Integer totals of all steps taken: what utilisation figures are computed from. */
 struct km_work {
-    uint64_t steps;
+    uint64_t steps, prompt_steps; /* prompt_steps: those that computed prompt tokens */
     uint64_t tokens, sampled;
     /* Query-key pairs attended to, of prompts and of decodes: with full attention and inside the window. */
     double prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed;

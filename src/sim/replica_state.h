@@ -43,9 +43,9 @@ struct km_batch {
     bool changed;     /* anything but decode progress: admissions, chunks, preemptions */
     uint32_t decodes; /* scheduled so far */
     uint64_t wait_until_ps;
-    struct km_chunk *chunks;
+    struct km_chunk *chunks, *padded;
     uint32_t *chunk_slots;
-    size_t chunk_count, chunk_capacity, chunk_slot_capacity;
+    size_t chunk_count, chunk_capacity, chunk_slot_capacity, padded_capacity;
     uint32_t *late; /* slots that joined the cohort for this batch */
     size_t late_count, late_capacity;
 };
@@ -64,6 +64,8 @@ struct km_replica {
     uint32_t *loose; /* slots in state DECODE outside the cohorts */
     size_t loose_count, loose_capacity;
     uint64_t admissions;
+    uint32_t *held; /* slots that finished but stay until their batch ends */
+    size_t held_count, held_capacity;
 
     struct km_cohort *lanes; /* [lane_count] */
     uint32_t lane_count, lane;
@@ -85,7 +87,7 @@ struct km_replica {
     struct km_batch batch;
 
     /* totals */
-    uint64_t events, steps, tokens, sampled;
+    uint64_t events, steps, prompt_steps, tokens, sampled;
     km_u128 prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed, weight_bytes, busy_ps;
     km_u128 block_ps_twice; /* integral of blocks in use, by trapezoids between changes of the batch */
     uint64_t blocks_at_ps, blocks_then;
@@ -111,6 +113,8 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps); /* submit; fal
 void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags);
 /* Execution time of the decode step that the lane's cohort has just been advanced to. */
 void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort);
+/* Rows of a decode step that finished members still fill. */
+uint32_t km_replica_padding(const struct km_replica *replica);
 uint32_t km_replica_held_tokens(const struct km_replica *replica, const struct km_slot *slot);
 
 /* jump.c */

@@ -150,6 +150,7 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
 static void add_work(struct km_work *sum, const struct km_work *part)
 {
     sum->steps += part->steps;
+    sum->prompt_steps += part->prompt_steps;
     sum->tokens += part->tokens;
     sum->sampled += part->sampled;
     sum->prefill_pairs += part->prefill_pairs;
