@@ -146,8 +146,8 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
     struct km_cohort *cohort = &replica->lanes[replica->lane];
     bool overlapped = replica->max_flights > 1;
     struct km_flight *before = overlapped ? flight_at(replica, 0) : NULL;
-    if (replica->config.stages > 1 || cohort->count == 0 || replica->flight_count != (overlapped ? 1u : 0u) ||
-        replica->batch.late_count || replica->loose_count)
+    if (!replica->config.executor->line || replica->config.stages > 1 || cohort->count == 0 ||
+        replica->flight_count != (overlapped ? 1u : 0u) || replica->batch.late_count || replica->loose_count)
         return false;
     if (before && (before->entry_count || before->chunk_count || before->decode_count != cohort->count))
         return false;
