@@ -2,35 +2,73 @@
 
 #include <math.h>
 
-/* Experts, and every matrix of the layers, split evenly over the tensor ranks; norms and routers stand on
- * each. */
-static double layer_bytes(const struct km_model *model, const struct km_layer *layer,
-                          const struct km_precision *precision, double ranks)
+/* Values of a mixer that stand on every rank, beyond an even share of the whole. */
+static double repeated_values(const struct km_model *model, const struct km_layer *layer, double ranks)
 {
-    struct km_parameters whole, split;
-    km_layer_parameters(model, layer, &whole);
-    split = whole;
-    split.norms = split.router = 0.0;
-    double split_bytes = km_parameters_bytes(&split, precision);
-    return split_bytes / ranks + (km_parameters_bytes(&whole, precision) - split_bytes);
+    double hidden = model->hidden, whole = 0.0;
+    if (layer->mixer == KM_MLA)
+        whole = hidden * ((double)layer->kv_lora_rank + layer->qk_rope_dim + layer->q_lora_rank);
+    else if (layer->mixer == KM_SSD)
+        whole = hidden * 2.0 * layer->ssm_groups * layer->ssm_state;
+    else if (layer->mixer == KM_ATTENTION && layer->kv_source < 0) {
+        double heads = km_layout_kv_heads(layer, (uint32_t)ranks) - layer->kv_heads / ranks;
+        return heads * ((double)layer->head_dim + layer->value_dim) * (hidden + layer->qkv_bias);
+    }
+    return whole - whole / ranks;
+}
+
+void km_memory_weights(const struct km_model *model, const struct km_precision *precision,
+                       const struct km_layout *layout, uint32_t stage, struct km_memory_weights *out)
+{
+    struct km_parameters all;
+    km_model_parameters(model, &all);
+    double ranks = layout->tensor_parallel, wide = km_dtype_bytes(precision->embeddings),
+           narrow = km_dtype_bytes(precision->weights), mixer = km_dtype_bytes(precision->attention);
+    bool is_first = stage == 0, is_last = stage + 1 == layout->pipeline_parallel;
+    double positions = (double)model->learned_positions * model->hidden;
+    double vocabulary = (all.embedding - positions) / ranks * wide;
+    uint32_t first, count;
+    km_layout_stage(model, layout, stage, &first, &count);
+    *out = (struct km_memory_weights){0};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct km_layer *layer = &model->layers[first + i];
+        struct km_parameters part;
+        km_layer_parameters(model, layer, &part);
+        out->attention += (part.attention / ranks + repeated_values(model, layer, ranks)) * mixer;
+        out->dense_mlp += part.dense_mlp / ranks * narrow;
+        out->routed_experts += part.routed_experts / ranks * narrow;
+        out->shared_experts += part.shared_experts / ranks * narrow;
+        out->router += part.router * wide;
+        out->norms += part.norms * wide;
+    }
+    if (is_first)
+        out->embedding = vocabulary + positions * wide;
+    if (is_last) {
+        out->lm_head = all.lm_head / ranks * wide;
+        if (model->tied_embeddings && !is_first)
+            out->lm_head += vocabulary;
+        if (model->final_norm)
+            out->norms += (double)model->hidden * (model->norm_bias ? 2.0 : 1.0) * wide;
+    }
+}
+
+static double sum(const struct km_memory_weights *weights)
+{
+    return weights->embedding + weights->lm_head + weights->attention + weights->dense_mlp +
+           weights->routed_experts + weights->shared_experts + weights->router + weights->norms;
 }
 
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,
                               const struct km_layout *layout, uint32_t stage)
 {
-    struct km_parameters all;
-    km_model_parameters(model, &all);
-    double ranks = layout->tensor_parallel, wide = km_dtype_bytes(precision->embeddings), bytes = 0.0;
-    bool is_first = stage == 0, is_last = stage + 1 == layout->pipeline_parallel;
-    uint32_t first, count;
-    km_layout_stage(model, layout, stage, &first, &count);
-    for (uint32_t i = 0; i < count; i++)
-        bytes += layer_bytes(model, &model->layers[first + i], precision, ranks);
-    if (is_first)
-        bytes += all.embedding / ranks * wide;
-    if (is_last) /* a tied head needs the embedding here as well, unless the first stage is the last */
-        bytes += (model->tied_embeddings ? (is_first ? 0.0 : all.embedding) : all.lm_head) / ranks * wide;
-    return bytes;
+    struct km_memory_weights weights;
+    km_memory_weights(model, precision, layout, stage, &weights);
+    return sum(&weights);
+}
+
+uint64_t km_memory_concurrency(uint64_t blocks, uint32_t block_size, uint64_t context)
+{
+    return blocks / ((context + block_size - 1) / block_size);
 }
 
 /* Workspace of the largest step: at its peak a layer holds its input, its residual and normed copy, and the
@@ -78,14 +116,16 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
     *out = (struct km_memory_map){
         .stage = stage,
         .budget_bytes = limits->device_bytes * limits->gpu_memory_utilization,
-        .weight_bytes = km_memory_weight_bytes(model, precision, layout, stage),
         .activation_bytes = activation_bytes(model, precision, layout, stage, limits),
         .state_bytes = state_values * 2.0 * limits->max_num_seqs,
         .reserve_bytes = limits->reserve_bytes,
         .graph_bytes = limits->graph_reserve_bytes,
         .kv_bytes_per_token = kv_values * km_dtype_bytes(precision->kv_cache),
     };
+    km_memory_weights(model, precision, layout, stage, &out->weights);
+    out->weight_bytes = sum(&out->weights);
     out->block_bytes = out->kv_bytes_per_token * limits->block_size;
+    out->fragmentation_bytes = out->block_bytes / 2.0 * limits->max_num_seqs;
     out->kv_bytes =
         out->budget_bytes - out->weight_bytes - out->activation_bytes - out->state_bytes - out->reserve_bytes;
     /* A model without a KV cache (all state-space) is limited by sequences alone: blocks are counted, but

@@ -13,6 +13,8 @@
 
 #include <stdint.h>
 
+#define KM_GIB (1024.0 * 1024.0 * 1024.0)
+
 struct km_memory_limits {
     double device_bytes; /* what the runtime reports */
     double gpu_memory_utilization;
@@ -24,10 +26,19 @@ struct km_memory_limits {
     uint32_t max_num_seqs;
 };
 
+/* Bytes of parameters on one rank, by tensor class. */
+struct km_memory_weights {
+    double embedding;
+    double lm_head;   /* a tied head takes nothing, except on a last stage that has no embedding of its own */
+    double attention; /* every mixer */
+    double dense_mlp, routed_experts, shared_experts, router, norms;
+};
+
 struct km_memory_map {
     uint32_t stage; /* the stage that leaves the fewest blocks: the terms below are its */
     double budget_bytes;
     double weight_bytes;
+    struct km_memory_weights weights; /* the same by class */
     double activation_bytes;
     double state_bytes; /* constant state of max_num_seqs sequences (state-space layers) */
     double reserve_bytes;
@@ -35,6 +46,9 @@ struct km_memory_map {
     double kv_bytes; /* left for blocks; negative when the model does not fit */
     double block_bytes;
     double kv_bytes_per_token;
+    /* Part of kv_bytes: the last block of a sequence is half empty on average (Kwon et al. 2023, arXiv
+     * 2309.06180, section 4: paging wastes less than one block a sequence), for max_num_seqs sequences. */
+    double fragmentation_bytes;
     uint64_t blocks; /* 0 when it does not fit */
 };
 
@@ -42,8 +56,15 @@ void km_memory_map(const struct km_model *model, const struct km_precision *prec
                    const struct km_layout *layout, const struct km_memory_limits *limits,
                    struct km_memory_map *out);
 
-/* Bytes of parameters on one rank of a stage. */
+/* Parameters on one rank of a stage. Matrices of the layers and vocabularies split evenly over the tensor
+ * ranks; on every rank stand norms, routers, learned positions, a KV head's projection when there are fewer
+ * heads than ranks, the projections into MLA's latents, and those to B and C of Mamba-2. */
+void km_memory_weights(const struct km_model *model, const struct km_precision *precision,
+                       const struct km_layout *layout, uint32_t stage, struct km_memory_weights *out);
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,
                               const struct km_layout *layout, uint32_t stage);
+
+/* Sequences of `context` tokens each (at least 1) that `blocks` blocks hold at once. */
+uint64_t km_memory_concurrency(uint64_t blocks, uint32_t block_size, uint64_t context);
 
 #endif

@@ -1,25 +1,21 @@
 #include "scenario/run.h"
 
 #include "base/simtime.h"
+#include "scenario/fit.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-static struct km_layout layout_of(const struct km_scenario *scenario)
+struct km_layout km_setup_layout(const struct km_scenario *scenario)
 {
     return (struct km_layout){.tensor_parallel = scenario->cluster.tensor_parallel_size,
                               .pipeline_parallel = scenario->cluster.pipeline_parallel_size};
 }
 
-enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_memory_map *out,
-                               struct km_error *error)
+struct km_memory_limits km_setup_limits(const struct km_scenario *scenario)
 {
     const struct km_engine *engine = &scenario->engine;
-    const struct km_layout layout = layout_of(scenario);
-    enum km_status status = km_layout_check(&scenario->model, &layout, error);
-    if (status != KM_OK)
-        return status;
-    const struct km_memory_limits limits = {
+    return (struct km_memory_limits){
         .device_bytes = scenario->device.memory_bytes,
         .gpu_memory_utilization = engine->gpu_memory_utilization,
         .reserve_bytes = engine->reserve_bytes,
@@ -29,25 +25,38 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
         .max_num_batched_tokens = engine->max_num_batched_tokens,
         .max_num_seqs = engine->max_num_seqs,
     };
-    km_memory_map(&scenario->model, &scenario->precision, &layout, &limits, out);
-    return KM_OK;
+}
+
+enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_memory_map *out,
+                               struct km_error *error)
+{
+    const struct km_layout layout = km_setup_layout(scenario);
+    const struct km_memory_limits limits = km_setup_limits(scenario);
+    enum km_status status = km_layout_check(&scenario->model, &layout, error);
+    if (status == KM_OK)
+        km_memory_map(&scenario->model, &scenario->precision, &layout, &limits, out);
+    return status;
 }
 
 static enum km_status refuse_memory(const struct km_scenario *scenario, const struct km_memory_map *map,
                                     struct km_error *error)
 {
-    double gib = 1024.0 * 1024.0 * 1024.0;
-    return km_fail(
+    struct km_fit fit;
+    struct km_text would = {0};
+    km_fit_find(scenario, &fit);
+    km_fit_describe(&fit, &would);
+    enum km_status status = km_fail(
         error, KM_NO, NULL, 0, 0,
-        "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + reserve %.1f exceed "
-        "the budget "
-        "of %.1f GiB a GPU (%.1f x gpu_memory_utilization %g); use more GPUs (tensor_parallel_size, "
-        "pipeline_parallel_size), narrower weights or a larger device",
+        "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + reserve %.1f leave "
+        "no "
+        "KV block of the budget of %.1f GiB a GPU (%.1f x gpu_memory_utilization %g); %s",
         scenario->model.name,
         scenario->cluster.tensor_parallel_size * scenario->cluster.pipeline_parallel_size,
-        scenario->device.name, map->weight_bytes / gib, map->activation_bytes / gib, map->state_bytes / gib,
-        map->reserve_bytes / gib, map->budget_bytes / gib, scenario->device.memory_bytes / gib,
-        scenario->engine.gpu_memory_utilization);
+        scenario->device.name, map->weight_bytes / KM_GIB, map->activation_bytes / KM_GIB,
+        map->state_bytes / KM_GIB, map->reserve_bytes / KM_GIB, map->budget_bytes / KM_GIB,
+        scenario->device.memory_bytes / KM_GIB, scenario->engine.gpu_memory_utilization, km_text_c(&would));
+    km_text_release(&would);
+    return status;
 }
 
 enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
@@ -64,7 +73,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
     out->cost_config = (struct km_cost_config){
         .model = &scenario->model,
         .precision = scenario->precision,
-        .layout = layout_of(scenario),
+        .layout = km_setup_layout(scenario),
         .device = &scenario->device,
         .engine = &scenario->engine,
         .profile = scenario->profile,
@@ -84,8 +93,7 @@ void km_setup_release(struct km_setup *setup)
     *setup = (struct km_setup){0};
 }
 
-/* The model's one sliding window; models with several windows are charged at the widest. */
-static uint32_t window_of(const struct km_model *model)
+uint32_t km_setup_window(const struct km_model *model)
 {
     uint32_t window = 0;
     for (uint32_t i = 0; i < model->layer_count; i++)
@@ -181,7 +189,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
                 .stages = scenario->cluster.pipeline_parallel_size,
                 .async_scheduling = engine->async_scheduling,
                 .fast_forward = options->fast_forward,
-                .window = window_of(&scenario->model),
+                .window = km_setup_window(&scenario->model),
                 .ingest_ps = km_ps_from_s(engine->ingest_s),
                 .patience_ps = scenario->workload.patience_s > 0.0
                                    ? km_ps_from_s(scenario->workload.patience_s)

@@ -20,8 +20,8 @@ struct km_setup {
     void *executor_state;
 };
 
-/* KM_NO: the layout does not divide the model, or the model does not fit; KM_BAD_INPUT: the device cannot
- * compute so. */
+/* KM_NO: the layout does not divide the model, or the model does not fit (the message says what would);
+ * KM_BAD_INPUT: the device cannot compute so. */
 enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
                                struct km_error *error);
 void km_setup_release(struct km_setup *setup);
@@ -29,6 +29,12 @@ void km_setup_release(struct km_setup *setup);
 /* Only the memory map: possible where nothing fits. */
 enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_memory_map *out,
                                struct km_error *error);
+
+/* The parts of a scenario that the memory map is made from. */
+struct km_layout km_setup_layout(const struct km_scenario *scenario);
+struct km_memory_limits km_setup_limits(const struct km_scenario *scenario);
+/* The model's one sliding window; models with several windows are charged at the widest. 0 = none. */
+uint32_t km_setup_window(const struct km_model *model);
 
 struct km_run_options {
     bool fast_forward;

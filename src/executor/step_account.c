@@ -1,0 +1,97 @@
+#include "executor/step_account.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const bound_names[KM_BOUND_COUNT] = {"compute", "memory", "network", "launch"};
+
+const char *km_bound_name(enum km_bound bound)
+{
+    return bound_names[bound];
+}
+
+enum km_bound km_bound_find(const char *bound_by)
+{
+    for (int i = 0; i < KM_BOUND_COUNT; i++)
+        if (strcmp(bound_names[i], bound_by) == 0)
+            return (enum km_bound)i;
+    return KM_BOUND_LAUNCH;
+}
+
+struct collector {
+    struct km_step_account *account;
+    uint32_t capacity; /* 0: only count */
+};
+
+static void collect(void *context, const struct km_op_cost *cost)
+{
+    struct collector *collector = context;
+    struct km_step_account *account = collector->account;
+    if (account->op_count < collector->capacity) {
+        account->ops[account->op_count] = *cost;
+        account->flops += cost->flops;
+        account->bytes += cost->bytes;
+        account->bound_s[km_bound_find(cost->bound_by)] += cost->time_s;
+    }
+    account->op_count++;
+}
+
+static void collect_operators(const struct km_step_source *source, struct km_arena *arena,
+                              struct km_step_account *out)
+{
+    if (!source->cost->breakdown)
+        return;
+    struct collector collector = {.account = out};
+    source->cost->breakdown(source->cost_state, &out->shape, collect, &collector);
+    collector.capacity = out->op_count;
+    out->ops = km_arena_alloc(arena, out->op_count * sizeof *out->ops);
+    out->op_count = 0;
+    source->cost->breakdown(source->cost_state, &out->shape, collect, &collector);
+}
+
+static void pace(const struct km_engine *engine, struct km_step_account *a)
+{
+    double around_s = a->form_s + a->process_s;
+    double alone_s = around_s + (a->captured ? a->launch_s + a->device_s : fmax(a->launch_s, a->device_s));
+    bool launch_counts = !a->captured && a->launch_s > a->device_s;
+    if (a->stages == 1 && engine->async_scheduling) {
+        a->step_s = fmax(a->device_s, a->host_s);
+        a->paced_by = a->host_s <= a->device_s ? "device" : launch_counts ? "launch" : "host";
+    } else if (a->stages == 1) {
+        a->step_s = alone_s;
+        a->paced_by = launch_counts ? "launch" : a->host_s > 0.0 ? "device and host" : "device";
+    } else {
+        double stages_s = a->batches_in_flight * a->stage_s[a->slowest_stage];
+        double hosts_s = a->batches_in_flight * a->host_s;
+        a->step_s = fmax(fmax(stages_s, hosts_s), alone_s);
+        a->paced_by = a->step_s <= stages_s  ? "device"
+                      : a->step_s <= hosts_s ? (launch_counts ? "launch" : "host")
+                                             : "device and host";
+    }
+    a->host_hidden = strcmp(a->paced_by, "device") == 0;
+}
+
+void km_step_account(const struct km_step_source *source, const struct km_step_shape *shape,
+                     struct km_arena *arena, struct km_step_account *out)
+{
+    const struct km_engine *engine = source->config->engine;
+    uint32_t stages = source->config->layout.pipeline_parallel;
+    *out = (struct km_step_account){.shape = *shape, .tokens = km_step_tokens(shape), .stages = stages};
+    out->padded_tokens = km_engine_padded_tokens(engine, out->tokens, &out->captured);
+    out->stage_s = km_arena_alloc(arena, stages * sizeof *out->stage_s);
+    collect_operators(source, arena, out);
+    source->cost->step(source->cost_state, shape, out->stage_s);
+    for (uint32_t s = 0; s < stages; s++) {
+        out->device_s += out->stage_s[s];
+        if (out->stage_s[s] > out->stage_s[out->slowest_stage])
+            out->slowest_stage = s;
+    }
+    struct km_step_time time;
+    source->executor->run(source->executor_state, shape, &time);
+    out->form_s = (double)time.form_ps * 1e-12;
+    out->launch_s = (double)time.launch_ps * 1e-12;
+    out->process_s = (double)time.process_ps * 1e-12;
+    out->host_s = out->form_s + out->launch_s + out->process_s;
+    out->batches_in_flight = stages == 1 ? 1 : stages + (engine->async_scheduling ? 1 : 0);
+    pace(engine, out);
+}

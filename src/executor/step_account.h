@@ -1,0 +1,57 @@
+/* A step accounted for: what each operator takes on the device, what the host takes, and the pace at which
+ * such steps follow each other.
+ *
+ * The pace is the replica's (src/sim) with a steady batch. Let H = form + launch + process be the host's
+ * time, one serial resource, D the device's time, and D_s stage s's part.
+ *
+ *     overlapped, one stage:   max(D, H)
+ *     one batch at a time:     form + launch + D + process           from captured graphs
+ *                              form + max(launch, D) + process       outside them: kernels run as they come
+ *     P stages, M batches in flight (each sequence in one of them):
+ *                              max(M * max_s D_s, M * H, the step all by itself)
+ *
+ * (the last is the cycle time of a closed tandem of stations with constant service times). */
+#ifndef KM_EXECUTOR_STEP_ACCOUNT_H
+#define KM_EXECUTOR_STEP_ACCOUNT_H
+
+#include "base/memory.h"
+#include "executor/executor.h"
+
+enum km_bound { KM_BOUND_COMPUTE, KM_BOUND_MEMORY, KM_BOUND_NETWORK, KM_BOUND_LAUNCH, KM_BOUND_COUNT };
+
+/* What there is to ask; borrowed. */
+struct km_step_source {
+    const struct km_cost_config *config;
+    const struct km_cost_model *cost;
+    const void *cost_state;
+    const struct km_executor *executor;
+    void *executor_state;
+};
+
+struct km_step_account {
+    struct km_step_shape shape; /* chunks borrowed */
+    uint32_t tokens, padded_tokens;
+    bool captured;          /* runs from a captured graph */
+    struct km_op_cost *ops; /* [op_count], stage by stage; 0 when the cost model has no operators */
+    uint32_t op_count;
+    double *stage_s; /* [stages] */
+    uint32_t stages, slowest_stage;
+    double device_s; /* all stages, one after another */
+    double flops, bytes;
+    double bound_s[KM_BOUND_COUNT]; /* device_s by what its operators are bound by */
+    double form_s, launch_s, process_s, host_s;
+    bool host_hidden;           /* the host's time does not lengthen the step */
+    uint32_t batches_in_flight; /* batches whose sequences differ; 1 with one stage */
+    double step_s;              /* from one token of a sequence to its next */
+    const char *paced_by;       /* "device", "host", "launch" (outside the graphs), "device and host" */
+};
+
+/* Arrays live in `arena`. */
+void km_step_account(const struct km_step_source *source, const struct km_step_shape *shape,
+                     struct km_arena *arena, struct km_step_account *out);
+
+/* The position of `bound_by` of an operator among enum km_bound; and back. */
+enum km_bound km_bound_find(const char *bound_by);
+const char *km_bound_name(enum km_bound bound);
+
+#endif
