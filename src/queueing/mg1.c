@@ -1,0 +1,51 @@
+#include "queueing/mg1.h"
+
+#include "queueing/renewal.h"
+
+#include <math.h>
+
+enum km_status km_mg1_check(const struct km_mg1 *queue, const struct km_wait_tail *tail,
+                            struct km_error *error)
+{
+    if (!(queue->a_s >= 0) || !(queue->c_s >= 0) || !isfinite(queue->a_s) || !isfinite(queue->c_s))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "service: a and c must be finite and >= 0");
+    if (queue->a_s + queue->c_s <= 0)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "service: takes no time: a and c are both 0");
+    return km_queue_check(queue->rate_per_s, tail, error);
+}
+
+struct km_mg1_moments km_mg1_moments(const struct km_mg1 *queue)
+{
+    const struct km_token_law *law = queue->tokens;
+    struct km_mg1_moments m = {0};
+    for (size_t i = 0; i < law->support_count; i++) {
+        double s = queue->a_s * law->support[i] + queue->c_s, p = law->pmf[law->support[i]];
+        m.m1 += p * s;
+        m.m2 += p * s * s;
+        m.m3 += p * s * s * s;
+    }
+    return m;
+}
+
+enum km_status km_mg1_solve(const struct km_mg1 *queue, const struct km_wait_tail *tail,
+                            struct km_queue_answer *out, struct km_error *error)
+{
+    *out = km_queue_answer_blank();
+    km_wait_tail_blank(tail);
+    enum km_status status = km_mg1_check(queue, tail, error);
+    if (status != KM_OK)
+        return status;
+    struct km_mg1_moments s = km_mg1_moments(queue);
+    double lambda = queue->rate_per_s, rho = lambda * s.m1;
+    out->mean_batch = out->mean_batch_seen = 1;
+    status = km_queue_judge(out, rho, 1 / s.m1, error);
+    if (status != KM_OK)
+        return status;
+    out->mean_wait_s = lambda * s.m2 / (2 * (1 - rho));
+    out->var_wait_s = out->mean_wait_s * out->mean_wait_s + lambda * s.m3 / (3 * (1 - rho));
+    out->mean_response_s = out->mean_wait_s + s.m1;
+    out->idle = 1 - rho;
+    if (tail && tail->count)
+        km_renewal_wait_tail(queue, tail);
+    return KM_OK;
+}
