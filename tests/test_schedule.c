@@ -49,6 +49,7 @@ static void expect(const char *what, const struct km_replica_config *config, con
         mine.fast_forward = mode & 2;
         struct ending ending;
         play(&mine, script, count, played, &ending, NULL);
+        assert_null(ending.complaint);
         assert_int_equal(ending.used_blocks, 0);
         for (size_t i = 0; i < count; i++) {
             const struct km_record *r = &played[i].record;

@@ -80,10 +80,12 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     replica->events++;
 }
 
-void km_replica_drain(struct km_replica *replica)
+void km_replica_drain(struct km_replica *replica, uint64_t now_ps)
 {
     replica->draining = true;
     replica->may_form = replica->waiting.count > 0;
+    if (replica->host_free_ps < now_ps)
+        replica->host_free_ps = now_ps; /* it has idled until now: what it forms, it forms now */
 }
 
 const struct km_kv *km_replica_kv(const struct km_replica *replica)

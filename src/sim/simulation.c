@@ -91,10 +91,10 @@ static void arrive(struct simulation *sim)
 
 /* Nothing will arrive any more and nobody has anything to do, yet somebody waits: a policy waits for company.
  */
-static void drain(struct simulation *sim)
+static void drain(struct simulation *sim, uint64_t now_ps)
 {
     for (uint32_t i = 0; i < sim->config->replicas; i++) {
-        km_replica_drain(sim->replicas[i]);
+        km_replica_drain(sim->replicas[i], now_ps);
         reschedule(sim, i);
     }
 }
@@ -114,6 +114,7 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
     const struct km_simulation_config *config = sim->config;
     bool closed_loop = config->workload->process == KM_ARRIVAL_CLOSED_LOOP;
     bool drained = false;
+    uint64_t now_ps = 0;
     for (uint64_t event = 0;; event++) {
         if (event % EVENTS_BETWEEN_LOOKS == 0) {
             if (config->stop && *config->stop) {
@@ -132,10 +133,11 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             if (sim->in_system == 0 || drained)
                 return KM_OK;
             drained = true;
-            drain(sim);
+            drain(sim, now_ps);
             continue;
         }
         drained = false;
+        now_ps = arrival_ps <= turn_ps ? arrival_ps : turn_ps;
         if (arrival_ps <= turn_ps) {
             arrive(sim);
             continue;

@@ -2,11 +2,8 @@
 
 #include "base/simtime.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* More than any script here needs; a replica that acts oftener is caught in a loop. */
 #define MOST_EVENTS 20000000u
@@ -15,12 +12,16 @@ struct player {
     struct played *out;
     struct km_metrics *metrics;
     size_t count, in_system;
+    const char *complaint;
 };
 
 static void ended(void *context, enum km_outcome outcome, const struct km_record *record, uint64_t now_ps)
 {
     struct player *player = context;
-    assert_true(record->id < player->count);
+    if (record->id >= player->count) {
+        player->complaint = "a request ended that never was";
+        return;
+    }
     struct played *played = &player->out[record->id];
     played->record = *record;
     played->outcome = outcome;
@@ -69,18 +70,22 @@ void play(const struct km_replica_config *config, const struct scripted *script,
     size_t arrived = 0;
     bool drained = false;
     for (uint64_t event = 0;; event++) {
-        assert_true(event < MOST_EVENTS);
+        if (event == MOST_EVENTS)
+            player.complaint = "the replica acts for ever";
+        if (player.complaint)
+            break;
         uint64_t arrival_ps = arrived < count ? script[arrived].arrival_ps : KM_PS_NEVER;
         uint64_t turn_ps = km_replica_next(replica);
         if (arrival_ps == KM_PS_NEVER && turn_ps == KM_PS_NEVER) {
             if (player.in_system == 0 || drained)
                 break;
-            km_replica_drain(replica);
+            km_replica_drain(replica, now_ps);
             drained = true;
             continue;
         }
         uint64_t next_ps = arrival_ps <= turn_ps ? arrival_ps : turn_ps;
-        assert_true(next_ps >= now_ps);
+        if (next_ps < now_ps)
+            player.complaint = "time went back";
         now_ps = next_ps;
         if (arrival_ps <= turn_ps) {
             arrive(&player, replica, &script[arrived], arrived);
@@ -89,13 +94,14 @@ void play(const struct km_replica_config *config, const struct scripted *script,
             km_replica_act(replica, arrival_ps);
             drained = false;
         }
-        assert_true(kv->used_blocks <= kv->config.capacity_blocks);
-        assert_int_equal(kv->promised_blocks, 0);
+        if (kv->used_blocks > kv->config.capacity_blocks)
+            player.complaint = "more blocks in use than there are";
+        if (kv->promised_blocks != 0)
+            player.complaint = "blocks promised to a batch that is no longer being formed";
     }
-    struct ending end = {.used_blocks = kv->used_blocks, .capacity_blocks = kv->config.capacity_blocks};
+    struct ending end = {.used_blocks = kv->used_blocks, .complaint = player.complaint};
     km_replica_work(replica, &end.work);
-    if (ending)
-        *ending = end;
+    *ending = end;
     if (summary) {
         km_metrics_kv(player.metrics, end.work.block_seconds, end.work.peak_blocks);
         km_metrics_work(player.metrics, 0.0, 0.0, end.work.busy_s);
@@ -103,4 +109,147 @@ void play(const struct km_replica_config *config, const struct scripted *script,
     }
     km_replica_destroy(replica);
     km_metrics_destroy(player.metrics);
+}
+
+static bool same_bits(double a, double b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+static bool same_latency(const struct km_latency_summary *a, const struct km_latency_summary *b)
+{
+    return a->count == b->count && a->warmup_count == b->warmup_count && a->ci95_batches == b->ci95_batches &&
+           same_bits(a->mean_s, b->mean_s) && same_bits(a->ci95_s, b->ci95_s) &&
+           same_bits(a->p50_s, b->p50_s) && same_bits(a->p90_s, b->p90_s) && same_bits(a->p95_s, b->p95_s) &&
+           same_bits(a->p99_s, b->p99_s) && same_bits(a->max_s, b->max_s);
+}
+
+bool same_summary(const struct km_summary *a, const struct km_summary *b)
+{
+    for (int i = 0; i < KM_LATENCY_COUNT; i++)
+        if (!same_latency(&a->latency[i], &b->latency[i]))
+            return false;
+    for (int i = 0; i < KM_MAX_SLO_TERMS; i++)
+        if (!same_bits(a->slo_value_s[i], b->slo_value_s[i]))
+            return false;
+    return a->submitted == b->submitted && a->completed == b->completed && a->rejected == b->rejected &&
+           a->abandoned == b->abandoned && a->preemptions == b->preemptions &&
+           a->prompt_tokens == b->prompt_tokens && a->output_tokens == b->output_tokens &&
+           same_bits(a->duration_s, b->duration_s) && same_bits(a->requests_per_s, b->requests_per_s) &&
+           same_bits(a->output_tokens_per_s, b->output_tokens_per_s) &&
+           same_bits(a->total_tokens_per_s, b->total_tokens_per_s) && a->steps == b->steps &&
+           same_bits(a->step_mean_s, b->step_mean_s) &&
+           same_bits(a->mean_batch_sequences, b->mean_batch_sequences) &&
+           same_bits(a->mean_batch_tokens, b->mean_batch_tokens) && a->peak_blocks == b->peak_blocks &&
+           same_bits(a->mean_blocks, b->mean_blocks) && same_bits(a->prefix_hit_rate, b->prefix_hit_rate) &&
+           same_bits(a->busy_s, b->busy_s) && same_bits(a->flops, b->flops) &&
+           same_bits(a->bytes, b->bytes) && a->verdict == b->verdict &&
+           a->waiting_at_last_arrival == b->waiting_at_last_arrival &&
+           a->in_system_at_last_arrival == b->in_system_at_last_arrival &&
+           same_bits(a->mean_in_system, b->mean_in_system) && a->peak_in_system == b->peak_in_system &&
+           a->slo_stated == b->slo_stated && a->slo_attained == b->slo_attained &&
+           same_bits(a->goodput_per_s, b->goodput_per_s);
+}
+
+bool same_record(const struct km_record *a, const struct km_record *b)
+{
+    return a->id == b->id && a->arrival_ps == b->arrival_ps && a->scheduled_ps == b->scheduled_ps &&
+           a->started_ps == b->started_ps && a->first_token_ps == b->first_token_ps &&
+           a->last_token_ps == b->last_token_ps && a->prompt_tokens == b->prompt_tokens &&
+           a->output_tokens == b->output_tokens && a->preemptions == b->preemptions &&
+           a->replica == b->replica && a->class_index == b->class_index;
+}
+
+static uint64_t one_of(gsl_rng *rng, const uint64_t *values, size_t count)
+{
+    return values[gsl_rng_uniform_int(rng, count)];
+}
+#define ONE_OF(rng, ...)                                                                                     \
+    one_of(rng, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+static uint64_t up_to(gsl_rng *rng, uint64_t most)
+{
+    return gsl_rng_uniform_int(rng, (unsigned long)most + 1);
+}
+
+static uint64_t host_time(gsl_rng *rng)
+{
+    return ONE_OF(rng, 0, 0, 1, 10, 100, 500, 1000, 2500, up_to(rng, 2000));
+}
+
+static void random_synthetic(gsl_rng *rng, struct synthetic *out)
+{
+    *out = (struct synthetic){
+        .step_ps = ONE_OF(rng, 1, 100, 1000, 1000, up_to(rng, 3000) + 1),
+        .token_ps = ONE_OF(rng, 0, 0, 1, 10, 100),
+        .context_ps = ONE_OF(rng, 0, 0, 1, 3, 10),
+        .form_ps = host_time(rng),
+        .form_sequence_ps = ONE_OF(rng, 0, 0, 1, 10),
+        .launch_ps = host_time(rng),
+        .process_ps = host_time(rng),
+        .process_sequence_ps = ONE_OF(rng, 0, 0, 1, 10),
+        .uncaptured = up_to(rng, 3) == 0,
+        .captured_tokens = (uint32_t)ONE_OF(rng, 0, 0, 2, 8),
+        .knot = ONE_OF(rng, 0, 0, 7, 64, 1000),
+        .stages = (uint32_t)ONE_OF(rng, 1, 1, 1, 2, 3),
+    };
+}
+
+void random_case(gsl_rng *rng, struct random_case *out)
+{
+    random_synthetic(rng, &out->synthetic);
+    uint32_t block_size = (uint32_t)ONE_OF(rng, 1, 2, 4, 16);
+    uint64_t longest_prompt = ONE_OF(rng, 1, 5, 20, 60), longest_output = ONE_OF(rng, 1, 5, 30, 100);
+    uint64_t longest = longest_prompt + longest_output;
+    uint64_t room = ONE_OF(rng, longest, longest * 2, longest * 5, longest * 100);
+    out->config = (struct km_replica_config){
+        .policy = (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry,
+                                                                                    "continuous"),
+        .batching = {.max_num_seqs = (uint32_t)ONE_OF(rng, 1, 2, 4, 64),
+                     .max_num_batched_tokens = (uint32_t)ONE_OF(rng, 1, 4, 16, 64, 1000),
+                     .long_prefill_token_threshold = (uint32_t)ONE_OF(rng, 0, 0, 3, 10),
+                     .enable_chunked_prefill = up_to(rng, 4) > 0},
+        .kv_manager = (const struct km_kv_manager *)(const void *)km_registry_find(km_kv_registry, "paged"),
+        .kv = {.capacity_blocks = room / block_size + 1,
+               .block_size = block_size,
+               .max_model_len = (uint32_t)ONE_OF(rng, longest, longest, 1000)},
+        .executor = &synthetic_lines,
+        .stages = out->synthetic.stages,
+        .async_scheduling = up_to(rng, 1) == 0,
+        .fast_forward = true,
+        .window = (uint32_t)ONE_OF(rng, 0, 0, 1, 8, 40),
+        .ingest_ps = ONE_OF(rng, 0, 0, 100, 3000),
+        .patience_ps = ONE_OF(rng, KM_PS_NEVER, KM_PS_NEVER, 5000, 50000),
+    };
+    out->config.executor_state = &out->synthetic;
+    out->count = up_to(rng, MOST_SCRIPTED - 1) + 1;
+    uint64_t gap_ps = ONE_OF(rng, 0, 500, 2000, 10000, 100000), now_ps = 0;
+    for (size_t i = 0; i < out->count; i++) {
+        out->script[i] = (struct scripted){now_ps, (uint32_t)up_to(rng, longest_prompt - 1) + 1,
+                                           (uint32_t)up_to(rng, longest_output - 1) + 1};
+        now_ps += up_to(rng, 2) ? up_to(rng, 2 * gap_ps) : 0;
+    }
+}
+
+void random_case_describe(const struct random_case *r, char *out, size_t size)
+{
+    const struct synthetic *s = &r->synthetic;
+    const struct km_replica_config *c = &r->config;
+    int length = snprintf(
+        out, size,
+        "step %llu token %llu context %llu, form %llu +%llu launch %llu process %llu +%llu, uncaptured %d "
+        "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d; blocks %llu of %u, "
+        "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output):",
+        (unsigned long long)s->step_ps, (unsigned long long)s->token_ps, (unsigned long long)s->context_ps,
+        (unsigned long long)s->form_ps, (unsigned long long)s->form_sequence_ps,
+        (unsigned long long)s->launch_ps, (unsigned long long)s->process_ps,
+        (unsigned long long)s->process_sequence_ps, s->uncaptured, s->captured_tokens,
+        (unsigned long long)s->knot, c->stages, c->async_scheduling, c->batching.max_num_seqs,
+        c->batching.max_num_batched_tokens, c->batching.long_prefill_token_threshold,
+        c->batching.enable_chunked_prefill, (unsigned long long)c->kv.capacity_blocks, c->kv.block_size,
+        c->kv.max_model_len, c->window, (unsigned long long)c->ingest_ps, (unsigned long long)c->patience_ps);
+    for (size_t i = 0; i < r->count && length > 0 && (size_t)length < size; i++)
+        length += snprintf(out + length, size - (size_t)length, " (%llu,%u,%u)",
+                           (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
+                           r->script[i].output_tokens);
 }

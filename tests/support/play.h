@@ -1,10 +1,12 @@
-/* Play a script of requests through one replica, and keep what became of each. Along the way: time never goes
- * back, blocks in use never exceed the capacity, and the replica does not act for ever. */
+/* Play a script of requests through one replica, and keep what became of each. Complains when time goes back,
+ * when more blocks are in use than there are, or when the replica does not come to an end. */
 #ifndef KM_TESTS_PLAY_H
 #define KM_TESTS_PLAY_H
 
 #include "sim/replica.h"
+#include "support/synthetic.h"
 
+#include <gsl/gsl_rng.h>
 #include <stddef.h>
 
 struct scripted { /* in order of arrival */
@@ -19,14 +21,34 @@ struct played {
     uint32_t times_ended;
 };
 
-struct ending { /* of a run: what must be so after it */
+struct ending {
     struct km_work work;
-    uint64_t used_blocks, capacity_blocks;
+    uint64_t used_blocks;  /* at the end */
+    const char *complaint; /* what went wrong; NULL = nothing */
 };
 
 /* `metrics` and `ended` of the config are filled in here. out: [count], by position in the script. A request
- * that the replica refuses is KM_REJECTED. The summary is of the whole run; either may be NULL. */
+ * that the replica refuses is KM_REJECTED. The summary may be NULL. */
 void play(const struct km_replica_config *config, const struct scripted *script, size_t count,
           struct played *out, struct ending *ending, struct km_summary *summary);
+
+/* Every field, to the last bit. */
+bool same_summary(const struct km_summary *a, const struct km_summary *b);
+bool same_record(const struct km_record *a, const struct km_record *b);
+
+/* A random script and replica: short requests, few blocks, host times from nothing to more than the steps. */
+#define MOST_SCRIPTED 40u
+
+struct random_case {
+    struct synthetic synthetic;
+    struct km_replica_config config; /* executor_state is &synthetic, of this very struct: point it again
+                                        after copying */
+    struct scripted script[MOST_SCRIPTED];
+    size_t count;
+};
+
+void random_case(gsl_rng *rng, struct random_case *out);
+/* In words, for messages about failures. */
+void random_case_describe(const struct random_case *random_case, char *out, size_t size);
 
 #endif
