@@ -11,7 +11,7 @@ static uint32_t least(uint32_t a, uint32_t b)
 static uint32_t chunk_limit(const struct km_batching_view *view, uint32_t budget)
 {
     uint32_t threshold = view->settings->long_prefill_token_threshold;
-    return threshold ? least(budget, threshold) : budget;
+    return threshold && view->settings->enable_chunked_prefill ? least(budget, threshold) : budget;
 }
 
 /* Are all unfinished prompts younger than all decodes? Then serving decodes first is serving in admission
