@@ -497,8 +497,8 @@ static void chunks(void **state)
     expect_steps("overtaken", &config, &synthetic, (const struct scripted[]){{0, 10, 1}, {0, 1, 3}}, 2,
                  overtaken, COUNT(overtaken));
 
-    /* Without chunks a prompt waits until the whole of it is within the budget, and nobody overtakes it. */
-    config.batching.long_prefill_token_threshold = 0;
+    /* Without chunks a prompt waits until the whole of it is within the budget, and nobody overtakes it; the
+     * threshold has no say. */
     config.batching.max_num_batched_tokens = 12;
     config.batching.enable_chunked_prefill = false;
     const struct scripted whole[] = {{0, 8, 1}, {0, 9, 1}, {0, 2, 1}, {0, 2, 1}};
