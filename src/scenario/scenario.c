@@ -2,7 +2,6 @@
 
 #include "base/suggest.h"
 #include "batching/batching.h"
-#include "batching/batching.h"
 #include "cost/cost.h"
 #include "executor/executor.h"
 #include "kv/kv.h"
@@ -74,8 +73,10 @@ static const struct km_setting cluster_section[] = {
 static const struct km_setting cost_section[] = {
     {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
      .doc = "time of a step"},
-    {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_AT_LEAST(0), .optional = true, .doc = "linear: seconds a request"},
-    {"k2", KM_SETTING_NUMBER, AT(linear.k2), KM_AT_LEAST(0), .optional = true, .doc = "linear: seconds a batch"},
+    {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_AT_LEAST(0), .optional = true,
+     .doc = "linear: seconds a request"},
+    {"k2", KM_SETTING_NUMBER, AT(linear.k2), KM_AT_LEAST(0), .optional = true,
+     .doc = "linear: seconds a batch"},
     {"k3", KM_SETTING_NUMBER, AT(linear.k3), KM_AT_LEAST(0), .optional = true,
      .doc = "linear: seconds a request and output token"},
     {"k4", KM_SETTING_NUMBER, AT(linear.k4), KM_AT_LEAST(0), .optional = true,
@@ -157,13 +158,13 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
     if (status != KM_OK)
         return status;
-const struct km_batching_policy *policy =
+    const struct km_batching_policy *policy =
         (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry, e->policy);
     if (policy && policy->needs_batch_size && e->batch_size == 0)
         return refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
     if (policy && policy->needs_batch_size && e->batch_size > e->max_num_seqs)
-        return refuse(root, "engine.batching.batch_size", error, "%u is more than max_num_seqs, %u", e->batch_size,
-                      e->max_num_seqs);
+        return refuse(root, "engine.batching.batch_size", error, "%u is more than max_num_seqs, %u",
+                      e->batch_size, e->max_num_seqs);
     if (e->max_num_batched_tokens < e->max_num_seqs) /* as vLLM's SchedulerConfig */
         return refuse(root, "engine.batching.max_num_batched_tokens", error,
                       "%u is less than max_num_seqs, %u", e->max_num_batched_tokens, e->max_num_seqs);
@@ -306,6 +307,19 @@ static enum km_status find_profile(const struct km_yaml *root, struct km_scenari
     return KM_OK;
 }
 
+static enum km_status check_linear(const struct km_yaml *root, const struct km_scenario *s,
+                                   struct km_error *error)
+{
+    const struct km_linear_law *law = &s->linear;
+    bool stated = law->k1 > 0 || law->k2 > 0 || law->k3 > 0 || law->k4 > 0;
+    bool wanted = strcmp(s->cost_model, "linear") == 0;
+    if (wanted && !stated)
+        return refuse(root, "cost.model", error, "linear needs k1, k2, k3 or k4 above 0");
+    if (!wanted && stated)
+        return refuse(root, "cost.model", error, "k1 to k4 belong to linear, not to %s", s->cost_model);
+    return KM_OK;
+}
+
 static enum km_status read_tree(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *s, struct km_error *error)
 {
@@ -328,6 +342,8 @@ static enum km_status read_tree(const char *path, const struct km_override *over
         status = check_lengths(root, s, error);
     if (status == KM_OK)
         status = check_layout(root, s, error);
+    if (status == KM_OK)
+        status = check_linear(root, s, error);
     if (status == KM_OK)
         status = find_profile(root, s, &context, error);
     return status;
