@@ -289,10 +289,10 @@ static void random_cases(void **state)
 {
     (void)state;
     uint64_t jumped = 0;
-    for (uint64_t seed = 1; seed <= 3000; seed++) {
+    for (uint64_t seed = 1; seed <= 6000; seed++) {
         struct random_case r;
         gsl_rng *rng = km_random_stream(seed, KM_RANDOM_ARRIVALS);
-        random_case(rng, &r);
+        random_case(rng, NULL, NULL, &r);
         gsl_rng_free(rng);
         if (disagreement(&r)) {
             char text[4096];

@@ -195,21 +195,36 @@ static void random_synthetic(gsl_rng *rng, struct synthetic *out)
     };
 }
 
-void random_case(gsl_rng *rng, struct random_case *out)
+static const struct km_entry *any_of(gsl_rng *rng, const struct km_entry *const *registry)
 {
+    size_t count = 0;
+    while (registry[count])
+        count++;
+    return registry[gsl_rng_uniform_int(rng, count)];
+}
+
+void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const struct km_kv_manager *manager,
+                 struct random_case *out)
+{
+    const struct km_entry *any_policy = any_of(rng, km_batching_registry);
+    const struct km_entry *any_manager = any_of(rng, km_kv_registry);
     random_synthetic(rng, &out->synthetic);
     uint32_t block_size = (uint32_t)ONE_OF(rng, 1, 2, 4, 16);
     uint64_t longest_prompt = ONE_OF(rng, 1, 5, 20, 60), longest_output = ONE_OF(rng, 1, 5, 30, 100);
     uint64_t longest = longest_prompt + longest_output;
     uint64_t room = ONE_OF(rng, longest, longest * 2, longest * 5, longest * 100);
+    uint32_t max_num_seqs = (uint32_t)ONE_OF(rng, 1, 2, 4, 64);
     out->config = (struct km_replica_config){
-        .policy = (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry,
-                                                                                    "continuous"),
-        .batching = {.max_num_seqs = (uint32_t)ONE_OF(rng, 1, 2, 4, 64),
+        .policy = policy ? policy : (const struct km_batching_policy *)(const void *)any_policy,
+        .batching = {.max_num_seqs = max_num_seqs,
                      .max_num_batched_tokens = (uint32_t)ONE_OF(rng, 1, 4, 16, 64, 1000),
                      .long_prefill_token_threshold = (uint32_t)ONE_OF(rng, 0, 0, 3, 10),
-                     .enable_chunked_prefill = up_to(rng, 4) > 0},
-        .kv_manager = (const struct km_kv_manager *)(const void *)km_registry_find(km_kv_registry, "paged"),
+                     .enable_chunked_prefill = up_to(rng, 4) > 0,
+                     .batch_size = (uint32_t)up_to(rng, max_num_seqs - 1) + 1,
+                     .batch_cap = (uint32_t)ONE_OF(rng, 0, 1, 3, 10),
+                     .max_wait_ps = ONE_OF(rng, 0, 1000, 20000),
+                     .pad_prompts = up_to(rng, 3) == 0},
+        .kv_manager = manager ? manager : (const struct km_kv_manager *)(const void *)any_manager,
         .kv = {.capacity_blocks = room / block_size + 1,
                .block_size = block_size,
                .max_model_len = (uint32_t)ONE_OF(rng, longest, longest, 1000)},
@@ -237,17 +252,21 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
     const struct km_replica_config *c = &r->config;
     int length = snprintf(
         out, size,
-        "step %llu token %llu context %llu, form %llu +%llu launch %llu process %llu +%llu, uncaptured %d "
-        "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d; blocks %llu of %u, "
+        "policy %s, kv %s, step %llu token %llu context %llu, form %llu +%llu launch %llu process %llu "
+        "+%llu, uncaptured %d "
+        "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d size %u cap %u wait "
+        "%llu pad %d; blocks %llu of %u, "
         "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output):",
-        (unsigned long long)s->step_ps, (unsigned long long)s->token_ps, (unsigned long long)s->context_ps,
-        (unsigned long long)s->form_ps, (unsigned long long)s->form_sequence_ps,
-        (unsigned long long)s->launch_ps, (unsigned long long)s->process_ps,
-        (unsigned long long)s->process_sequence_ps, s->uncaptured, s->captured_tokens,
-        (unsigned long long)s->knot, c->stages, c->async_scheduling, c->batching.max_num_seqs,
-        c->batching.max_num_batched_tokens, c->batching.long_prefill_token_threshold,
-        c->batching.enable_chunked_prefill, (unsigned long long)c->kv.capacity_blocks, c->kv.block_size,
-        c->kv.max_model_len, c->window, (unsigned long long)c->ingest_ps, (unsigned long long)c->patience_ps);
+        c->policy->entry.name, c->kv_manager->entry.name, (unsigned long long)s->step_ps,
+        (unsigned long long)s->token_ps, (unsigned long long)s->context_ps, (unsigned long long)s->form_ps,
+        (unsigned long long)s->form_sequence_ps, (unsigned long long)s->launch_ps,
+        (unsigned long long)s->process_ps, (unsigned long long)s->process_sequence_ps, s->uncaptured,
+        s->captured_tokens, (unsigned long long)s->knot, c->stages, c->async_scheduling,
+        c->batching.max_num_seqs, c->batching.max_num_batched_tokens,
+        c->batching.long_prefill_token_threshold, c->batching.enable_chunked_prefill, c->batching.batch_size,
+        c->batching.batch_cap, (unsigned long long)c->batching.max_wait_ps, c->batching.pad_prompts,
+        (unsigned long long)c->kv.capacity_blocks, c->kv.block_size, c->kv.max_model_len, c->window,
+        (unsigned long long)c->ingest_ps, (unsigned long long)c->patience_ps);
     for (size_t i = 0; i < r->count && length > 0 && (size_t)length < size; i++)
         length += snprintf(out + length, size - (size_t)length, " (%llu,%u,%u)",
                            (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,

@@ -47,7 +47,9 @@ struct random_case {
     size_t count;
 };
 
-void random_case(gsl_rng *rng, struct random_case *out);
+/* Either may be NULL: any of the registry. */
+void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const struct km_kv_manager *manager,
+                 struct random_case *out);
 /* In words, for messages about failures. */
 void random_case_describe(const struct random_case *random_case, char *out, size_t size);
 

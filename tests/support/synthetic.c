@@ -32,8 +32,9 @@ static void run(void *state, const struct km_step_shape *shape, struct km_step_t
 static void line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)
 {
     struct synthetic *s = state;
-    host(s, shape->count, shape->count, shape->count, &out->time);
-    fill(s, shape->count, shape->sum_windowed, &out->time);
+    uint32_t rows = shape->count + shape->padding;
+    host(s, shape->count, rows, shape->count, &out->time);
+    fill(s, rows, shape->sum_windowed, &out->time);
     for (uint32_t i = 0; i < (s->stages ? s->stages : 1); i++)
         out->slope_ps[i] = (int64_t)(s->context_ps * shape->below_window);
     out->steps = UINT64_MAX;

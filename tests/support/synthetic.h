@@ -1,7 +1,7 @@
 /* A synthetic executor, for schedules that can be worked out by hand: a step takes
- *   step_ps + token_ps * (prefill tokens + decodes) + context_ps * (windowed context summed over the decodes)
- * on every stage, and the host's times are constants. Whole picoseconds throughout, so a run of decode steps
- * is exactly a line wherever it is begun. */
+ *   step_ps + token_ps * (prefill tokens + decodes + padding rows) + context_ps * (windowed context summed
+ * over the decodes) on every stage, and the host's times are constants. Whole picoseconds throughout, so a
+ * run of decode steps is exactly a line wherever it is begun. */
 #ifndef KM_TESTS_SYNTHETIC_H
 #define KM_TESTS_SYNTHETIC_H
 
