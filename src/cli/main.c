@@ -6,10 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const struct km_command km_command_run, km_command_trace, km_command_list;
+extern const struct km_command km_command_run, km_command_explain, km_command_trace, km_command_list;
 
 static const struct km_command *const commands[] = {
     &km_command_run,
+    &km_command_explain,
     &km_command_trace,
     &km_command_list,
     NULL,

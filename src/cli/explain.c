@@ -1,0 +1,239 @@
+/* `kingman explain`: where a scenario's memory goes and where the time of its steps goes. */
+#include "report/explain.h"
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/explain_answers.h"
+#include "cli/options.h"
+#include "scenario/fit.h"
+#include "scenario/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS "SCENARIO.yaml [options]"
+
+#define NOT_GIVEN     UINT64_MAX
+#define USUAL_DECODES 64u
+#define USUAL_CONTEXT 1024u
+
+struct flags {
+    struct km_option_list sets;
+    const char *json, *sweep;
+    uint64_t prefill, decode, context, past; /* NOT_GIVEN where left out */
+    bool memory_only;
+};
+
+static enum km_status above(const char *flag, uint64_t value, const char *limit_name, uint64_t limit,
+                            struct km_error *error)
+{
+    return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: %llu is more than %s, %llu", flag,
+                   (unsigned long long)value, limit_name, (unsigned long long)limit);
+}
+
+static bool read_whole(const char *text, const char *end, uint64_t *out)
+{
+    char *stop;
+    errno = 0;
+    if (*text < '0' || *text > '9')
+        return false;
+    *out = strtoull(text, &stop, 10);
+    return !errno && stop == end && *out > 0;
+}
+
+static enum km_status read_sweep(const struct flags *flags, uint32_t max_num_seqs,
+                                 struct km_explain_request *out, struct km_error *error)
+{
+    uint64_t from = 1, to = max_num_seqs;
+    if (flags->sweep) {
+        const char *colon = strchr(flags->sweep, ':');
+        if (!colon || !read_whole(flags->sweep, colon, &from) ||
+            !read_whole(colon + 1, colon + 1 + strlen(colon + 1), &to) || from > to)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                           "--sweep: expected FROM:TO, two batch sizes from 1 on in this order, got \"%s\"",
+                           flags->sweep);
+        if (to > max_num_seqs)
+            return above("--sweep", to, "max_num_seqs", max_num_seqs, error);
+    }
+    out->sweep_from = (uint32_t)from;
+    out->sweep_to = (uint32_t)to;
+    return KM_OK;
+}
+
+static uint64_t given_or(uint64_t value, uint64_t otherwise)
+{
+    return value == NOT_GIVEN ? otherwise : value;
+}
+
+static uint32_t at_most(uint64_t value, uint64_t limit)
+{
+    return (uint32_t)(value < limit ? value : limit);
+}
+
+static enum km_status read_request(const struct km_scenario *scenario, const struct flags *flags,
+                                   struct km_explain_request *out, struct km_error *error)
+{
+    const struct km_engine *engine = &scenario->engine;
+    uint64_t length = engine->max_model_len, budget = engine->max_num_batched_tokens;
+    uint64_t context = given_or(flags->context, at_most(USUAL_CONTEXT, length));
+    uint64_t past = given_or(flags->past, 0);
+    bool given = flags->prefill != NOT_GIVEN || flags->decode != NOT_GIVEN;
+    uint64_t prefill = given ? given_or(flags->prefill, 0) : 0;
+    uint64_t decode = given ? given_or(flags->decode, 0) : 0;
+    if (context == 0)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--context: expected 1 token or more, got 0");
+    if (context > length)
+        return above("--context", context, "max_model_len", length, error);
+    if (past >= length)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--past: %llu leaves no token of max_model_len, %llu",
+                       (unsigned long long)past, (unsigned long long)length);
+    if (given && prefill == 0 && decode == 0)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--prefill and --decode: the step is empty");
+    if (past > 0 && given && prefill == 0)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--past: needs --prefill");
+    if (decode > engine->max_num_seqs)
+        return above("--decode", decode, "max_num_seqs", engine->max_num_seqs, error);
+    if (prefill > budget)
+        return above("--prefill", prefill, "max_num_batched_tokens", budget, error);
+    if (prefill + decode > budget)
+        return above("--prefill and --decode", prefill + decode, "max_num_batched_tokens", budget, error);
+    if (prefill > length - past)
+        return above("--prefill and --past", prefill + past, "max_model_len", length, error);
+    if (prefill > 0 && decode == engine->max_num_seqs)
+        return above("--decode and the prompt", decode + 1, "max_num_seqs", engine->max_num_seqs, error);
+    *out = (struct request){
+        .prefill = given ? (uint32_t)prefill : at_most(budget, length - past),
+        .past = (uint32_t)past,
+        .decode = given ? (uint32_t)decode : at_most(USUAL_DECODES, engine->max_num_seqs),
+        .context = (uint32_t)context,
+        .given = given,
+    };
+    return read_sweep(flags, engine->max_num_seqs, out, error);
+}
+
+static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
+{
+    struct km_outfile file;
+    enum km_status status = km_outfile_open(&file, path, error);
+    if (status != KM_OK)
+        return status;
+    fwrite(km_text_c(text), 1, text->length, file.stream);
+    return km_outfile_commit(&file, error);
+}
+
+static enum km_status publish(const struct km_explanation *explanation, const char *json_path,
+                              struct km_error *error)
+{
+    struct km_text json = {0}, table = {0};
+    enum km_status status = KM_OK;
+    bool json_only = json_path && strcmp(json_path, "-") == 0;
+    km_explain_json(explanation, &json);
+    km_explain_text(explanation, &table);
+    if (json_path && !json_only)
+        status = write_text(json_path, &json, error);
+    if (status == KM_OK)
+        fputs(km_text_c(json_only ? &json : &table), stdout);
+    km_text_release(&json);
+    km_text_release(&table);
+    return status;
+}
+
+static enum km_status explain(const struct km_scenario *scenario, const struct flags *flags,
+                              struct km_error *error)
+{
+    struct km_arena arena = {0};
+    struct km_text scenario_json = {0};
+    struct km_setup setup = {0};
+    struct km_memory_map map;
+    struct km_explain_request request = {0};
+    enum km_status status = read_request(scenario, flags, &request, error);
+    if (status == KM_OK)
+        status = km_setup_memory(scenario, &map, error);
+    if (status != KM_OK)
+        return status;
+    const struct km_cluster *cluster = &scenario->cluster;
+    km_scenario_write_json(scenario, &scenario_json);
+    struct km_explanation explanation = {
+        .model = scenario->model.name,
+        .device = scenario->device.name,
+        .layout = km_arena_printf(&arena, "TP %u x PP %u", cluster->tensor_parallel_size,
+                                  cluster->pipeline_parallel_size),
+        .engine = scenario->engine.name,
+        .cost = scenario->cost_model,
+        .scenario_json = km_text_c(&scenario_json),
+        .version = KM_VERSION,
+        .device_bytes = scenario->device.memory_bytes,
+        .gpu_memory_utilization = scenario->engine.gpu_memory_utilization,
+        .bandwidth_bytes_per_s = scenario->device.bandwidth_bytes_per_s,
+    };
+    km_device_peak(&scenario->device, scenario->precision.weights, scenario->precision.activations,
+                   &explanation.peak_flops_per_s);
+    km_explain_memory(scenario, &map, request.context, &arena, &explanation);
+    struct km_error unfit = {0};
+    if (explanation.blocks == 0 || !flags->memory_only)
+        status = km_setup_create(scenario, &setup, &unfit);
+    if (status == KM_OK && !flags->memory_only)
+        status = km_explain_steps(&setup, &request, &arena, &explanation, &unfit);
+    bool map_alone = status == KM_NO && explanation.blocks == 0; /* shown, although the answer is no */
+    if (error)
+        *error = unfit;
+    if (status == KM_OK || map_alone) {
+        struct km_error io = {0};
+        enum km_status written = publish(&explanation, flags->json, &io);
+        if (written != KM_OK) {
+            status = written;
+            if (error)
+                *error = io;
+        }
+    }
+    km_setup_release(&setup);
+    km_text_release(&scenario_json);
+    km_arena_release(&arena);
+    return status;
+}
+
+static int run(int argc, char **argv, struct km_error *error)
+{
+    struct flags flags = {.prefill = NOT_GIVEN, .decode = NOT_GIVEN, .context = NOT_GIVEN, .past = NOT_GIVEN};
+    const char *path = NULL;
+    const struct km_option options[] = {
+        {"--set", KM_OPTION_LIST, &flags.sets, "KEY=VALUE",
+         "override a key of the scenario; may be given again"},
+        {"--prefill", KM_OPTION_COUNT, &flags.prefill, "N", "explain a step with a chunk of N prompt tokens"},
+        {"--past", KM_OPTION_COUNT, &flags.past, "P", "tokens of that prompt computed before (0)"},
+        {"--decode", KM_OPTION_COUNT, &flags.decode, "B", "explain a step with B decoding sequences"},
+        {"--context", KM_OPTION_COUNT, &flags.context, "C", "tokens each of them attends to (1024)"},
+        {"--sweep", KM_OPTION_TEXT, &flags.sweep, "FROM:TO",
+         "decode batch sizes to compare (1 to max_num_seqs)"},
+        {"--memory-only", KM_OPTION_FLAG, &flags.memory_only, NULL, "no steps"},
+        {"--json", KM_OPTION_TEXT, &flags.json, "FILE|-",
+         "write the answer as JSON; - prints it instead of the tables"},
+        {0},
+    };
+    bool helped;
+    enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path, 1, &helped, error);
+    if (status != KM_OK || helped)
+        return km_exit_code(status);
+    struct km_override overrides[256];
+    char keys[256][256];
+    for (size_t i = 0; i < flags.sets.count; i++) {
+        const char *item = flags.sets.items[i], *equals = strchr(item, '=');
+        if (!equals || equals == item || (size_t)(equals - item) >= sizeof keys[0])
+            return km_exit_code(
+                km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--set: expected KEY=VALUE, got \"%s\"", item));
+        memcpy(keys[i], item, (size_t)(equals - item));
+        keys[i][equals - item] = '\0';
+        overrides[i] = (struct km_override){keys[i], equals + 1};
+    }
+    struct km_scenario scenario;
+    status = km_scenario_read(path, overrides, flags.sets.count, &scenario, error);
+    if (status != KM_OK)
+        return km_exit_code(status);
+    status = explain(&scenario, &flags, error);
+    km_scenario_release(&scenario);
+    return km_exit_code(status);
+}
+
+const struct km_command km_command_explain = {
+    "explain", ARGUMENTS, "where the memory goes, and the time of a step, operator by operator", run};
