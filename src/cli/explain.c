@@ -1,11 +1,8 @@
 /* `kingman explain`: where a scenario's memory goes and where the time of its steps goes. */
-#include "report/explain.h"
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/explain_answers.h"
 #include "cli/options.h"
-#include "scenario/fit.h"
-#include "scenario/run.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -102,7 +99,7 @@ static enum km_status read_request(const struct km_scenario *scenario, const str
         return above("--prefill and --past", prefill + past, "max_model_len", length, error);
     if (prefill > 0 && decode == engine->max_num_seqs)
         return above("--decode and the prompt", decode + 1, "max_num_seqs", engine->max_num_seqs, error);
-    *out = (struct request){
+    *out = (struct km_explain_request){
         .prefill = given ? (uint32_t)prefill : at_most(budget, length - past),
         .past = (uint32_t)past,
         .decode = given ? (uint32_t)decode : at_most(USUAL_DECODES, engine->max_num_seqs),
