@@ -471,6 +471,15 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
     struct km_batch *batch = &replica->batch;
     struct km_flight *flight = batch->flight;
     struct km_cohort *cohort = &replica->lanes[replica->lane];
+    if (batch->decodes == 0) {
+        for (size_t i = 0; i < batch->late_count; i++) { /* gathered for a step the policy did not take */
+            struct km_slot *slot = slot_at(replica, batch->late[i]);
+            if (slot->late) {
+                take_out(replica, slot);
+                push_loose(replica, slot);
+            }
+        }
+    }
     if (batch->decodes == 0 && batch->chunk_count == 0) {
         replica->wait_until_ps = batch->wait_until_ps > now_ps ? batch->wait_until_ps : UINT64_MAX;
         return false;
@@ -479,14 +488,6 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
     if (batch->decodes) {
         step_cohort(batch, &shape.decode);
         flight->steps_cohort = true;
-    } else {
-        for (size_t i = 0; i < batch->late_count; i++) { /* gathered for a step the policy did not take */
-            struct km_slot *slot = slot_at(replica, batch->late[i]);
-            if (slot->late) {
-                take_out(replica, slot);
-                push_loose(replica, slot);
-            }
-        }
     }
     shape.chunks = batch->chunks;
     shape.chunk_count = (uint32_t)batch->chunk_count;
