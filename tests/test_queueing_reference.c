@@ -2,7 +2,10 @@
  * that file is there: means to 1e-5 relative, tails to 1e-4. KM_SHOW_ERRORS=1 prints each error. */
 #include "base/file.h"
 #include "base/json.h"
+#include "queueing/bulk_bound.h"
 #include "queueing/cramer_lundberg.h"
+#include "queueing/dynamic.h"
+#include "queueing/fixed.h"
 #include "queueing/mg1_impatient.h"
 #include "queueing/token_limit.h"
 
@@ -19,7 +22,7 @@
 #define TAILS     8
 
 struct point {
-    const cJSON *input, *theory;
+    const cJSON *input, *theory, *simulated;
     const char *id;
     double rate_per_s, values[64], weights[64];
     struct km_token_law law;
@@ -167,6 +170,109 @@ static void check_token_limit(struct point *p)
     compare(p, "Emin", best.mean_tokens);
 }
 
+static struct km_batch_law batch_law_of(const struct point *p, bool elastic)
+{
+    double k[4];
+    assert_int_equal(numbers(p->input, "k1k2k3k4", k, 4), 4);
+    return (struct km_batch_law){k[0], k[1], k[2], k[3], elastic, &p->law};
+}
+
+/* Simulated by the reference, beyond what its theory gives: within three of its half-widths. */
+static void compare_simulated(const struct point *p, const char *key, double got)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s_ci", key);
+    const cJSON *sim = km_json_get(p->simulated, key) ? p->simulated : NULL;
+    if (!sim || isnan(got))
+        return;
+    double widths = (got - number(sim, key)) / number(sim, name);
+    if (getenv("KM_SHOW_ERRORS"))
+        printf("%-16s %-16s %.10g simulated %.10g, %.2f half-widths off\n", p->id, key, got, number(sim, key),
+               widths);
+    if (!(fabs(widths) < 3))
+        fail_msg("%s: %s is %.10g, simulated %.10g", p->id, key, got, number(sim, key));
+    compared++;
+}
+
+static void compare_bulk(const struct point *p, const struct km_queue_answer *answer)
+{
+    compare(p, "rho", answer->utilization);
+    compare(p, "rho_inf", answer->utilization);
+    compare(p, "EW", answer->mean_wait_s);
+    compare(p, "ER", answer->mean_response_s);
+    compare(p, "Eb", answer->mean_batch);
+    compare(p, "Eb_req", answer->mean_batch_seen);
+    compare(p, "P_idle", answer->idle);
+    compare(p, "EW2", answer->var_wait_s + answer->mean_wait_s * answer->mean_wait_s);
+    compare_tails(p);
+    compare_simulated(p, "W2", answer->var_wait_s + answer->mean_wait_s * answer->mean_wait_s);
+    for (size_t i = 0; i < p->tails; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "P%g", p->t_s[i]);
+        compare_simulated(p, key, p->probability[i]);
+    }
+}
+
+static void check_dynamic(struct point *p, bool elastic)
+{
+    struct km_batch_law law = batch_law_of(p, elastic);
+    struct km_wait_tail tail = {p->tails, p->t_s, p->probability};
+    struct km_queue_answer answer;
+    uint64_t cap = km_json_get(p->input, "bmax") ? (uint64_t)number(p->input, "bmax") : KM_NO_CAP;
+    assert_int_equal(km_dynamic_solve(&law, p->rate_per_s, cap, &tail, &answer, NULL), KM_OK);
+    compare_bulk(p, &answer);
+    compare(p, "EC", answer.mean_batch / p->rate_per_s);
+    compare(p, "pi0", answer.idle * answer.mean_batch);
+    if (km_json_get(p->theory, "inoue_worstline_ER")) {
+        double bound;
+        assert_int_equal(km_bulk_bound(p->rate_per_s, law.k1_s + law.k3_s * p->law.max,
+                                       law.k2_s + law.k4_s * p->law.max, &bound, NULL),
+                         KM_OK);
+        compare(p, "inoue_worstline_ER", bound);
+        assert_true(answer.mean_response_s < bound);
+        double line[2];
+        assert_int_equal(numbers(p->theory, "inoue_al_t0", line, 2), 2);
+        assert_int_equal(km_bulk_bound(p->rate_per_s, line[0], line[1], &bound, NULL), KM_OK);
+        compare(p, "inoue_secant_ER", bound);
+    }
+}
+
+static void check_padded_dynamic(struct point *p)
+{
+    check_dynamic(p, false);
+}
+
+static void check_elastic_dynamic(struct point *p)
+{
+    check_dynamic(p, true);
+}
+
+static void check_fixed(struct point *p, bool elastic)
+{
+    struct km_batch_law law = batch_law_of(p, elastic);
+    struct km_wait_tail tail = {p->tails, p->t_s, p->probability};
+    struct km_queue_answer answer;
+    struct km_fixed_batch_wait wait;
+    assert_int_equal(
+        km_fixed_solve(&law, p->rate_per_s, (uint64_t)number(p->input, "b"), &tail, &answer, &wait, NULL),
+        KM_OK);
+    compare_bulk(p, &answer);
+    compare(p, "EW_batch", wait.mean_s);
+    compare(p, "varW_batch", wait.var_s);
+    compare(p, "PX0", wait.none_behind);
+    compare(p, "form", answer.mean_wait_s - wait.mean_s);
+}
+
+static void check_padded_fixed(struct point *p)
+{
+    check_fixed(p, false);
+}
+
+static void check_elastic_fixed(struct point *p)
+{
+    check_fixed(p, true);
+}
+
 static const struct {
     const char *model;
     void (*check)(struct point *point);
@@ -175,6 +281,10 @@ static const struct {
     {"mg1", check_mg1, 3},
     {"mg1_impatient", check_impatient, 2},
     {"opt_nmax", check_token_limit, 4},
+    {"dyn", check_padded_dynamic, 6},
+    {"edyn", check_elastic_dynamic, 2},
+    {"fixed", check_padded_fixed, 3},
+    {"efixed", check_elastic_fixed, 2},
 };
 #define MODELS (sizeof models / sizeof models[0])
 
@@ -190,7 +300,9 @@ static void check_model(size_t model)
     const cJSON *entry;
     cJSON_ArrayForEach(entry, km_json_get(json.root, "public"))
     {
-        struct point p = {.input = km_json_get(entry, "input"), .theory = km_json_get(entry, "theory")};
+        struct point p = {.input = km_json_get(entry, "input"),
+                          .theory = km_json_get(entry, "theory"),
+                          .simulated = km_json_get(entry, "sim")};
         if (strcmp(km_json_get(p.input, "model")->valuestring, models[model].model) != 0)
             continue;
         p.id = km_json_get(p.input, "id")->valuestring;
