@@ -49,10 +49,12 @@ static void take_out(struct km_replica *replica, struct km_slot *slot)
         return;
     }
     struct km_flight *flight = flight_with(replica, cohort->last_batch);
-    if (flight && flight->steps_cohort)
+    if (flight && flight->steps_cohort) {
+        slot->in_batch = flight->number;
         km_flight_note(flight, slot->sequence.slot, ENTRY_STAMP);
-    else
+    } else {
         slot->last_token_ps = cohort->last_token_ps;
+    }
 }
 
 static void join(struct km_replica *replica, uint32_t lane, struct km_slot *slot)
@@ -193,6 +195,9 @@ static uint32_t action_admit(struct km_batch *batch, struct km_sequence *sequenc
     const struct km_kv_manager *manager = replica->config.kv_manager;
     if (sequence->state != KM_SEQ_WAITING || max_tokens == 0)
         return 0; /* preempted with its last token in flight: it will end before it is needed again */
+    if (replica->lane_count > 1 && slot_of(sequence)->generated &&
+        flight_with(replica, slot_of(sequence)->in_batch))
+        return 0; /* what is to be recomputed ends with a token that has not returned */
     uint32_t target = sequence->target_tokens;
     uint32_t hit = manager->match ? manager->match(replica->kv, sequence, target) : 0;
     uint32_t tokens = target - hit;
@@ -237,6 +242,7 @@ static void action_preempt(struct km_batch *batch, struct km_sequence *sequence)
     case KM_SEQ_PREFILL:
         replica->prefill_count--;
         sequence->state = KM_SEQ_WAITING;
+        slot->in_batch = 0; /* what is in flight of it yields no token */
         break;
     case KM_SEQ_DECODE:
         if (slot->loose)
