@@ -4,6 +4,7 @@
 #include "base/simtime.h"
 #include "report/report.h"
 #include "scenario/run.h"
+#include "sim/simulation.h"
 #include "support/play.h"
 
 #include <setjmp.h>
@@ -308,11 +309,86 @@ static void random_cases(void **state)
     assert_true(jumped > 300); /* the cases do exercise it */
 }
 
+/* ---- random closed loops over several replicas: an end on one causes an arrival on another ---- */
+
+static void run_closed_loop(const struct random_case *r, const struct km_workload_settings *workload,
+                            uint32_t replicas, uint64_t seed, struct collected *all,
+                            struct km_simulation_result *result, struct km_summary *summary)
+{
+    const struct km_metrics_settings settings = {0};
+    struct km_error error;
+    struct km_metrics *metrics = km_metrics_create(&settings);
+    const struct km_simulation_config config = {
+        .workload = workload,
+        .seed = seed,
+        .replica = r->config,
+        .replicas = replicas,
+        .router = (const struct km_router *)(const void *)km_routing_registry[0],
+        .metrics = metrics,
+        .ended = collect,
+        .context = all,
+    };
+    if (km_simulation_run(&config, result, &error) != KM_OK)
+        fail_msg("%s", error.message);
+    km_metrics_kv(metrics, result->work.block_seconds, result->work.peak_blocks);
+    km_metrics_work(metrics, 0.0, 0.0, result->work.busy_s);
+    km_metrics_summarize(metrics, summary);
+    km_metrics_destroy(metrics);
+}
+
+static void random_closed_loops(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 600; seed++) {
+        struct random_case r;
+        gsl_rng *rng = km_random_stream(seed, KM_RANDOM_THINK);
+        random_case(rng, NULL, NULL, &r);
+        uint32_t longest = r.config.kv.max_model_len / 4;
+        const struct km_workload_settings workload = {
+            .process = KM_ARRIVAL_CLOSED_LOOP,
+            .clients = gsl_rng_uniform_int(rng, 8) + 1,
+            .think_s = {.kind = KM_DIST_UNIFORM, .max = (double)gsl_rng_uniform_int(rng, 3) * 5e-9},
+            .has_prompt_tokens = true,
+            .has_output_tokens = true,
+            .prompt_tokens = {.kind = KM_DIST_UNIFORM, .min = 1, .max = longest + 1},
+            .output_tokens = {.kind = KM_DIST_UNIFORM, .min = 1, .max = longest + 1},
+            .requests = gsl_rng_uniform_int(rng, 60) + 1,
+            .rate_scale = 1.0,
+        };
+        uint32_t replicas = (uint32_t)gsl_rng_uniform_int(rng, 4) + 1;
+        gsl_rng_free(rng);
+        struct collected all[2] = {0};
+        struct km_simulation_result result[2];
+        struct km_summary summary[2];
+        for (int fast = 0; fast < 2; fast++) {
+            r.config.fast_forward = fast;
+            run_closed_loop(&r, &workload, replicas, seed, &all[fast], &result[fast], &summary[fast]);
+            assert_int_equal(result[fast].unserved, 0);
+            assert_int_equal(result[fast].used_blocks, 0);
+            assert_int_equal(all[fast].count, workload.requests);
+        }
+        bool same = same_summary(&summary[0], &summary[1]) && same_work(&result[0].work, &result[1].work);
+        for (size_t i = 0; i < all[0].count; i++)
+            same &= all[0].outcomes[i] == all[1].outcomes[i] &&
+                    same_record(&all[0].records[i], &all[1].records[i]);
+        if (!same) {
+            char text[4096];
+            r.count = 0;
+            random_case_describe(&r, text, sizeof text);
+            fail_msg("seed %llu, %u replicas, %llu clients: %s", (unsigned long long)seed, replicas,
+                     (unsigned long long)workload.clients, text);
+        }
+        release(&all[0]);
+        release(&all[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jumps),
         cmocka_unit_test(random_cases),
+        cmocka_unit_test(random_closed_loops),
         cmocka_unit_test(shipped_scenarios),
         cmocka_unit_test(azure_trace),
     };
