@@ -9,7 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define NEGLIGIBLE 1e-20
+#define NEGLIGIBLE       1e-20
+#define NEGLIGIBLE_STATE 1e-15
 
 /* Power series in z - 1 up to its cube. */
 struct series {
@@ -23,6 +24,7 @@ struct capped {
     double *pi;                     /* [cap]: P(Q = i), i < cap */
     struct km_batch_moments *batch; /* [cap], of batches 1 .. cap */
     double size;                    /* E[B] */
+    uint32_t first, last;           /* states below cap that matter to a tail */
 };
 
 static uint32_t members(size_t state)
@@ -136,7 +138,9 @@ static double complex tail_transform(double complex s, void *context)
     uint32_t cap = queue->cap;
     double complex *a = km_alloc(cap * sizeof *a), z = 1 - s / queue->rate_per_s, power = 1;
     double complex after = 0, shifted = 0, sum = 0;
-    km_batch_transforms(queue->law, s, 1, cap, a);
+    uint32_t from = members(queue->first);
+    km_batch_transforms(queue->law, s, from, members(queue->last), a + from - 1);
+    km_batch_transforms(queue->law, s, cap, cap, &a[cap - 1]);
     double complex full = a[cap - 1];
     bool outside = cabs(z) > 1;
     for (uint32_t i = 0; i < cap; i++) {
@@ -175,6 +179,11 @@ enum km_status km_dynamic_solve_capped(const struct km_batch_law *law, double ra
     solve_watched(&queue, &arrivals);
     km_batch_arrivals_release(&arrivals);
     fill(&queue, out);
+    queue.last = cap - 1;
+    while (queue.last > 0 && queue.pi[queue.last] < NEGLIGIBLE_STATE)
+        queue.pi[queue.last--] = 0;
+    while (queue.first < queue.last && queue.pi[queue.first] < NEGLIGIBLE_STATE)
+        queue.pi[queue.first++] = 0;
     for (size_t k = 0; tail && k < tail->count; k++) {
         double p = 1 - queue.pi[0] / queue.size; /* who arrives at an idle server does not wait */
         if (tail->t_s[k] > 0)

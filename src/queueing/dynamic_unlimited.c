@@ -8,7 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define LAST_STATE 1e-12
+#define LAST_STATE       1e-12
+#define NEGLIGIBLE_STATE 1e-15
 
 struct chain {
     const struct km_batch_law *law;
@@ -101,8 +102,13 @@ static double complex excess_transform(double complex s, void *context)
 {
     const struct chain *chain = context;
     double complex *t = km_alloc(chain->last * sizeof *t), sum = 0;
-    km_batch_transforms(chain->law, s, 1, chain->last, t);
-    for (size_t i = 0; i <= chain->last; i++) {
+    size_t first = 0, last = chain->last;
+    while (chain->pi[first] < NEGLIGIBLE_STATE)
+        first++;
+    while (chain->pi[last] < NEGLIGIBLE_STATE)
+        last--;
+    km_batch_transforms(chain->law, s, members(first), members(last), t + members(first) - 1);
+    for (size_t i = first; i <= last; i++) {
         uint32_t b = members(i);
         sum += chain->pi[i] * (chain->batch[b - 1].m1 / s - (1 - t[b - 1]) / (s * s));
     }
@@ -120,7 +126,7 @@ static void fill_tail(struct chain *chain, double idle, const struct km_wait_tai
             sum = km_laplace_invert(excess_transform, chain, t);
         else
             for (size_t i = 0; i <= chain->last; i++)
-                if (chain->pi[i] > 1e-18)
+                if (chain->pi[i] > NEGLIGIBLE_STATE)
                     sum += chain->pi[i] * km_batch_excess_s(chain->law, members(i), t) / chain->cycle_s;
         tail->probability[k] = fmin(fmax(sum, 0), 1);
     }

@@ -1,0 +1,171 @@
+/* Time of one answer of each queueing model: the table of tests/bench/queueing.md.
+ *
+ * Timed: solving one point, with three points of the waiting-time tail where the model has one. The token law
+ * is prepared before, as a planner does it once a workload; that is timed by itself. Each case runs once to
+ * warm up, then RUNS times; the median and the 10th and 90th percentile are told. */
+#include "queueing/erlang.h"
+#include "queueing/queue_system.h"
+#include "queueing/servers.h"
+#include "queueing/token_limit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define RUNS 51
+
+static const double values[] = {8, 16, 32, 64, 128, 256, 512, 1024};
+static const double weights[] = {5, 8, 14, 20, 22, 17, 10, 4};
+static const struct km_distribution wide = {.kind = KM_DIST_LOGNORMAL, .mu = 7, .sigma = 0.7, .max = 1600};
+static const struct km_distribution narrow = {.kind = KM_DIST_LOGNORMAL, .mu = 5, .sigma = 0.9, .max = 1024};
+static const struct km_distribution uniform = {.kind = KM_DIST_UNIFORM, .min = 1, .max = 1000};
+static const struct km_distribution unlimited = {.kind = KM_DIST_LOGNORMAL, .mu = 7, .sigma = 0.7};
+static const struct km_distribution lattice = {
+    .kind = KM_DIST_EMPIRICAL, .values = values, .weights = weights, .count = 8};
+
+static const struct {
+    const char *name;
+    const struct km_distribution *tokens;
+    struct km_queue_system system;
+} cases[] = {
+    {"M/G/1, limit 1600, rho 0.61",
+     &wide,
+     {KM_DISCIPLINE_MG1, 0.025, .a_s = 0.0225, .batch_cap = KM_NO_CAP, .patience_s = HUGE_VAL}},
+    {"M/G/1, limit 1600, rho 0.98",
+     &wide,
+     {KM_DISCIPLINE_MG1, 0.0402, .a_s = 0.0225, .batch_cap = KM_NO_CAP, .patience_s = HUGE_VAL}},
+    {"M/G/1+D, patience 60 s, rho 0.97",
+     &wide,
+     {KM_DISCIPLINE_MG1, 0.04, .a_s = 0.0225, .batch_cap = KM_NO_CAP, .patience_s = 60}},
+    {"dynamic, no cap, mean batch 2.8",
+     &uniform,
+     {KM_DISCIPLINE_DYNAMIC, 0.15, 0, 0, 0.005, 0.02, 0.002, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
+    {"dynamic, no cap, mean batch 20",
+     &uniform,
+     {KM_DISCIPLINE_DYNAMIC, 0.35, 0, 0, 0.005, 0.02, 0.002, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
+    {"dynamic, no cap, mean batch 34",
+     &narrow,
+     {KM_DISCIPLINE_DYNAMIC, 2, 0, 0, 0, 0.05, 0, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
+    {"dynamic, cap 8",
+     &uniform,
+     {KM_DISCIPLINE_DYNAMIC, 0.25, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 8, 0, HUGE_VAL}},
+    {"dynamic, cap 16, rho 0.98",
+     &narrow,
+     {KM_DISCIPLINE_DYNAMIC, 0.8, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 16, 0, HUGE_VAL}},
+    {"dynamic, cap 64",
+     &lattice,
+     {KM_DISCIPLINE_DYNAMIC, 1.2, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 64, 0, HUGE_VAL}},
+    {"dynamic, cap 64, 1024 token values",
+     &narrow,
+     {KM_DISCIPLINE_DYNAMIC, 1.2, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 64, 0, HUGE_VAL}},
+    {"fixed, 4",
+     &uniform,
+     {KM_DISCIPLINE_FIXED, 0.1, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, KM_NO_CAP, 4, HUGE_VAL}},
+    {"fixed, 64",
+     &narrow,
+     {KM_DISCIPLINE_FIXED, 1.2, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, KM_NO_CAP, 64, HUGE_VAL}},
+    {"elastic dynamic, no cap, mean batch 9.6",
+     &uniform,
+     {KM_DISCIPLINE_ELASTIC_DYNAMIC, 0.35, 0, 0, 0.005, 0.02, 0.002, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
+    {"elastic dynamic, cap 16",
+     &narrow,
+     {KM_DISCIPLINE_ELASTIC_DYNAMIC, 0.4, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 16, 0, HUGE_VAL}},
+    {"elastic fixed, 8",
+     &narrow,
+     {KM_DISCIPLINE_ELASTIC_FIXED, 0.45, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, KM_NO_CAP, 8, HUGE_VAL}},
+};
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void report(const char *name, double *times_ms)
+{
+    qsort(times_ms, RUNS, sizeof *times_ms, ascending);
+    printf("| %-40s | %8.3f | %8.3f | %8.3f |\n", name, times_ms[RUNS / 2], times_ms[RUNS / 10],
+           times_ms[RUNS - 1 - RUNS / 10]);
+}
+
+struct job {
+    struct km_queue_system system;
+    const struct km_distribution *tokens;
+    struct km_token_law law;
+};
+
+static bool solve(struct job *job)
+{
+    static const double t_s[] = {5, 15, 40};
+    double probability[3];
+    struct km_wait_tail tail = {3, t_s, probability};
+    struct km_queue_answer answer;
+    struct km_error error = {0};
+    if (km_queue_system_solve(&job->system, &tail, &answer, &error) == KM_OK)
+        return true;
+    fprintf(stderr, "%s\n", error.message);
+    return false;
+}
+
+static bool prepare(struct job *job)
+{
+    km_token_law_release(&job->law);
+    return km_token_law_init(&job->law, job->tokens, NULL) == KM_OK;
+}
+
+static bool best_limit(struct job *job)
+{
+    struct km_mg1 queue = {0.025, 0.0225, 0, &job->law};
+    struct km_token_limit best;
+    return km_token_limit_best(&queue, KM_LIMIT_VALUE, 0.05, &best, NULL) == KM_OK;
+}
+
+static bool cluster(struct job *job)
+{
+    (void)job;
+    struct km_servers servers = {900, 1, 1000};
+    struct km_queue_answer answer;
+    return km_mgc_solve(&servers, 1.3, &answer, NULL) == KM_OK;
+}
+
+static void measure(const char *name, bool (*work)(struct job *job), struct job *job)
+{
+    double times_ms[RUNS];
+    for (int run = -1; run < RUNS; run++) {
+        double start_ms = now_ms();
+        if (!work(job))
+            exit(1);
+        if (run >= 0)
+            times_ms[run] = now_ms() - start_ms;
+    }
+    report(name, times_ms);
+}
+
+int main(void)
+{
+    printf("| %-40s | %9s | %8s | %8s |\n", "model", "median ms", "p10 ms", "p90 ms");
+    printf("| --- | ---: | ---: | ---: |\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct job job = {cases[i].system, cases[i].tokens, {0}};
+        if (!prepare(&job))
+            return 1;
+        job.system.tokens = &job.law;
+        measure(cases[i].name, solve, &job);
+        km_token_law_release(&job.law);
+    }
+    struct job job = {.tokens = &wide};
+    measure("token law, limit 1600", prepare, &job);
+    job.tokens = &unlimited;
+    measure("token law, lognormal(7, 0.7), no limit", prepare, &job);
+    measure("best token limit, lognormal(7, 0.7)", best_limit, &job);
+    measure("M/G/c, 1000 servers", cluster, &job);
+    km_token_law_release(&job.law);
+    return 0;
+}
