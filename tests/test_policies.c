@@ -1,0 +1,145 @@
+/* Schedules of the batching policies worked out by hand, times in picoseconds. Three requests, one server
+ * that does not overlap: arrival  prompt  output A          0        2       3 B        100        4       1
+ *   C        200        3       2
+ * A step takes 1000 + 100 a row: prompt tokens, decodes, and rows that finished members of a batch still
+ * fill. The disciplines are those of arXiv 2407.05347, section IV (dynamic, fixed, elastic), Orca (OSDI'22,
+ * section 3 and algorithm 1) and Triton Inference Server's dynamic batcher (max_queue_delay_microseconds). */
+#include "base/simtime.h"
+#include "support/play.h"
+#include "support/synthetic.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define REQUESTS 3u
+
+static const struct scripted script[REQUESTS] = {{0, 2, 3}, {100, 4, 1}, {200, 3, 2}};
+
+static const struct {
+    const char *what, *policy;
+    struct km_batching_settings settings;
+    struct {
+        uint64_t scheduled_ps, first_token_ps, last_token_ps;
+    } expected[REQUESTS];
+} cases[] = {
+    /* A: 2 tokens to 1200, then two decodes. B and C at its end: 7 tokens to 5100, where B has its only
+     * token; C's second comes with B's row beside it at 6300, and both end there. */
+    {"all that wait",
+     "dynamic",
+     {.max_num_seqs = 8},
+     {{0, 1200, 3400}, {3400, 5100, 6300}, {3400, 5100, 6300}}},
+    /* One at a time: B 1400 after A, C two steps after B. */
+    {"a cap of one",
+     "dynamic",
+     {.max_num_seqs = 8, .batch_cap = 1},
+     {{0, 1200, 3400}, {3400, 4800, 4800}, {4800, 6100, 7200}}},
+    /* B comes within the 500 and fills the cap: both start at 100. C's 500 have long passed when they end. */
+    {"waits for company, and it comes",
+     "dynamic",
+     {.max_num_seqs = 8, .batch_cap = 2, .max_wait_ps = 500},
+     {{100, 1700, 4100}, {100, 1700, 4100}, {4100, 5400, 6500}}},
+    /* A goes alone after 50. B and C together are as many as may go. */
+    {"waits for company in vain",
+     "dynamic",
+     {.max_num_seqs = 8, .batch_cap = 2, .max_wait_ps = 50},
+     {{50, 1250, 3450}, {3450, 5150, 6350}, {3450, 5150, 6350}}},
+    /* A waits for B; B's row is filled to A's end. C has nobody to wait for when nobody is left to come. */
+    {"exactly two",
+     "fixed",
+     {.max_num_seqs = 8, .batch_size = 2},
+     {{100, 1700, 4100}, {100, 1700, 4100}, {4100, 5400, 6500}}},
+    /* As above, but B leaves at its end, and A's decodes are a row cheaper. */
+    {"exactly two, leaving",
+     "elastic",
+     {.max_num_seqs = 8, .batch_size = 2},
+     {{100, 1700, 3900}, {100, 1700, 1700}, {3900, 5200, 6300}}},
+    {"all that wait, leaving",
+     "elastic",
+     {.max_num_seqs = 8},
+     {{0, 1200, 3400}, {3400, 5100, 5100}, {3400, 5100, 6200}}},
+    /* Two slots; C's prompt is padded to B's 4 tokens. */
+    {"slots and padding",
+     "request_level",
+     {.max_num_seqs = 2},
+     {{0, 1200, 3400}, {3400, 5200, 6400}, {3400, 5200, 6400}}},
+    {"padding on request",
+     "dynamic",
+     {.max_num_seqs = 8, .pad_prompts = true},
+     {{0, 1200, 3400}, {3400, 5200, 6400}, {3400, 5200, 6400}}},
+    /* B and C join A's first decode with their whole prompts: 8 rows to 3000, where B ends. A and C end
+       together. */
+    {"joining at every step",
+     "orca",
+     {.max_num_seqs = 8},
+     {{0, 1200, 4200}, {1200, 3000, 3000}, {1200, 3000, 4200}}},
+    /* Two slots: C joins when B has left. */
+    {"joining a free slot",
+     "orca",
+     {.max_num_seqs = 2},
+     {{0, 1200, 4100}, {1200, 2700, 2700}, {2700, 4100, 5200}}},
+};
+
+static void schedules(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        for (int mode = 0; mode < 4; mode++) {
+            struct synthetic synthetic = {.step_ps = 1000, .token_ps = 100};
+            struct km_replica_config config = {
+                .policy = (const struct km_batching_policy *)(const void *)km_registry_find(
+                    km_batching_registry, cases[c].policy),
+                .batching = cases[c].settings,
+                .kv_manager =
+                    (const struct km_kv_manager *)(const void *)km_registry_find(km_kv_registry, "paged"),
+                .kv = {.capacity_blocks = 1000, .block_size = 4, .max_model_len = 4000},
+                .executor = mode & 1 ? &synthetic_lines : &synthetic_single,
+                .executor_state = &synthetic,
+                .stages = 1,
+                .fast_forward = mode & 2,
+                .patience_ps = KM_PS_NEVER,
+            };
+            config.batching.max_num_batched_tokens = 1024;
+            config.batching.enable_chunked_prefill = true;
+            struct played played[REQUESTS];
+            struct ending ending;
+            play(&config, script, REQUESTS, played, &ending, NULL);
+            assert_null(ending.complaint);
+            assert_int_equal(ending.used_blocks, 0);
+            for (size_t i = 0; i < REQUESTS; i++) {
+                const struct km_record *r = &played[i].record;
+                if (played[i].outcome != KM_COMPLETED ||
+                    r->scheduled_ps != cases[c].expected[i].scheduled_ps ||
+                    r->first_token_ps != cases[c].expected[i].first_token_ps ||
+                    r->last_token_ps != cases[c].expected[i].last_token_ps)
+                    fail_msg("%s, %s, mode %d, request %c: scheduled %llu, first token %llu, last %llu",
+                             cases[c].policy, cases[c].what, mode, (char)('A' + i),
+                             (unsigned long long)r->scheduled_ps, (unsigned long long)r->first_token_ps,
+                             (unsigned long long)r->last_token_ps);
+            }
+        }
+    }
+}
+
+/* Every registered policy but the default, which test_schedule.c works out, has a case above. */
+static void every_policy_is_here(void **state)
+{
+    (void)state;
+    for (const struct km_entry *const *entry = km_batching_registry; *entry; entry++) {
+        bool found = strcmp((*entry)->name, "continuous") == 0;
+        for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+            found |= strcmp((*entry)->name, cases[c].policy) == 0;
+        if (!found)
+            fail_msg("no schedule of %s has been worked out", (*entry)->name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(schedules), cmocka_unit_test(every_policy_is_here)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
