@@ -30,7 +30,8 @@ struct km_kv_manager {
      * can never be served. */
     uint64_t (*most_blocks)(const struct km_kv *kv, uint64_t tokens);
     /* Tokens of the sequence's first `tokens` that are cached: whole blocks, at most tokens - 1. Optional:
-     * NULL = never any. */
+     * NULL = never any. While nothing but decoding happens a match never grows, and a sequence that was not
+     * admitted would not be: policies rely on it when they promise to go on (km_batch_steady). */
     uint32_t (*match)(struct km_kv *kv, const struct km_sequence *sequence, uint32_t tokens);
     /* Admit a waiting sequence: if its whole `tokens` fit, take the blocks of its first `first_tokens` (of
      * which `hit_tokens` are cached, as match() said) and return true; otherwise change nothing and return
