@@ -238,11 +238,21 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
     };
     out->config.executor_state = &out->synthetic;
     out->count = up_to(rng, MOST_SCRIPTED - 1) + 1;
+    /* With steps of one length and no host times, arrivals fall on the very moments at which batches are
+     * formed. */
+    uint64_t grid_ps = ONE_OF(rng, 1, out->synthetic.step_ps);
+    if (grid_ps > 1 && up_to(rng, 1)) {
+        struct synthetic *s = &out->synthetic;
+        s->token_ps = s->context_ps = s->form_ps = s->form_sequence_ps = 0;
+        s->launch_ps = s->process_ps = s->process_sequence_ps = 0;
+        out->config.ingest_ps = 0;
+    }
     uint64_t gap_ps = ONE_OF(rng, 0, 500, 2000, 10000, 100000), now_ps = 0;
     for (size_t i = 0; i < out->count; i++) {
         out->script[i] = (struct scripted){now_ps, (uint32_t)up_to(rng, longest_prompt - 1) + 1,
                                            (uint32_t)up_to(rng, longest_output - 1) + 1};
         now_ps += up_to(rng, 2) ? up_to(rng, 2 * gap_ps) : 0;
+        now_ps -= now_ps % grid_ps;
     }
 }
 
