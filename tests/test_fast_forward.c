@@ -250,7 +250,7 @@ static const char *disagreement(struct random_case *r)
     struct km_summary summary[2];
     for (int fast = 0; fast < 2; fast++) {
         r->config.fast_forward = fast;
-        play(&r->config, r->script, r->count, played[fast], &ending[fast], &summary[fast]);
+        play_case(r, played[fast], &ending[fast], &summary[fast]);
         if (ending[fast].complaint)
             return ending[fast].complaint;
     }
@@ -275,8 +275,7 @@ static void shrink(struct random_case *r)
         for (size_t i = 0; i < r->count && r->count > 1; i++) {
             struct random_case tried = *r;
             tried.config.executor_state = &tried.synthetic;
-            memmove(&tried.script[i], &tried.script[i + 1], (tried.count - i - 1) * sizeof *tried.script);
-            tried.count--;
+            random_case_drop(&tried, i);
             if (!disagreement(&tried))
                 continue;
             *r = tried;
@@ -303,7 +302,7 @@ static void random_cases(void **state)
         }
         struct played played[MOST_SCRIPTED];
         struct ending ending;
-        play(&r.config, r.script, r.count, played, &ending, NULL);
+        play_case(&r, played, &ending, NULL);
         jumped += ending.work.events < ending.work.steps;
     }
     assert_true(jumped > 300); /* the cases do exercise it */

@@ -155,7 +155,7 @@ static const char *wrong(struct random_case *r)
     struct ending ending[2];
     struct km_summary summary[2];
     for (int again = 0; again < 2; again++) {
-        play(&r->config, r->script, r->count, played[again], &ending[again], &summary[again]);
+        play_case(r, played[again], &ending[again], &summary[again]);
         if (ending[again].complaint)
             return ending[again].complaint;
     }
@@ -184,8 +184,7 @@ static void shrink(struct random_case *r)
         for (size_t i = 0; i < r->count && r->count > 1; i++) {
             struct random_case tried = *r;
             tried.config.executor_state = &tried.synthetic;
-            memmove(&tried.script[i], &tried.script[i + 1], (tried.count - i - 1) * sizeof *tried.script);
-            tried.count--;
+            random_case_drop(&tried, i);
             if (!wrong(&tried))
                 continue;
             *r = tried;
@@ -243,7 +242,7 @@ static void continuous_is_in_order(void **state)
         gsl_rng *rng = km_random_stream(seed, KM_RANDOM_ROUTING);
         random_case(rng, continuous, NULL, &r);
         gsl_rng_free(rng);
-        play(&r.config, r.script, r.count, played, &ending, NULL);
+        play_case(&r, played, &ending, NULL);
         uint64_t latest_ps = 0;
         for (size_t i = 0; i < r.count; i++) {
             if (played[i].outcome != KM_COMPLETED)

@@ -31,6 +31,10 @@ struct ending {
  * that the replica refuses is KM_REJECTED. The summary may be NULL. */
 void play(const struct km_replica_config *config, const struct scripted *script, size_t count,
           struct played *out, struct ending *ending, struct km_summary *summary);
+/* Requests of one number share their prompts, as far as they go; 0 shares with nobody. prefixes: [count] */
+void play_prefixed(const struct km_replica_config *config, const struct scripted *script,
+                   const uint64_t *prefixes, size_t count, struct played *out, struct ending *ending,
+                   struct km_summary *summary);
 
 /* Every field, to the last bit. */
 bool same_summary(const struct km_summary *a, const struct km_summary *b);
@@ -44,10 +48,15 @@ struct random_case {
     struct km_replica_config config; /* executor_state is &synthetic, of this very struct: point it again
                                         after copying */
     struct scripted script[MOST_SCRIPTED];
+    uint64_t prefixes[MOST_SCRIPTED];
     size_t count;
 };
 
 /* Either may be NULL: any of the registry. */
+void play_case(const struct random_case *random_case, struct played *out, struct ending *ending,
+               struct km_summary *summary);
+/* Without the i-th request. */
+void random_case_drop(struct random_case *random_case, size_t i);
 void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const struct km_kv_manager *manager,
                  struct random_case *out);
 /* In words, for messages about failures. */
