@@ -105,7 +105,7 @@ static void bad_overrides(void **state)
         {{"cluster.tensor_parallel_size", "5"},
          "--set cluster.tensor_parallel_size=5: cluster.tensor_parallel_size: 5 does not divide the 32 "
          "attention "
-         "heads of llama-3.1-8b"},
+         "heads of llama-3.1-8b; nearest: 4 or 8"},
         {{"slo.ttft_p99.9_s", "0"},
          "--set slo.ttft_p99.9_s=0: slo.ttft_p99.9_s: expected a number > 0 and ≤ 4600000, got \"0\""},
         {{"workload.arrivals.process", "closed_loop"},

@@ -4,8 +4,11 @@
  * `fixed` is the device's time of a small kernel (times the engine's op_overhead_scale), or of starting and
  * finishing a matrix multiplication. */
 #include "base/memory.h"
+#include "cost/attention_load.h"
 #include "cost/collective.h"
 #include "cost/cost.h"
+#include "cost/measured.h"
+#include "cost/share.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,6 +18,8 @@ struct roofline {
     struct km_arena arena;
     struct km_stage_operators *stages; /* [pipeline_parallel] */
     double kernel_s;
+    struct km_measured *measured; /* cost model profile: asked first; NULL = none */
+    struct km_coverage *coverage; /* of the steps asked for */
 };
 
 /* Operands multiply at the rate of the wider type; weight-only formats are widened to the activations' type
@@ -27,26 +32,34 @@ static double peak_flops(const struct roofline *r, enum km_dtype weights, enum k
     return 0.0; /* refused at creation */
 }
 
-struct attention_load {
-    double prefill_pairs, prefill_context, prefill_tokens; /* pairs; KV tokens read; query tokens */
-    double decode_context;
-    double decodes;
-    bool mixed;
-};
-
-static void attention_load(const struct km_step_shape *shape, uint32_t window, struct attention_load *out)
+/* What the busiest data-parallel rank attends to: an even share, or the costliest chunk if that is more. The
+ * operator says what context-parallel ranks make of it. */
+static void attention_load(const struct km_layout *layout, const struct km_step_shape *shape, uint32_t window,
+                           struct km_attention_load *out)
 {
+    double data = km_layout_data(layout), most_pairs = 0.0, most_context = 0.0;
+    struct km_rank_share share;
+    km_rank_share(layout, shape, &share);
     *out = (struct attention_load){
-        .decodes = shape->decode.count,
-        .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context),
-        .prefill_tokens = shape->prefill_tokens,
+        .decodes = ceil(shape->decode.count / data),
+        .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context) / data,
+        .prefill_tokens = share.prefill_tokens,
+        .past = (double)share.past,
+        .chunks = ceil(shape->chunk_count / data),
+        .longest_context = (double)(window && window < shape->decode.max_context ? window : shape->decode.max_context),
         .mixed = shape->chunk_count > 0};
     for (uint32_t i = 0; i < shape->chunk_count; i++) {
         double c = shape->chunks[i].tokens, past = shape->chunks[i].past;
         double growing = window == 0 ? c : fmin(c, fmax(0.0, window - past));
-        out->prefill_pairs += growing * (past + (growing + 1.0) / 2.0) + (c - growing) * window;
-        out->prefill_context += window ? fmin(past + c, window + c) : past + c;
+        double pairs = growing * (past + (growing + 1.0) / 2.0) + (c - growing) * window;
+        double context = window ? fmin(past + c, window + c) : past + c;
+        out->prefill_pairs += pairs;
+        out->prefill_context += context;
+        most_pairs = fmax(most_pairs, pairs);
+        most_context = fmax(most_context, context);
     }
+    out->prefill_pairs = fmax(out->prefill_pairs / data, most_pairs);
+    out->prefill_context = fmax(out->prefill_context / data, most_context);
 }
 
 static double op_time(double fixed_s, double flops, double flops_rate, double bytes, double bytes_rate,
@@ -59,7 +72,7 @@ static double op_time(double fixed_s, double flops, double flops_rate, double by
 }
 
 static double attention_time(const struct roofline *r, const struct km_op *op,
-                             const struct attention_load *load, struct km_op_cost *cost)
+                             const struct km_attention_load *load, struct km_op_cost *cost)
 {
     const struct km_device *device = r->config.device;
     const struct km_engine *engine = r->config.engine;
@@ -70,10 +83,19 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
     cost->bound_by = "launch";
     if (load->prefill_tokens > 0.0) {
         double flops = op->pair_flops * load->prefill_pairs;
-        double bytes = op->kv_bytes * load->prefill_context + op->query_bytes * load->prefill_tokens;
+        double bytes =
+            op->prefill_kv_bytes * load->prefill_context + op->prefill_query_bytes * load->prefill_tokens;
         time_s += op_time(r->kernel_s, flops, compute_rate, bytes, memory_rate, &cost->bound_by);
         cost->flops += flops;
         cost->bytes += bytes;
+        if (op->group.ranks > 1) { /* the blocks that go around arrive while others are attended to */
+            double block_bytes = op->message_bytes_per_row * load->prefill_context / op->group.ranks;
+            double ring_s = km_ring_pass_s(&device->node, engine, op->group, block_bytes);
+            if (ring_s > time_s) {
+                time_s = ring_s;
+                cost->bound_by = "network";
+            }
+        }
     }
     if (load->decodes > 0.0) {
         double flops = op->tile_flops * load->decode_context;
@@ -121,37 +143,30 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
     case KM_OP_COLLECTIVE:
         cost->bytes = op->message_bytes_per_row * rows;
         cost->bound_by = "network";
-        return km_collective_s(&device->node, op->collective, op->ranks, cost->bytes);
+        return km_collective_s(&device->node, r->config.engine, op->collective, op->group, cost->bytes);
     case KM_OP_ATTENTION:
         break;
     }
     return op_time(fixed_s, cost->flops, rate, cost->bytes, memory_rate, &cost->bound_by);
 }
 
-static bool rows_of(const struct roofline *r, const struct km_step_shape *shape, double *tokens,
-                    double *sampled)
-{
-    bool captured;
-    *tokens = km_engine_padded_tokens(r->config.engine, km_step_tokens(shape), &captured);
-    *sampled = shape->sampled;
-    return captured;
-}
-
 static void each_op(const struct roofline *r, const struct km_step_shape *shape, bool with_attention,
                     void (*each)(void *context, const struct km_op_cost *cost), void *context)
 {
-    double tokens, sampled;
-    rows_of(r, shape, &tokens, &sampled);
+    struct km_rank_share share;
+    km_rank_share(&r->config.layout, shape, &share);
     for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++) {
         for (uint32_t i = 0; i < r->stages[s].count; i++) {
             const struct km_op *op = &r->stages[s].ops[i];
             struct km_op_cost cost = {
-                .op = op, .stage = s, .rows = op->rows == KM_ROWS_SAMPLED ? sampled : tokens};
+                .op = op,
+                .stage = s,
+                .rows = km_share_rows(&r->config.layout, r->config.engine, &share, op->rows)};
             if (op->kind == KM_OP_ATTENTION) {
                 if (!with_attention)
                     continue;
-                struct attention_load load;
-                attention_load(shape, op->window, &load);
+                struct km_attention_load load;
+                attention_load(&r->config.layout, shape, op->window, &load);
                 cost.time_s = attention_time(r, op, &load, &cost);
             } else {
                 if (cost.rows <= 0.0)
@@ -202,9 +217,9 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
             const struct km_op *op = &r->stages[s].ops[i];
             if (op->kind != KM_OP_ATTENTION)
                 continue;
-            struct attention_load load;
+            struct km_attention_load load;
             struct km_op_cost cost = {0};
-            attention_load(&shape, op->window, &load);
+            attention_load(&r->config.layout, &shape, op->window, &load);
             stage_s[s] += op->count * attention_time(r, op, &load, &cost);
         }
 }
@@ -212,11 +227,17 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
 static double roofline_weight_bytes(const void *state, uint32_t tokens, uint32_t sampled)
 {
     const struct roofline *r = state;
-    double bytes = 0.0;
+    const struct km_step_shape shape = {.sampled = sampled, .decode = {.count = tokens}};
+    struct km_rank_share share;
+    double bytes = 0.0, data = km_layout_data(&r->config.layout);
+    km_rank_share(&r->config.layout, &shape, &share);
     for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++)
         for (uint32_t i = 0; i < r->stages[s].count; i++) {
             const struct km_op *op = &r->stages[s].ops[i];
-            bytes += op->count * km_op_weight_bytes(op, op->rows == KM_ROWS_SAMPLED ? sampled : tokens);
+            double rows = op->rows == KM_ROWS_SAMPLED ? share.sampled
+                          : op->rows == KM_ROWS_ALL   ? share.decodes * data
+                                                      : share.decodes;
+            bytes += op->count * km_op_weight_bytes(op, rows);
         }
     return bytes;
 }
@@ -250,12 +271,13 @@ static enum km_status roofline_create(const struct km_cost_config *config, void 
         for (uint32_t i = 0; i < r->stages[s].count; i++) {
             const struct km_op *op = &r->stages[s].ops[i];
             double rate;
-            if ((op->kind == KM_OP_GEMM || op->kind == KM_OP_EXPERTS) &&
-                !km_device_peak(config->device, op->weights, op->activations, &rate)) {
-                enum km_status status =
-                    km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
-                            "device %s has no rate for %s weights with %s activations", config->device->name,
-                            km_dtype_name(op->weights), km_dtype_name(op->activations));
+            bool multiplies = op->kind == KM_OP_GEMM || op->kind == KM_OP_EXPERTS;
+            enum km_dtype weights = multiplies ? op->weights : op->activations;
+            if ((multiplies || op->kind == KM_OP_ATTENTION) &&
+                !km_device_peak(config->device, weights, op->activations, &rate)) {
+                char message[KM_DEVICE_PAIR_MESSAGE];
+                km_device_explain_pair(config->device, weights, op->activations, message, sizeof message);
+                enum km_status status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: %s", op->name, message);
                 roofline_destroy(r);
                 *state = NULL;
                 return status;

@@ -13,7 +13,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KM_MAX_GRAPH_SIZES 128
+#define KM_MAX_GRAPH_SIZES      128
+#define KM_MAX_ALL_REDUCE_RULES 16
+
+/* Algorithms of an all-reduce (cost/collective.h has their times). */
+enum km_all_reduce {
+    KM_ALL_REDUCE_ONE_SHOT,
+    KM_ALL_REDUCE_TWO_SHOT,
+    KM_ALL_REDUCE_RING,
+    KM_ALL_REDUCE_TREE,
+    KM_ALL_REDUCE_RING_OR_TREE, /* the faster: what a library's tuner arrives at */
+    KM_ALL_REDUCE_FASTEST,      /* of all four */
+};
+
+/* When an engine takes which all-reduce inside a node. */
+struct km_all_reduce_rule {
+    enum km_all_reduce algorithm;
+    uint32_t max_ranks; /* 0 = any number */
+    double below_bytes; /* 0 = any size */
+    bool direct;        /* only where every GPU of a node reaches every other one directly */
+    double fixed_s;     /* beyond alpha and beta: launch and barriers */
+};
 
 struct km_engine {
     const char *name;
@@ -24,7 +44,7 @@ struct km_engine {
     uint32_t max_num_batched_tokens;
     uint32_t long_prefill_token_threshold; /* 0 = none */
     bool enable_chunked_prefill;
-bool async_scheduling;
+    bool async_scheduling;
     uint32_t batch_size, batch_cap; /* of the policies that form whole batches; 0 = not stated */
     double max_wait_s;
     bool pad_prompts;
@@ -55,6 +75,11 @@ bool async_scheduling;
                                  as alone */
     double op_overhead_scale; /* time of an element-wise or attention operator beyond its bytes, over the
  device's time of a smallest kernel inside a graph */
+
+    /* collectives */
+    struct km_all_reduce_rule all_reduce[KM_MAX_ALL_REDUCE_RULES]; /* the first that holds; the last always */
+    uint32_t all_reduce_count;
+    double collective_fixed_s; /* of all other collectives, and of any that crosses nodes */
 
     /* memory */
     double reserve_bytes;          /* runtime, communication and other memory inside the utilisation budget */

@@ -56,6 +56,67 @@ static void write_graph_sizes(const void *field, struct km_text *out)
 
 #define AT(member) offsetof(struct km_engine, member)
 
+static const char *const all_reduce_names[] = {"one_shot",     "two_shot", "ring", "tree",
+                                               "ring_or_tree", "fastest",  NULL};
+
+#define RULE(member) offsetof(struct km_all_reduce_rule, member)
+static const struct km_setting rule_settings[] = {
+    {"algorithm", KM_SETTING_ENUM, RULE(algorithm), .names = all_reduce_names,
+     .doc = "of an all-reduce inside a node, where this rule holds"},
+    {"max_ranks", KM_SETTING_U32, RULE(max_ranks), KM_AT_LEAST(0), .optional = true, .nullable = true,
+     .doc = "GPUs; null = any number"},
+    {"below_bytes", KM_SETTING_NUMBER, RULE(below_bytes), KM_AT_LEAST(0), .optional = true, .nullable = true,
+     .doc = "message size; null = any"},
+    {"direct", KM_SETTING_BOOL, RULE(direct), .optional = true,
+     .doc = "only where every GPU of a node reaches every other one directly"},
+    {"fixed_s", KM_SETTING_NUMBER, RULE(fixed_s), KM_BETWEEN(0, 1), .optional = true,
+     .doc = "launch and barriers"},
+    {0},
+};
+
+static enum km_status read_rules(const struct km_yaml *value, void *field,
+                                 const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_engine *engine = field;
+    if (value->kind != KM_YAML_SEQUENCE || value->count == 0)
+        return km_yaml_fail(value, error, "expected a list of rules");
+    if (value->count > KM_MAX_ALL_REDUCE_RULES)
+        return km_yaml_fail(value, error, "at most %d rules, got %zu", KM_MAX_ALL_REDUCE_RULES, value->count);
+    for (size_t i = 0; i < value->count; i++) {
+        struct km_all_reduce_rule *rule = &engine->all_reduce[i];
+        *rule = (struct km_all_reduce_rule){0};
+        enum km_status status =
+            km_settings_read(value->items[i], rule_settings, KM_SETTINGS_WHOLE, rule, NULL, context, error);
+        if (status != KM_OK)
+            return status;
+    }
+    engine->all_reduce_count = (uint32_t)value->count;
+    const struct km_all_reduce_rule *last = &engine->all_reduce[value->count - 1];
+    if (last->max_ranks || last->below_bytes > 0.0 || last->direct)
+        return km_yaml_fail(value->items[value->count - 1], error,
+                            "the last rule must always hold: no max_ranks, below_bytes or direct");
+    return KM_OK;
+}
+
+static void write_rules(const void *field, struct km_text *out)
+{
+    const struct km_engine *engine = field;
+    km_text_puts(out, "[");
+    for (uint32_t i = 0; i < engine->all_reduce_count; i++) {
+        km_text_puts(out, i ? ", " : "");
+        km_settings_write_json(rule_settings, &engine->all_reduce[i], out);
+    }
+    km_text_puts(out, "]");
+}
+
+static const struct km_setting collective_settings[] = {
+    {"all_reduce", KM_SETTING_CUSTOM, 0, .read = read_rules, .write = write_rules, .table = rule_settings,
+     .doc = "rules of algorithms; the first that holds counts"},
+    {"fixed_s", KM_SETTING_NUMBER, AT(collective_fixed_s), KM_BETWEEN(0, 1),
+     .doc = "launch and protocol of a collective that is no all-reduce inside a node"},
+    {0},
+};
+
 static const struct km_setting batching_settings[] = {
     {"policy", KM_SETTING_STRING, AT(policy), .doc = "a batching policy (kingman list batching)"},
     {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_AT_LEAST(1), .doc = "sequences in a batch"},
@@ -139,6 +200,8 @@ const struct km_setting km_engine_settings[] = {
     {"host", KM_SETTING_SECTION, 0, .table = host_settings, .doc = "host time"},
     {"kernels", KM_SETTING_SECTION, 0, .table = kernel_settings,
      .doc = "what its kernels cost beyond the device's figures"},
+    {"collectives", KM_SETTING_SECTION, 0, .table = collective_settings,
+     .doc = "how GPUs of a replica exchange data"},
     {"memory", KM_SETTING_SECTION, 0, .table = memory_settings, .doc = "memory it takes"},
     {0},
 };

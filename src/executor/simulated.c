@@ -7,6 +7,7 @@
 #include "executor/executor.h"
 
 #include "base/memory.h"
+#include "cost/share.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ struct simulated {
     const struct km_cost_model *cost;
     void *cost_state;
     struct km_engine engine;
+    struct km_layout layout;
     uint32_t stages;
     uint32_t layers; /* of the fullest stage */
     bool windowed;   /* some layer attends inside a window only */
@@ -53,23 +55,24 @@ static double weight_bytes(struct simulated *sim, uint32_t tokens, uint32_t samp
     return sim->weight_bytes[tokens];
 }
 
-static void host_time(struct simulated *sim, uint32_t sequences, uint32_t tokens, uint32_t sampled,
-                      struct km_step_time *out)
+/* Data-parallel ranks each have a scheduler of their own: the busiest one's time counts. */
+static void host_time(struct simulated *sim, const struct km_step_shape *shape, struct km_step_time *out)
 {
     const struct km_engine *engine = &sim->engine;
-    km_engine_padded_tokens(engine, tokens, &out->captured);
-    out->form_ps = to_ps(engine->form_step_s + sequences * engine->form_sequence_s);
-    out->process_ps = to_ps(engine->process_step_s + sampled * engine->process_sequence_s);
+    struct km_rank_share share;
+    km_rank_share(&sim->layout, shape, &share);
+    km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->captured);
+    out->form_ps = to_ps(engine->form_step_s + share.sequences * engine->form_sequence_s);
+    out->process_ps = to_ps(engine->process_step_s + share.sampled * engine->process_sequence_s);
     out->launch_ps = to_ps(out->captured ? engine->launch_graph_s : engine->launch_layer_s * sim->layers);
-    out->weight_bytes = (uint64_t)weight_bytes(sim, tokens, sampled);
+    out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
 }
 
 static void simulated_run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
 {
     struct simulated *sim = state;
     double stage_s[KM_MAX_STAGES];
-    host_time(sim, shape->chunk_count + shape->decode.count + shape->decode.padding, km_step_tokens(shape),
-              shape->sampled, out);
+    host_time(sim, shape, out);
     sim->cost->step(sim->cost_state, shape, stage_s);
     for (uint32_t s = 0; s < sim->stages; s++)
         out->stage_ps[s] = to_ps(stage_s[s]);
@@ -93,7 +96,8 @@ static void simulated_line(void *state, const struct km_decode_shape *shape, str
     double scratch[KM_MAX_STAGES], at[KM_MAX_STAGES] = {0}, full[KM_MAX_STAGES] = {0},
                                    inside[KM_MAX_STAGES] = {0};
     const uint32_t rows = shape->count + shape->padding;
-    host_time(sim, rows, rows, rows, &out->time);
+    const struct km_step_shape whole = {.sampled = rows, .decode = *shape};
+    host_time(sim, &whole, &out->time);
     const double *fixed_s = fixed_part(sim, rows, scratch);
     double per_token = 0.0, per_inside = 0.0, past_low = 0.0, past_inside_low = 0.0;
     out->steps = UINT64_MAX;
@@ -151,6 +155,7 @@ static enum km_status simulated_create(const struct km_cost_config *config, cons
     *state = NULL;
     sim->cost = cost;
     sim->engine = *config->engine;
+    sim->layout = config->layout;
     sim->stages = config->layout.pipeline_parallel;
     enum km_status status = cost->create(config, &sim->cost_state, error);
     if (status != KM_OK) {

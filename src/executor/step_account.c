@@ -1,5 +1,7 @@
 #include "executor/step_account.h"
 
+#include "cost/share.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -77,7 +79,9 @@ void km_step_account(const struct km_step_source *source, const struct km_step_s
     const struct km_engine *engine = source->config->engine;
     uint32_t stages = source->config->layout.pipeline_parallel;
     *out = (struct km_step_account){.shape = *shape, .tokens = km_step_tokens(shape), .stages = stages};
-    out->padded_tokens = km_engine_padded_tokens(engine, out->tokens, &out->captured);
+    struct km_rank_share share;
+    km_rank_share(&source->config->layout, shape, &share);
+    out->padded_tokens = km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->captured);
     out->stage_s = km_arena_alloc(arena, stages * sizeof *out->stage_s);
     collect_operators(source, arena, out);
     source->cost->step(source->cost_state, shape, out->stage_s);

@@ -10,6 +10,7 @@
 #include "model/dtype.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* A link class: time of a message of b bytes = latency_s + b / bandwidth_bytes_per_s (the alpha-beta model,
@@ -19,6 +20,7 @@ struct km_link {
     double bandwidth_bytes_per_s; /* one direction, per GPU */
     double latency_s;             /* per hop */
     double efficiency;            /* share of the bandwidth reached, 0..1 */
+    bool direct; /* every GPU on it reaches every other's memory without a detour, all at full bandwidth */
 };
 
 struct km_node {
@@ -59,10 +61,20 @@ enum km_status km_device_read(const char *path, struct km_arena *arena, struct k
  * JSON and documentation. */
 extern const struct km_setting km_device_settings[], km_node_settings[];
 
-/* Dense rate of a matrix product of these operand types; false when the device has none. Weights of another
- * type than the activations are widened to it on the way (weight-only quantisation), so the activations' rate
- * counts. */
+/* Dense rate of a matrix product of these operand types; false when the device has none.
+ *
+ * Two operands of one type multiply at that type's rate, if the device has it. Otherwise the weights are
+ * widened to the activations' type on the way (weight-only quantisation: MARLIN, arXiv 2408.11743; FLUTE,
+ * 2407.10960) and multiply at its rate; so the weights must be the narrower, and such that the wider type
+ * holds their values: any in 16 or 32 bits, 4-bit integers in int8 (QServe, 2405.04532), 4-bit integers and
+ * floats in fp8 (CUTLASS' mixed-input products). int2 is for caches
+ * alone. */
 bool km_device_peak(const struct km_device *device, enum km_dtype weights, enum km_dtype activations,
                     double *flops_per_s);
+
+/* Why km_device_peak() is false, and what the device has instead: one line. */
+#define KM_DEVICE_PAIR_MESSAGE 256
+void km_device_explain_pair(const struct km_device *device, enum km_dtype weights, enum km_dtype activations,
+                            char *out, size_t size);
 
 #endif

@@ -51,6 +51,8 @@ static const struct km_setting link_settings[] = {
     {"latency_s", KM_SETTING_NUMBER, LINK(latency_s), KM_BETWEEN(0, 1), .doc = "of one hop (alpha)"},
     {"efficiency", KM_SETTING_NUMBER, LINK(efficiency), KM_ABOVE_UP_TO(0, 1),
      .doc = "share of the bandwidth that large messages reach"},
+    {"direct", KM_SETTING_BOOL, LINK(direct), .optional = true,
+     .doc = "every GPU reaches every other's memory directly, all at full bandwidth"},
     {0},
 };
 

@@ -20,8 +20,9 @@ static const struct {
                  "fp8_inc"}},
     [KM_INT8] = {"int8", 8, {"i8", "w8a8"}},
     /* GPTQ and AWQ checkpoints with their usual groups of 128: per group a 16-bit scale and a 4-bit zero
-     * point. (MARLIN, arXiv 2408.11743, runs the symmetric kind: 4.125, without the zero point.)
-     */
+     * point. (MARLIN, arXiv 2408.11743, runs the symmetric kind: 4.125, without the zero point.) As a KV
+     * cache: Atom (arXiv 2310.19102) has a scale and a zero point a token and head, 128 values wide in most
+     * models: the same share. */
     [KM_INT4] = {"int4", 4 + (16 + 4) / 128.0, {"w4a16", "i4", "awq", "gptq"}},
     /* OCP Microscaling Formats (MX) v1.0: 32 E2M1 values share one 8-bit E8M0 scale. */
     [KM_MXFP4] = {"mxfp4", 4 + 8 / 32.0, {NULL}},
@@ -54,4 +55,20 @@ bool km_dtype_find(const char *name, enum km_dtype *out)
         }
     }
     return false;
+}
+
+static enum km_dtype served(enum km_dtype dtype)
+{
+    return dtype == KM_FP32 ? KM_BF16 : dtype;
+}
+
+struct km_precision km_precision_served(const struct km_precision *checkpoint)
+{
+    return (struct km_precision){
+        .weights = served(checkpoint->weights),
+        .activations = served(checkpoint->activations),
+        .kv_cache = served(checkpoint->kv_cache),
+        .embeddings = served(checkpoint->embeddings),
+        .attention = served(checkpoint->attention),
+    };
 }

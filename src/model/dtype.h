@@ -34,8 +34,12 @@ struct km_precision {
     enum km_dtype kv_cache;
     enum km_dtype
         embeddings; /* embedding and LM head: engines leave them in 16 bits when weights are quantised */
-    enum km_dtype attention; /* weights of the mixers: as `weights`, except in checkpoints that quantise experts
-                                only (gpt-oss); set it wherever `weights` is set */
+    enum km_dtype attention; /* weights of the mixers: as `weights`, except in checkpoints that quantise
+                                experts only (gpt-oss); set it wherever `weights` is set */
 };
+
+/* What engines serve a checkpoint in: its own formats, with 32-bit floats cut to bf16, as vLLM's and SGLang's
+ * dtype "auto" does (16 bits; a file that states no type counts as 32). Who wants 32 bits says so. */
+struct km_precision km_precision_served(const struct km_precision *checkpoint);
 
 #endif

@@ -36,7 +36,7 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
         km_layer_parameters(model, layer, &part);
         out->attention += (part.attention / ranks + repeated_values(model, layer, ranks)) * mixer;
         out->dense_mlp += part.dense_mlp / ranks * narrow;
-        out->routed_experts += part.routed_experts / ranks * narrow;
+        out->routed_experts += part.routed_experts / km_layout_expert_ranks(layout) * narrow;
         out->shared_experts += part.shared_experts / ranks * narrow;
         out->router += part.router * wide;
         out->norms += part.norms * wide;
@@ -95,7 +95,7 @@ static double activation_bytes(const struct km_model *model, const struct km_pre
                 ranks;
         widest = fmax(widest, fmax(width, 2.0 * layer->heads * (double)layer->head_dim / ranks));
     }
-    double tokens = limits->max_num_batched_tokens;
+    double tokens = ceil((double)limits->max_num_batched_tokens / km_layout_context(layout));
     double bytes = tokens * (widest + 3.0 * model->hidden) * value_bytes;
     if (stage + 1 == layout->pipeline_parallel)
         bytes += (double)limits->max_num_seqs * model->vocab * (value_bytes + 8.0);
@@ -108,7 +108,7 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
 {
     uint32_t first, count;
     km_layout_stage(model, layout, stage, &first, &count);
-    double kv_values = 0.0, state_values = 0.0;
+    double kv_values = 0.0, state_values = 0.0, data = km_layout_data(layout);
     for (uint32_t i = 0; i < count; i++) {
         kv_values += km_layer_kv_values(&model->layers[first + i], layout->tensor_parallel);
         state_values += km_layer_state_values(&model->layers[first + i]) / layout->tensor_parallel;
@@ -120,7 +120,7 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         .state_bytes = state_values * 2.0 * limits->max_num_seqs,
         .reserve_bytes = limits->reserve_bytes,
         .graph_bytes = limits->graph_reserve_bytes,
-        .kv_bytes_per_token = kv_values * km_dtype_bytes(precision->kv_cache),
+        .kv_bytes_per_token = kv_values * km_dtype_bytes(precision->kv_cache) / km_layout_kv_shares(layout),
     };
     km_memory_weights(model, precision, layout, stage, &out->weights);
     out->weight_bytes = sum(&out->weights);
@@ -130,7 +130,7 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         out->budget_bytes - out->weight_bytes - out->activation_bytes - out->state_bytes - out->reserve_bytes;
     /* A model without a KV cache (all state-space) is limited by sequences alone: blocks are counted, but
      * take nothing. */
-    double blocks = out->block_bytes > 0.0 ? floor(out->kv_bytes / out->block_bytes)
+    double blocks = out->block_bytes > 0.0 ? floor(out->kv_bytes / out->block_bytes) * data
                     : out->kv_bytes >= 0.0 ? (double)UINT32_MAX
                                            : 0.0;
     out->blocks = blocks > 0.0 ? (uint64_t)fmin(blocks, (double)UINT32_MAX) : 0;

@@ -4,7 +4,8 @@
  * block_bytes)
  *
  * (design section 4; vLLM profiles the same terms at start). With pipeline stages the fullest stage decides.
- */
+ * Ranks that share a sequence's KV cache (context- and KV-parallel) each hold their share of every block;
+ * data-parallel ranks have blocks of their own, and the map counts those of all of them. */
 #ifndef KM_MODEL_MEMORY_H
 #define KM_MODEL_MEMORY_H
 
@@ -15,6 +16,7 @@
 
 #define KM_GIB (1024.0 * 1024.0 * 1024.0)
 
+/* Of each rank, data-parallel ones too. */
 struct km_memory_limits {
     double device_bytes; /* what the runtime reports */
     double gpu_memory_utilization;
@@ -43,13 +45,13 @@ struct km_memory_map {
     double state_bytes; /* constant state of max_num_seqs sequences (state-space layers) */
     double reserve_bytes;
     double graph_bytes;
-    double kv_bytes; /* left for blocks; negative when the model does not fit */
-    double block_bytes;
-    double kv_bytes_per_token;
+    double kv_bytes;           /* left for blocks; negative when the model does not fit */
+    double block_bytes;        /* this rank's share of a block of block_size tokens */
+    double kv_bytes_per_token; /* the same of a token */
     /* Part of kv_bytes: the last block of a sequence is half empty on average (Kwon et al. 2023, arXiv
      * 2309.06180, section 4: paging wastes less than one block a sequence), for max_num_seqs sequences. */
     double fragmentation_bytes;
-    uint64_t blocks; /* 0 when it does not fit */
+    uint64_t blocks; /* of the replica; 0 when it does not fit */
 };
 
 void km_memory_map(const struct km_model *model, const struct km_precision *precision,
@@ -57,8 +59,9 @@ void km_memory_map(const struct km_model *model, const struct km_precision *prec
                    struct km_memory_map *out);
 
 /* Parameters on one rank of a stage. Matrices of the layers and vocabularies split evenly over the tensor
- * ranks; on every rank stand norms, routers, learned positions, a KV head's projection when there are fewer
- * heads than ranks, the projections into MLA's latents, and those to B and C of Mamba-2. */
+ * ranks, routed experts over the tensor and data ranks, nothing over context and KV groups; on every rank
+ * stand norms, routers, learned positions, a KV head's projection when there are fewer heads than ranks, the
+ * projections into MLA's latents, and those to B and C of Mamba-2. */
 void km_memory_weights(const struct km_model *model, const struct km_precision *precision,
                        const struct km_layout *layout, uint32_t stage, struct km_memory_weights *out);
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,

@@ -2,7 +2,7 @@
  *
  * Each operator says how its FLOPs and bytes follow from the step's rows (tokens, or sequences that sample)
  * or from its attention pairs; how long it takes is the cost model's business. Equal operators of equal
- * layers are one entry with a count. Shapes are per rank, already divided by the tensor-parallel degree.
+ * layers are one entry with a count. Shapes are per rank, already divided among the ranks of the layout.
  * Formulas: design section 4; attention FLOPs 4 * pairs * heads * dim (two matrix products of 2 FLOPs a pair
  * and dimension). */
 #ifndef KM_MODEL_OPERATORS_H
@@ -22,9 +22,15 @@ enum km_op_kind {
     KM_OP_COLLECTIVE,
 };
 
+/* What an operator's rows are. Counts are of one rank: the busiest, where data- or context-parallel ranks
+ * share a step (cost/share.h). */
 enum km_op_rows {
     KM_ROWS_TOKENS,  /* all tokens of the step, padded to the captured size */
     KM_ROWS_SAMPLED, /* sequences that yield a token */
+    KM_ROWS_ALL,     /* tokens of all data-parallel ranks together, padded: what reaches the experts */
+    KM_ROWS_PREFILL, /* prompt tokens */
+    KM_ROWS_DECODE,  /* decoding sequences */
+    KM_ROWS_PAST,    /* tokens of the prompts in the step that were computed before */
 };
 
 enum km_collective {
@@ -33,6 +39,11 @@ enum km_collective {
     KM_REDUCE_SCATTER,
     KM_ALL_TO_ALL,
     KM_SEND_RECV,
+};
+
+/* Ranks that talk: `first`, first + stride, ... (model/layout.h says how ranks are numbered). */
+struct km_group {
+    uint32_t ranks, stride, first;
 };
 
 struct km_op {
@@ -47,17 +58,21 @@ struct km_op {
     double routed_per_row;  /* EXPERTS: products a row causes on this rank, on average */
     double hit_probability; /* EXPERTS: chance that a given row uses a given expert of this rank */
     /* attention, per rank */
-    double pair_flops;  /* per query-key pair */
-    double kv_bytes;    /* per token of context */
-    double query_bytes; /* queries read and outputs written, per token */
-    double tile_flops;  /* pair_flops of one query row alone, all heads: what a padded tile row costs */
-    uint32_t window;    /* 0 = full context */
+    double pair_flops;       /* per query-key pair */
+    double kv_bytes;         /* per token of context, decodes */
+    double query_bytes;      /* queries read and outputs written, per token */
+    double tile_flops;       /* pair_flops of one query row alone, all heads: what a padded tile row costs */
+    uint32_t window;         /* 0 = full context */
+    double prefill_kv_bytes; /* kv_bytes and query_bytes of prompts: the same, unless decodes share */
+    double prefill_query_bytes; /* out the context otherwise (decode context, Ulysses) */
+    /* Ring attention: each of group.ranks - 1 rounds passes a block of message_bytes_per_row for each of its
+     * tokens, behind the computation; no ranks = none. */
     /* stream */
     double bytes_per_row, bytes_fixed, flops_per_row;
     /* collective */
     enum km_collective collective;
-    uint32_t ranks;
-    double message_bytes_per_row;
+    struct km_group group;
+    double message_bytes_per_row; /* on each rank; all-gather: its share; all-to-all: what it sends in all */
 };
 
 struct km_stage_operators {

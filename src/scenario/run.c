@@ -5,11 +5,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct km_layout km_setup_layout(const struct km_scenario *scenario)
 {
-    return (struct km_layout){.tensor_parallel = scenario->cluster.tensor_parallel_size,
-                              .pipeline_parallel = scenario->cluster.pipeline_parallel_size};
+    return km_scenario_layout(scenario);
 }
 
 struct km_memory_limits km_setup_limits(const struct km_scenario *scenario)
@@ -41,6 +41,7 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
 static enum km_status refuse_memory(const struct km_scenario *scenario, const struct km_memory_map *map,
                                     struct km_error *error)
 {
+    const struct km_layout layout = km_setup_layout(scenario);
     struct km_fit fit;
     struct km_text would = {0};
     km_fit_find(scenario, &fit);
@@ -50,13 +51,20 @@ static enum km_status refuse_memory(const struct km_scenario *scenario, const st
         "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + reserve %.1f leave "
         "no "
         "KV block of the budget of %.1f GiB a GPU (%.1f x gpu_memory_utilization %g); %s",
-        scenario->model.name,
-        scenario->cluster.tensor_parallel_size * scenario->cluster.pipeline_parallel_size,
-        scenario->device.name, map->weight_bytes / KM_GIB, map->activation_bytes / KM_GIB,
-        map->state_bytes / KM_GIB, map->reserve_bytes / KM_GIB, map->budget_bytes / KM_GIB,
-        scenario->device.memory_bytes / KM_GIB, scenario->engine.gpu_memory_utilization, km_text_c(&would));
+        scenario->model.name, km_layout_ranks(&layout), scenario->device.name, map->weight_bytes / KM_GIB,
+        map->activation_bytes / KM_GIB, map->state_bytes / KM_GIB, map->reserve_bytes / KM_GIB,
+        map->budget_bytes / KM_GIB, scenario->device.memory_bytes / KM_GIB,
+        scenario->engine.gpu_memory_utilization, km_text_c(&would));
     km_text_release(&would);
     return status;
+}
+
+/* As in vLLM, prefix caching is a setting of the paged cache. Who names another manager gets that one. */
+static const struct km_kv_manager *kv_manager(const struct km_engine *engine)
+{
+    bool prefix = engine->enable_prefix_caching && strcmp(engine->kv_manager, "paged") == 0;
+    return (const struct km_kv_manager *)(const void *)km_registry_find(
+        km_kv_registry, prefix ? "prefix" : engine->kv_manager);
 }
 
 enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
@@ -66,10 +74,12 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
     enum km_status status = km_setup_memory(scenario, &out->memory, error);
     if (status != KM_OK)
         return status;
-    out->blocks = scenario->engine.num_gpu_blocks_override ? scenario->engine.num_gpu_blocks_override
-                                                           : out->memory.blocks;
+    uint32_t override = scenario->engine.num_gpu_blocks_override, data = scenario->cluster.data_parallel_size;
+    out->rank_blocks = override ? override : out->memory.blocks / data;
+    out->blocks = out->rank_blocks * data;
     if (out->blocks == 0)
         return refuse_memory(scenario, &out->memory, error);
+    out->kv_manager = kv_manager(&scenario->engine);
     out->cost_config = (struct km_cost_config){
         .model = &scenario->model,
         .precision = scenario->precision,
@@ -126,10 +136,13 @@ static double model_flops(const struct km_model *model, const struct km_work *wo
 static double model_bytes(const struct km_setup *setup, const struct km_work *work)
 {
     const struct km_model *model = setup->cost_config.model;
-    double ranks = setup->cost_config.layout.tensor_parallel, bytes = work->weight_bytes * ranks;
+    const struct km_layout *layout = &setup->cost_config.layout;
+    double bytes = work->weight_bytes * km_layout_stage_ranks(layout);
+    /* Ranks that share out a sequence's tokens each read their own; data ranks have sequences of their own.
+     */
+    double readers = (double)layout->tensor_parallel / km_layout_decode_context(layout);
     for (uint32_t i = 0; i < model->layer_count; i++) {
-        double values =
-            km_layer_kv_values(&model->layers[i], setup->cost_config.layout.tensor_parallel) * ranks;
+        double values = km_layer_kv_values(&model->layers[i], layout->tensor_parallel) * readers;
         double pairs = model->layers[i].window ? work->decode_pairs_windowed : work->decode_pairs;
         bytes += pairs * values * km_dtype_bytes(setup->cost_config.precision.kv_cache);
     }
@@ -141,8 +154,7 @@ static void utilization(const struct km_setup *setup, struct km_run_result *out)
     const struct km_scenario *scenario = setup->scenario;
     const struct km_precision *precision = &scenario->precision;
     const struct km_work *work = &out->simulation.work;
-    double gpus = (double)scenario->cluster.replicas * scenario->cluster.tensor_parallel_size *
-                  scenario->cluster.pipeline_parallel_size;
+    double gpus = (double)scenario->cluster.replicas * km_layout_ranks(&setup->cost_config.layout);
     double span = out->summary.duration_s, peak = 0.0;
     bool known = isfinite(span) && span > 0.0 &&
                  km_device_peak(&scenario->device, precision->weights, precision->activations, &peak);
@@ -150,6 +162,31 @@ static void utilization(const struct km_setup *setup, struct km_run_result *out)
     out->mbu = known ? model_bytes(setup, work) / (gpus * scenario->device.bandwidth_bytes_per_s * span)
                      : (double)NAN;
     out->busy = known ? work->busy_s / (scenario->cluster.replicas * span) : (double)NAN;
+}
+
+static uint32_t times(uint32_t value, uint32_t factor)
+{
+    uint64_t product = (uint64_t)value * factor;
+    return product < UINT32_MAX ? (uint32_t)product : UINT32_MAX;
+}
+
+/* The engine's limits are each data-parallel rank's; the replica serves all ranks' sequences. No prompt
+ * spreads over two ranks: a chunk stays within one rank's budget, a sequence within one rank's KV blocks. */
+static void limit_batches(const struct km_setup *setup, struct km_replica_config *config)
+{
+    const struct km_engine *engine = &setup->scenario->engine;
+    uint32_t data = setup->scenario->cluster.data_parallel_size;
+    if (data < 2)
+        return;
+    config->batching.max_num_seqs = times(engine->max_num_seqs, data);
+    config->batching.max_num_batched_tokens = times(engine->max_num_batched_tokens, data);
+    if (engine->enable_chunked_prefill &&
+        (!engine->long_prefill_token_threshold ||
+         engine->long_prefill_token_threshold > engine->max_num_batched_tokens))
+        config->batching.long_prefill_token_threshold = engine->max_num_batched_tokens;
+    uint64_t tokens = setup->rank_blocks * engine->block_size;
+    if (config->kv.max_model_len > tokens)
+        config->kv.max_model_len = (uint32_t)tokens;
 }
 
 enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const struct km_run_options *options,
@@ -160,7 +197,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
     const struct km_metrics_settings metrics_settings = {.slo = scenario->slo,
                                                          .slo_count = scenario->slo_count};
     struct km_metrics *metrics = km_metrics_create(&metrics_settings);
-    const struct km_simulation_config config = {
+    struct km_simulation_config config = {
         .workload = &scenario->workload,
         .seed = seed,
         .replica =
@@ -178,8 +215,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
                         .max_wait_ps = km_ps_from_s(engine->max_wait_s),
                         .pad_prompts = engine->pad_prompts,
                     },
-                .kv_manager = (const struct km_kv_manager *)(const void *)km_registry_find(
-                    km_kv_registry, engine->kv_manager),
+                .kv_manager = setup->kv_manager,
                 .kv = {.capacity_blocks = setup->blocks,
                        .block_size = engine->block_size,
                        .max_model_len = engine->max_model_len ? engine->max_model_len
@@ -203,6 +239,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
         .progress = options->progress,
         .stop = options->stop,
     };
+    limit_batches(setup, &config.replica);
     enum km_status status = km_simulation_run(&config, &out->simulation, error);
     if (status == KM_OK) {
         km_metrics_kv(metrics, out->simulation.work.block_seconds, out->simulation.work.peak_blocks);

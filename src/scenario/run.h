@@ -15,7 +15,9 @@ struct km_setup {
     struct km_cost_config cost_config;
     const struct km_cost_model *cost;
     struct km_memory_map memory;
-    uint64_t blocks; /* of a replica: the override, or the memory map's */
+    uint64_t rank_blocks; /* of a data-parallel rank: the override, or the memory map's */
+    uint64_t blocks;      /* of the replica: of all such ranks */
+    const struct km_kv_manager *kv_manager; /* `paged` with enable_prefix_caching is `prefix` */
     const struct km_executor *executor;
     void *executor_state;
 };
@@ -33,7 +35,7 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
 /* The parts of a scenario that the memory map is made from. */
 struct km_layout km_setup_layout(const struct km_scenario *scenario);
 struct km_memory_limits km_setup_limits(const struct km_scenario *scenario);
-/* The model's one sliding window; models with several windows are charged at the widest. 0 = none. */
+/* The model's one sliding window; the scenario reader refuses several. 0 = none. */
 uint32_t km_setup_window(const struct km_model *model);
 
 struct km_run_options {

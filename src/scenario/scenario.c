@@ -17,44 +17,9 @@
 
 /* --- tables -------------------------------------------------------------------------------------------- */
 
-static enum km_status read_dtype(const struct km_yaml *value, void *field,
-                                 const struct km_settings_context *context, struct km_error *error)
-{
-    (void)context;
-    const char *name;
-    enum km_status status = km_settings_text(value, "a number format", &name, error);
-    if (status != KM_OK || km_dtype_find(name, field))
-        return status;
-    struct km_suggestion suggestion = {.word = name};
-    struct km_text known = {0};
-    for (int dtype = 0; dtype < KM_DTYPE_COUNT; dtype++) {
-        km_suggest_offer(&suggestion, km_dtype_name((enum km_dtype)dtype));
-        km_text_printf(&known, "%s%s", dtype ? ", " : "", km_dtype_name((enum km_dtype)dtype));
-    }
-    status = km_settings_unknown_name(value, suggestion.best, km_text_c(&known), error);
-    km_text_release(&known);
-    return status;
-}
-
-static void write_dtype(const void *field, struct km_text *out)
-{
-    km_settings_write_string(km_dtype_name(*(const enum km_dtype *)field), out);
-}
-
-#define PRECISION(member) offsetof(struct km_precision, member)
-static const struct km_setting precision_section[] = {
-    {"weights", KM_SETTING_CUSTOM, PRECISION(weights), .optional = true, .read = read_dtype,
-     .write = write_dtype, .doc = "of linear layers and experts"},
-    {"activations", KM_SETTING_CUSTOM, PRECISION(activations), .optional = true, .read = read_dtype,
-     .write = write_dtype, .doc = "operands of the matrix multiplications"},
-    {"kv_cache", KM_SETTING_CUSTOM, PRECISION(kv_cache), .optional = true, .read = read_dtype,
-     .write = write_dtype, .doc = "of the KV cache"},
-    {"embeddings", KM_SETTING_CUSTOM, PRECISION(embeddings), .optional = true, .read = read_dtype,
-     .write = write_dtype, .doc = "of embedding and LM head"},
-    {0},
-};
-
 #define AT(member) offsetof(struct km_scenario, member)
+
+static const char *const context_methods[] = {"ring", "ulysses", NULL}; /* enum km_context_method */
 
 static const struct km_setting cluster_section[] = {
     {"device", KM_SETTING_STRING, AT(device_name),
@@ -65,6 +30,19 @@ static const struct km_setting cluster_section[] = {
      .optional = true, .doc = "GPUs that share each layer"},
     {"pipeline_parallel_size", KM_SETTING_U32, AT(cluster.pipeline_parallel_size),
      KM_BETWEEN(1, KM_MAX_STAGES), .optional = true, .doc = "stages of consecutive layers"},
+    {"data_parallel_size", KM_SETTING_U32, AT(cluster.data_parallel_size), KM_BETWEEN(1, 1024),
+     .optional = true, .doc = "ranks that each attend for a share of the batch, around shared experts"},
+    {"enable_expert_parallel", KM_SETTING_BOOL, AT(cluster.enable_expert_parallel), .optional = true,
+     .doc = "spread whole experts over the tensor and data ranks, instead of slices of each"},
+    {"prefill_context_parallel_size", KM_SETTING_U32, AT(cluster.prefill_context_parallel_size),
+     KM_BETWEEN(1, 1024), .optional = true, .doc = "groups of ranks that share the tokens of a prompt"},
+    {"context_parallel_method", KM_SETTING_ENUM, AT(cluster.context_parallel_method),
+     .names = context_methods, .optional = true, .doc = "how they attend to each other's tokens"},
+    {"decode_context_parallel_size", KM_SETTING_U32, AT(cluster.decode_context_parallel_size),
+     KM_BETWEEN(1, 1024), .optional = true,
+     .doc = "tensor ranks with the same KV heads that share out their tokens"},
+    {"kv_parallel_size", KM_SETTING_U32, AT(cluster.kv_parallel_size), KM_BETWEEN(1, 1024), .optional = true,
+     .doc = "groups of ranks with all weights and a share of the KV cache each (KVP)"},
     {"node", KM_SETTING_SECTION, AT(device.node), .table = km_node_settings, .optional = true,
      .partial = true, .doc = "overrides the device's usual server"},
     {0},
@@ -90,7 +68,7 @@ static const struct km_setting root_section[] = {
     {"model", KM_SETTING_STRING, AT(model_name),
      .doc = "an LLM (kingman list models) or the path of a config.json"},
     {"cluster", KM_SETTING_SECTION, 0, .table = cluster_section, .doc = "what it runs on"},
-    {"precision", KM_SETTING_SECTION, AT(precision), .table = precision_section, .optional = true,
+    {"precision", KM_SETTING_SECTION, AT(precision), .table = km_precision_section, .optional = true,
      .doc = "number formats; the checkpoint's by default"},
     {"engine", KM_SETTING_SECTION, AT(engine), .table = km_engine_settings, .optional = true, .partial = true,
      .doc = "an engine description and what to change in it"},
@@ -106,13 +84,8 @@ static const struct km_setting root_section[] = {
 
 /* --- checks -------------------------------------------------------------------------------------------- */
 
-/* Refuse the setting at the dotted path `key`: at its place if it is given, else at the nearest section that
- * is. */
-static enum km_status refuse(const struct km_yaml *root, const char *key, struct km_error *error,
-                             const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static enum km_status refuse(const struct km_yaml *root, const char *key, struct km_error *error,
-                             const char *format, ...)
+enum km_status km_scenario_refuse(const struct km_yaml *root, const char *key, struct km_error *error,
+                                  const char *format, ...)
 {
     const struct km_yaml *at = root;
     char part[64], message[512];
@@ -161,13 +134,14 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
     const struct km_batching_policy *policy =
         (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry, e->policy);
     if (policy && policy->needs_batch_size && e->batch_size == 0)
-        return refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
+        return km_scenario_refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
     if (policy && policy->needs_batch_size && e->batch_size > e->max_num_seqs)
-        return refuse(root, "engine.batching.batch_size", error, "%u is more than max_num_seqs, %u",
-                      e->batch_size, e->max_num_seqs);
+        return km_scenario_refuse(root, "engine.batching.batch_size", error,
+                                  "%u is more than max_num_seqs, %u", e->batch_size, e->max_num_seqs);
     if (e->max_num_batched_tokens < e->max_num_seqs) /* as vLLM's SchedulerConfig */
-        return refuse(root, "engine.batching.max_num_batched_tokens", error,
-                      "%u is less than max_num_seqs, %u", e->max_num_batched_tokens, e->max_num_seqs);
+        return km_scenario_refuse(root, "engine.batching.max_num_batched_tokens", error,
+                                  "%u is less than max_num_seqs, %u", e->max_num_batched_tokens,
+                                  e->max_num_seqs);
     return KM_OK;
 }
 
@@ -177,44 +151,19 @@ static enum km_status check_lengths(const struct km_yaml *root, struct km_scenar
     struct km_engine *e = &s->engine;
     uint32_t positions = s->model.max_position_embeddings;
     if (e->max_model_len > positions)
-        return refuse(root, "engine.max_model_len", error,
-                      "%u is more than the max_position_embeddings of %s, %u", e->max_model_len,
-                      s->model.name, positions);
+        return km_scenario_refuse(root, "engine.max_model_len", error,
+                                  "%u is more than the max_position_embeddings of %s, %u", e->max_model_len,
+                                  s->model.name, positions);
     if (e->max_model_len == 0)
         e->max_model_len = positions;
     if (!e->enable_chunked_prefill && e->max_num_batched_tokens < e->max_model_len)
-        return refuse(root, "engine.batching.max_num_batched_tokens", error,
-                      "without chunked prefill, %u is too little for max_model_len, %u",
-                      e->max_num_batched_tokens, e->max_model_len);
+        return km_scenario_refuse(root, "engine.batching.max_num_batched_tokens", error,
+                                  "without chunked prefill, %u is too little for max_model_len, %u",
+                                  e->max_num_batched_tokens, e->max_model_len);
     if (e->long_prefill_token_threshold > e->max_model_len)
-        return refuse(root, "engine.batching.long_prefill_token_threshold", error,
-                      "%u is more than max_model_len, %u", e->long_prefill_token_threshold, e->max_model_len);
-    return KM_OK;
-}
-
-static enum km_status check_layout(const struct km_yaml *root, const struct km_scenario *s,
-                                   struct km_error *error)
-{
-    static const char tensor_key[] = "cluster.tensor_parallel_size";
-    uint32_t tp = s->cluster.tensor_parallel_size, pp = s->cluster.pipeline_parallel_size;
-    for (uint32_t i = 0; i < s->model.layer_count; i++) {
-        const struct km_layer *layer = &s->model.layers[i];
-        bool attention = layer->mixer == KM_ATTENTION || layer->mixer == KM_MLA;
-        if (attention && layer->heads % tp != 0)
-            return refuse(root, tensor_key, error, "%u does not divide the %u attention heads of %s", tp,
-                          layer->heads, s->model.name);
-        if (layer->mixer == KM_ATTENTION && layer->kv_heads % tp != 0 && tp % layer->kv_heads != 0)
-            return refuse(root, tensor_key, error,
-                          "%u neither divides the %u KV heads of %s nor is a multiple of them", tp,
-                          layer->kv_heads, s->model.name);
-    }
-    if (pp > s->model.layer_count)
-        return refuse(root, "cluster.pipeline_parallel_size", error, "%u stages for the %u layers of %s", pp,
-                      s->model.layer_count, s->model.name);
-    if (!(s->device.peak_flops_per_s[s->precision.activations] > 0))
-        return refuse(root, "precision.activations", error,
-                      "%s cannot multiply %s matrices; name a format it can", s->device_name,
-                      km_dtype_name(s->precision.activations));
+        return km_scenario_refuse(root, "engine.batching.long_prefill_token_threshold", error,
+                                  "%u is more than max_model_len, %u", e->long_prefill_token_threshold,
+                                  e->max_model_len);
     return KM_OK;
 }
 
@@ -234,9 +183,12 @@ static enum km_status check_executor(const struct km_yaml *root, struct km_error
 enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_scenario *scenario,
                                          const struct km_settings_context *context, struct km_error *error)
 {
+    const struct km_precision served = scenario->precision;
     enum km_status status = check_executor(root, error);
     if (status == KM_OK)
         status = km_settings_read(root, root_section, KM_SETTINGS_WHOLE, scenario, NULL, context, error);
+    if (status == KM_OK)
+        km_precision_follow(km_yaml_get(root, "precision"), &served, &scenario->precision);
     if (status == KM_OK)
         status = km_workload_section_check(km_yaml_get(root, "workload"), &scenario->workload, error);
     if (status == KM_OK)
@@ -302,8 +254,9 @@ static enum km_status find_profile(const struct km_yaml *root, struct km_scenari
         return KM_OK;
     s->profile = km_lookup_find(KM_LOOKUP_PROFILE, s->device.name, "", context->arena);
     if (!s->profile)
-        return refuse(root, "cost.profile", error,
-                      "there is no profile of %s; calibrate one, or use roofline", s->device_name);
+        return km_scenario_refuse(root, "cost.profile", error,
+                                  "there is no profile of %s; calibrate one, or use roofline",
+                                  s->device_name);
     return KM_OK;
 }
 
@@ -314,9 +267,10 @@ static enum km_status check_linear(const struct km_yaml *root, const struct km_s
     bool stated = law->k1 > 0 || law->k2 > 0 || law->k3 > 0 || law->k4 > 0;
     bool wanted = strcmp(s->cost_model, "linear") == 0;
     if (wanted && !stated)
-        return refuse(root, "cost.model", error, "linear needs k1, k2, k3 or k4 above 0");
+        return km_scenario_refuse(root, "cost.model", error, "linear needs k1, k2, k3 or k4 above 0");
     if (!wanted && stated)
-        return refuse(root, "cost.model", error, "k1 to k4 belong to linear, not to %s", s->cost_model);
+        return km_scenario_refuse(root, "cost.model", error, "k1 to k4 belong to linear, not to %s",
+                                  s->cost_model);
     return KM_OK;
 }
 
@@ -336,12 +290,12 @@ static enum km_status read_tree(const char *path, const struct km_override *over
         status = read_descriptions(root, s, &context, error);
     if (status != KM_OK)
         return status;
-    s->precision = s->model.precision;
+    s->precision = km_precision_served(&s->model.precision);
     status = km_scenario_read_sections(root, s, &context, error);
     if (status == KM_OK)
         status = check_lengths(root, s, error);
     if (status == KM_OK)
-        status = check_layout(root, s, error);
+        status = km_plan_check(root, s, error);
     if (status == KM_OK)
         status = check_linear(root, s, error);
     if (status == KM_OK)
@@ -353,7 +307,13 @@ enum km_status km_scenario_read(const char *path, const struct km_override *over
                                 struct km_scenario *out, struct km_error *error)
 {
     *out = (struct km_scenario){
-        .cluster = {.replicas = 1, .tensor_parallel_size = 1, .pipeline_parallel_size = 1},
+        .cluster = {.replicas = 1,
+                    .tensor_parallel_size = 1,
+                    .pipeline_parallel_size = 1,
+                    .data_parallel_size = 1,
+                    .prefill_context_parallel_size = 1,
+                    .decode_context_parallel_size = 1,
+                    .kv_parallel_size = 1},
         .cost_model = "roofline",
         .executor = "simulated",
         .workload = {.process = KM_ARRIVAL_TRACE, .rate_scale = 1},

@@ -12,12 +12,18 @@
 #include "engine/engine.h"
 #include "hardware/device.h"
 #include "metrics/metrics.h"
+#include "model/layout.h"
 #include "model/model.h"
 #include "workload/workload.h"
 
 struct km_cluster {
     uint32_t replicas;
-    uint32_t tensor_parallel_size, pipeline_parallel_size;
+    uint32_t tensor_parallel_size, pipeline_parallel_size; /* these and what follows: model/layout.h */
+    uint32_t data_parallel_size;
+    bool enable_expert_parallel;
+    uint32_t prefill_context_parallel_size;
+    enum km_context_method context_parallel_method;
+    uint32_t decode_context_parallel_size, kv_parallel_size;
 };
 
 struct km_scenario {
@@ -29,8 +35,8 @@ struct km_scenario {
     struct km_cluster cluster;
     struct km_precision precision; /* of the run: the checkpoint's unless stated */
     struct km_engine engine;
-    const char *cost_model; /* cost registry name */
-    const char *profile;    /* path, or NULL */
+    const char *cost_model;      /* cost registry name */
+    const char *profile;         /* path, or NULL */
     struct km_linear_law linear; /* of cost model linear */
     struct km_workload_settings workload;
     const char *executor; /* executor registry name */
@@ -47,6 +53,9 @@ struct km_override {
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error);
 void km_scenario_release(struct km_scenario *scenario);
+
+/* The parallel layout of one replica. */
+struct km_layout km_scenario_layout(const struct km_scenario *scenario);
 
 /* The resolved scenario as a JSON object, keys in the order of the tables. Appends to `out`. */
 void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out);

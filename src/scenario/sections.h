@@ -26,6 +26,22 @@ enum km_status km_slo_read(const struct km_yaml *value, void *field,
                            const struct km_settings_context *context, struct km_error *error);
 void km_slo_write(const void *field, struct km_text *out);
 
+/* struct km_precision. follow(): weights that are stated draw along what is not: the mixers' weights, and,
+ * when they are 16 or 32 bits wide, activations, embeddings and a cache that is as wide. `served` is the
+ * precision before reading, `stated` the section or NULL. */
+extern const struct km_setting km_precision_section[];
+void km_precision_follow(const struct km_yaml *stated, const struct km_precision *served,
+                         struct km_precision *precision);
+
+/* Can the model be laid out so, and the device multiply its formats? */
+enum km_status km_plan_check(const struct km_yaml *root, const struct km_scenario *scenario,
+                             struct km_error *error);
+
+/* Refuse the setting at the dotted path `key`: at its place if it is given, else at the nearest section that
+ * is. */
+enum km_status km_scenario_refuse(const struct km_yaml *root, const char *key, struct km_error *error,
+                                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
 /* Everything but looking up model, device and engine, whose values are the defaults already in `scenario`.
  * With a context without a folder no file is touched. */
 enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_scenario *scenario,

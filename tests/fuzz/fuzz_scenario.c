@@ -14,13 +14,20 @@ static enum km_status read_text(const char *text, size_t size, struct km_scenari
     struct km_error error = {0};
     struct km_yaml *root;
     *out = (struct km_scenario){
-        .cluster = {.replicas = 1, .tensor_parallel_size = 1, .pipeline_parallel_size = 1},
+        .cluster = {.replicas = 1,
+                    .tensor_parallel_size = 1,
+                    .pipeline_parallel_size = 1,
+                    .data_parallel_size = 1,
+                    .prefill_context_parallel_size = 1,
+                    .decode_context_parallel_size = 1,
+                    .kv_parallel_size = 1},
         .engine = {.name = "none",
                    .policy = "continuous",
                    .kv_manager = "paged",
                    .max_num_seqs = 1,
                    .max_num_batched_tokens = 1,
                    .block_size = 16,
+                   .all_reduce_count = 1,
                    .gpu_memory_utilization = 0.9},
         .device = {.node = {.gpus_per_node = 1,
                             .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},

@@ -1,0 +1,50 @@
+#include "cost/share.h"
+
+static uint32_t split(uint32_t value, uint32_t ranks)
+{
+    return (uint32_t)(((uint64_t)value + ranks - 1) / ranks);
+}
+
+void km_rank_share(const struct km_layout *layout, const struct km_step_shape *shape,
+                   struct km_rank_share *out)
+{
+    uint32_t data = km_layout_data(layout), largest = 0;
+    uint64_t past = 0, longest = 0;
+    for (uint32_t i = 0; i < shape->chunk_count; i++) {
+        const struct km_chunk *chunk = &shape->chunks[i];
+        largest = chunk->tokens > largest ? chunk->tokens : largest;
+        longest = chunk->past > longest ? chunk->past : longest;
+        past += chunk->past;
+    }
+    uint32_t prefill = split(shape->prefill_tokens, data);
+    if (data > 1 && prefill < largest)
+        prefill = largest;
+    *out = (struct km_rank_share){
+        .prefill_tokens = split(prefill, km_layout_context(layout)),
+        .decodes = split(shape->decode.count + shape->decode.padding, data),
+        .sequences = split(shape->chunk_count + shape->decode.count + shape->decode.padding, data),
+        .sampled = split(shape->sampled, data),
+        .past = (past + data - 1) / data > longest ? (past + data - 1) / data : longest,
+    };
+}
+
+double km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
+                     const struct km_rank_share *share, enum km_op_rows rows)
+{
+    bool captured;
+    switch (rows) {
+    case KM_ROWS_SAMPLED:
+        return share->sampled;
+    case KM_ROWS_PREFILL:
+        return share->prefill_tokens;
+    case KM_ROWS_DECODE:
+        return share->decodes;
+    case KM_ROWS_PAST:
+        return (double)share->past;
+    case KM_ROWS_TOKENS:
+    case KM_ROWS_ALL:
+        break;
+    }
+    double padded = km_engine_padded_tokens(engine, km_rank_tokens(share), &captured);
+    return rows == KM_ROWS_ALL ? padded * km_layout_data(layout) : padded;
+}

@@ -1,0 +1,37 @@
+/* What the ranks of a layout get of a step: how data- and context-parallel ranks share it out.
+ *
+ * Data-parallel ranks each take whole sequences. The batch is spread as evenly as whole prompts allow, so the
+ * busiest rank has the larger of an even share and the largest chunk; ranks wait for each other at the
+ * experts, so the busiest one's time is the step's. Context-parallel ranks share the tokens of every chunk
+ * evenly (zigzag order gives causal attention even shares, too; arXiv 2411.01783) and all run the decodes. */
+#ifndef KM_COST_SHARE_H
+#define KM_COST_SHARE_H
+
+#include "cost/shape.h"
+#include "engine/engine.h"
+#include "model/layout.h"
+#include "model/operators.h"
+
+#include <stdbool.h>
+
+/* Counts of the busiest rank; each is at most the step's. */
+struct km_rank_share {
+    uint32_t prefill_tokens;
+    uint32_t decodes; /* with padding */
+    uint32_t sequences;
+    uint32_t sampled;
+    uint64_t past; /* tokens of its chunks' prompts that were computed before */
+};
+
+void km_rank_share(const struct km_layout *layout, const struct km_step_shape *shape,
+                   struct km_rank_share *out);
+static inline uint32_t km_rank_tokens(const struct km_rank_share *share)
+{
+    return share->prefill_tokens + share->decodes;
+}
+
+/* An operator's rows; tokens padded to what the engine captured. */
+double km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
+                     const struct km_rank_share *share, enum km_op_rows rows);
+
+#endif
