@@ -4,7 +4,7 @@
  * is prepared before, as a planner does it once a workload; that is timed by itself. Each case runs once to
  * warm up, then RUNS times; the median and the 10th and 90th percentile are told. */
 #include "queueing/erlang.h"
-#include "queueing/queue_system.h"
+#include "queueing/queue_model.h"
 #include "queueing/servers.h"
 #include "queueing/token_limit.h"
 
@@ -26,7 +26,7 @@ static const struct km_distribution lattice = {
 static const struct {
     const char *name;
     const struct km_distribution *tokens;
-    struct km_queue_system system;
+    struct km_queue_model system;
 } cases[] = {
     {"M/G/1, limit 1600, rho 0.61",
      &wide,
@@ -96,7 +96,7 @@ static void report(const char *name, double *times_ms)
 }
 
 struct job {
-    struct km_queue_system system;
+    struct km_queue_model system;
     const struct km_distribution *tokens;
     struct km_token_law law;
 };
@@ -108,7 +108,7 @@ static bool solve(struct job *job)
     struct km_wait_tail tail = {3, t_s, probability};
     struct km_queue_answer answer;
     struct km_error error = {0};
-    if (km_queue_system_solve(&job->system, &tail, &answer, &error) == KM_OK)
+    if (km_queue_model_solve(&job->system, &tail, &answer, &error) == KM_OK)
         return true;
     fprintf(stderr, "%s\n", error.message);
     return false;

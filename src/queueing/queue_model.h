@@ -1,6 +1,6 @@
 /* One question to the queueing models: a discipline with its parameters, solved by the file that knows it. */
-#ifndef KM_QUEUEING_QUEUE_SYSTEM_H
-#define KM_QUEUEING_QUEUE_SYSTEM_H
+#ifndef KM_QUEUEING_QUEUE_MODEL_H
+#define KM_QUEUEING_QUEUE_MODEL_H
 
 #include "queueing/answer.h"
 #include "queueing/dynamic.h"
@@ -19,7 +19,7 @@ enum km_discipline {
 /* "mg1", "dynamic", "fixed", "elastic_dynamic", "elastic_fixed"; NULL ends it. */
 extern const char *const km_discipline_names[];
 
-struct km_queue_system {
+struct km_queue_model {
     enum km_discipline discipline;
     double rate_per_s;
     double a_s, c_s;
@@ -31,13 +31,13 @@ struct km_queue_system {
 };
 
 /* Everything but discipline, rate, service and tokens at "none". */
-#define KM_QUEUE_SYSTEM_NONE                                                                                 \
+#define KM_QUEUE_MODEL_NONE                                                                                  \
     {                                                                                                        \
         .batch_cap = KM_NO_CAP, .patience_s = HUGE_VAL                                                       \
     }
 
 /* `tail` may be NULL. Statuses as in queueing/answer.h. */
-enum km_status km_queue_system_solve(const struct km_queue_system *system, const struct km_wait_tail *tail,
-                                     struct km_queue_answer *out, struct km_error *error);
+enum km_status km_queue_model_solve(const struct km_queue_model *model, const struct km_wait_tail *tail,
+                                    struct km_queue_answer *out, struct km_error *error);
 
 #endif

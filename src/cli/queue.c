@@ -1,0 +1,296 @@
+/* `kingman queue`: one queue, answered by the equations and by the event core, side by side. */
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/queue_report.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS        "[FILE.yaml] [options]"
+#define SWEEP_LIMIT      1000
+#define DEFAULT_REQUESTS 200000 /* half-widths of about one per cent at moderate load */
+#define NOT_GIVEN        -1.0
+
+struct flags {
+    struct km_queue_flag keys[KM_QUEUE_KEYS];
+    const char *sweep, *optimize, *json;
+    double epsilon, kappa;
+    struct km_queue_effort effort;
+};
+
+struct sweep_range {
+    bool over_rate; /* else over max_tokens */
+    double from, to;
+    size_t points;
+};
+
+/* --- flags --------------------------------------------------------------------------------------------- */
+
+static bool take_number(const char **at, char end, double *out)
+{
+    char *stop;
+    errno = 0;
+    *out = strtod(*at, &stop);
+    bool good = stop != *at && *stop == end && !errno && isfinite(*out);
+    *at = *stop ? stop + 1 : stop;
+    return good;
+}
+
+static enum km_status read_sweep(const char *text, struct sweep_range *out, struct km_error *error)
+{
+    const char *equals = strchr(text, '='), *at = equals ? equals + 1 : text;
+    size_t length = equals ? (size_t)(equals - text) : 0;
+    double points;
+    out->over_rate = length == 4 && strncmp(text, "rate", length) == 0;
+    if (!out->over_rate && !(length == 10 && strncmp(text, "max_tokens", length) == 0))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "--sweep: expected rate=FROM:TO:POINTS or max_tokens=FROM:TO:POINTS, got \"%s\"",
+                       text);
+    if (!take_number(&at, ':', &out->from) || !take_number(&at, ':', &out->to) ||
+        !take_number(&at, '\0', &points))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: expected FROM:TO:POINTS, got \"%s\"",
+                       equals + 1);
+    if (!(out->from > 0) || out->to < out->from)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: wants 0 < FROM <= TO, got %g and %g",
+                       out->from, out->to);
+    if (!out->over_rate && (out->from < 1 || out->to > KM_PMF_LIMIT))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: max_tokens go from 1 to %u", KM_PMF_LIMIT);
+    if (!(points >= 2 && points <= SWEEP_LIMIT) || points != floor(points))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: POINTS must be from 2 to %d, got %g",
+                       SWEEP_LIMIT, points);
+    out->points = (size_t)points;
+    return KM_OK;
+}
+
+static enum km_status check_flags(const struct flags *flags, struct km_error *error)
+{
+    bool epsilon = flags->epsilon >= 0, kappa = flags->kappa >= 0;
+    if (flags->optimize && strcmp(flags->optimize, "max_tokens") != 0)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--optimize: only max_tokens, not \"%s\"",
+                       flags->optimize);
+    if (flags->optimize && flags->sweep)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--optimize: not with --sweep");
+    if (flags->optimize && epsilon == kappa)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "--optimize max_tokens: give --epsilon SHARE (answers that may be cut short) or "
+                       "--kappa S (seconds of waiting that a token is worth)");
+    if (!flags->optimize && (epsilon || kappa))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--epsilon and --kappa need --optimize max_tokens");
+    if (flags->effort.requests == 0 || flags->effort.requests > 1000000000)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--requests: must be from 1 to 1000000000");
+    return KM_OK;
+}
+
+/* --- answers ------------------------------------------------------------------------------------------- */
+
+static enum km_status publish(const struct flags *flags, const struct km_text *json,
+                              const struct km_text *table, struct km_error *error)
+{
+    bool json_only = flags->json && strcmp(flags->json, "-") == 0;
+    if (flags->json && !json_only) {
+        struct km_outfile file;
+        enum km_status status = km_outfile_open(&file, flags->json, error);
+        if (status != KM_OK)
+            return status;
+        fwrite(km_text_c(json), 1, json->length, file.stream);
+        status = km_outfile_commit(&file, error);
+        if (status != KM_OK)
+            return status;
+    }
+    fputs(km_text_c(json_only ? json : table), stdout);
+    return KM_OK;
+}
+
+/* Print, and only then tell that the answer is no. */
+static enum km_status publish_and_pass(const struct flags *flags, const struct km_text *json,
+                                       const struct km_text *table, enum km_status answer,
+                                       struct km_error *error)
+{
+    struct km_error failure = {0};
+    enum km_status status = publish(flags, json, table, &failure);
+    if (status == KM_OK)
+        return answer;
+    *error = failure;
+    return status;
+}
+
+static enum km_status run_point(const struct km_queue_section *section, const struct km_token_law *law,
+                                const struct km_token_limit *limit, const struct flags *flags,
+                                struct km_arena *arena, struct km_error *error)
+{
+    struct km_queue_point point;
+    struct km_text json = {0}, table = {0};
+    enum km_status status = km_queue_point_solve(section, law, &flags->effort, arena, &point, error);
+    if (status == KM_OK || status == KM_NO) {
+        km_queue_json(section, &point, NULL, limit, &json);
+        if (limit)
+            km_queue_limit_text(limit, &table);
+        km_queue_text(section, &point, &table);
+        status = publish_and_pass(flags, &json, &table, status, error);
+    }
+    km_text_release(&json);
+    km_text_release(&table);
+    return status;
+}
+
+static enum km_status run_sweep(struct km_queue_section *section, const struct km_token_law *law,
+                                const struct sweep_range *range, const struct flags *flags,
+                                struct km_arena *arena, struct km_error *error)
+{
+    double *values = km_arena_alloc(arena, range->points * sizeof *values);
+    struct km_queue_point *points = km_arena_alloc(arena, range->points * sizeof *points);
+    struct km_error unstable = {0};
+    bool any_stable = false;
+    for (size_t i = 0; i < range->points; i++) {
+        struct km_queue_section at = *section;
+        struct km_token_law limited = {0};
+        values[i] = range->from + (range->to - range->from) * (double)i / (double)(range->points - 1);
+        enum km_status status = KM_OK;
+        if (range->over_rate) {
+            at.model.rate_per_s = values[i];
+        } else {
+            values[i] = round(values[i]);
+            status = km_token_law_init_limited(&limited, &section->output_tokens, (uint64_t)values[i], error);
+        }
+        if (status == KM_OK)
+            status = km_queue_point_solve(&at, range->over_rate ? law : &limited, &flags->effort, arena,
+                                          &points[i], &unstable);
+        km_token_law_release(&limited);
+        if (status != KM_OK && status != KM_NO) {
+            if (unstable.status != KM_OK)
+                *error = unstable;
+            return status;
+        }
+        any_stable = any_stable || status == KM_OK;
+    }
+    struct km_queue_sweep sweep = {range->over_rate ? "rate" : "max_tokens", range->points, values, points};
+    struct km_text json = {0}, table = {0};
+    km_queue_json(section, NULL, &sweep, NULL, &json);
+    km_queue_sweep_text(section, &sweep, &table);
+    if (!any_stable)
+        *error = unstable;
+    enum km_status status = publish_and_pass(flags, &json, &table, any_stable ? KM_OK : KM_NO, error);
+    km_text_release(&json);
+    km_text_release(&table);
+    return status;
+}
+
+static enum km_status run_optimum(const struct km_queue_section *section, const struct km_token_law *law,
+                                  const struct flags *flags, struct km_arena *arena, struct km_error *error)
+{
+    const struct km_queue_model *model = &section->model;
+    bool clip = flags->epsilon >= 0;
+    struct km_mg1 queue = {model->rate_per_s, model->a_s, model->c_s, law};
+    struct km_token_limit best;
+    struct km_token_law limited;
+    if (model->discipline != KM_DISCIPLINE_MG1 || model->patience_s < HUGE_VAL)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "--optimize max_tokens: known for discipline mg1 without patience only");
+    enum km_status status = km_token_limit_best(&queue, clip ? KM_LIMIT_CLIP : KM_LIMIT_VALUE,
+                                                clip ? flags->epsilon : flags->kappa, &best, error);
+    if (status != KM_OK)
+        return status;
+    status = km_token_law_init_limited(&limited, &section->output_tokens, best.max_tokens, error);
+    if (status == KM_OK)
+        status = run_point(section, &limited, &best, flags, arena, error);
+    km_token_law_release(&limited);
+    return status;
+}
+
+static enum km_status answer(const char *path, const struct flags *flags, struct km_arena *arena,
+                             struct km_error *error)
+{
+    struct km_queue_section section;
+    struct km_token_law law = {0};
+    struct sweep_range range = {0};
+    enum km_status status = check_flags(flags, error);
+    if (status == KM_OK && flags->sweep)
+        status = read_sweep(flags->sweep, &range, error);
+    if (status == KM_OK)
+        status = km_queue_section_read(path, flags->keys, arena, &section, error);
+    if (status == KM_OK)
+        status = km_token_law_init(&law, &section.output_tokens, error);
+    if (status != KM_OK)
+        return status;
+    if (flags->sweep)
+        status = run_sweep(&section, &law, &range, flags, arena, error);
+    else if (flags->optimize)
+        status = run_optimum(&section, &law, flags, arena, error);
+    else
+        status = run_point(&section, &law, NULL, flags, arena, error);
+    km_token_law_release(&law);
+    return status;
+}
+
+/* Is there an argument that is neither an option nor an option's value? */
+static bool has_file(int argc, char **argv, const struct km_option *options)
+{
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-' || argv[i][1] == '\0')
+            return true;
+        if (strchr(argv[i], '='))
+            continue;
+        for (const struct km_option *option = options; option->name; option++)
+            if (strcmp(option->name, argv[i]) == 0 && option->kind != KM_OPTION_FLAG)
+                i++;
+    }
+    return false;
+}
+
+static int run(int argc, char **argv, struct km_error *error)
+{
+    struct flags flags = {
+        .epsilon = NOT_GIVEN, .kappa = NOT_GIVEN, .effort = {.requests = DEFAULT_REQUESTS, .seed = 1}};
+    static const struct {
+        const char *name, *value_name, *help;
+    } keys[KM_QUEUE_KEYS] = {
+        {"--discipline", "NAME", "mg1, dynamic, fixed, elastic_dynamic or elastic_fixed"},
+        {"--arrival-rate-per-s", "R", "Poisson arrivals"},
+        {"--service", "LAW", "a=S,c=S of mg1, k1=S,k2=S,k3=S,k4=S of the others"},
+        {"--output-tokens", "D", "a number, or distribution=NAME,key=value,... as in a scenario"},
+        {"--trace", "FILE", "instead: the output tokens of a trace"},
+        {"--batch-cap", "N", "of dynamic and elastic_dynamic"},
+        {"--batch-size", "N", "of fixed and elastic_fixed"},
+        {"--patience-s", "S", "of mg1: who is not served by then leaves"},
+        {"--wait-tail-s", "T,T,...", "where P(wait > T) is wanted"},
+    };
+    struct km_option options[KM_QUEUE_KEYS + 10];
+    size_t count = 0;
+    for (; count < KM_QUEUE_KEYS; count++) {
+        flags.keys[count].name = keys[count].name;
+        options[count] = (struct km_option){keys[count].name, KM_OPTION_TEXT, &flags.keys[count].value,
+                                            keys[count].value_name, keys[count].help};
+    }
+    const struct km_option others[] = {
+        {"--sweep", KM_OPTION_TEXT, &flags.sweep, "WHAT=A:B:N",
+         "rate or max_tokens from A to B in N points: a table"},
+        {"--optimize", KM_OPTION_TEXT, &flags.optimize, "max_tokens", "the best token limit of mg1, by"},
+        {"--epsilon", KM_OPTION_NUMBER, &flags.epsilon, "SHARE",
+         "... the share of answers it may cut short, or"},
+        {"--kappa", KM_OPTION_NUMBER, &flags.kappa, "S", "... the seconds of waiting that a token is worth"},
+        {"--theory-only", KM_OPTION_FLAG, &flags.effort.theory_only, NULL, "do not simulate"},
+        {"--requests", KM_OPTION_COUNT, &flags.effort.requests, "N", "to simulate (200000)"},
+        {"--seed", KM_OPTION_COUNT, &flags.effort.seed, "N", "of the simulation (1)"},
+        {"--json", KM_OPTION_TEXT, &flags.json, "FILE|-",
+         "write the answer as JSON; - prints it instead of the table"},
+        {0},
+    };
+    memcpy(options + count, others, sizeof others);
+    const char *path = NULL;
+    bool helped;
+    enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path,
+                                            has_file(argc, argv, options) ? 1 : 0, &helped, error);
+    if (status != KM_OK || helped)
+        return km_exit_code(status);
+    struct km_arena arena = {0};
+    status = answer(path, &flags, &arena, error);
+    km_arena_release(&arena);
+    return km_exit_code(status);
+}
+
+const struct km_command km_command_queue = {"queue", ARGUMENTS,
+                                            "a queue's equations and its simulation, side by side", run};
