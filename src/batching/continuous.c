@@ -91,9 +91,8 @@ static void form(void *state, const struct km_batching_view *view, const struct 
         budget -= tokens;
         admitted = true;
     }
-    /* Who waits now waits for a slot or for blocks, and decoding frees neither; a prefix cache alone may
-     * change what fits. */
-    if (only_decodes && !admitted && (!view->waiting->first || !view->kv->manager->match))
+    /* Who waits now waits for a slot or for blocks, and decoding frees neither. */
+    if (only_decodes && !admitted)
         km_batch_steady(batch);
 }
 

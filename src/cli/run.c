@@ -72,7 +72,7 @@ static void describe(const struct km_setup *setup, const struct km_run_result *r
                                   cluster->replicas > 1 ? "s" : "", cluster->tensor_parallel_size,
                                   cluster->pipeline_parallel_size),
         .policy = km_arena_printf(arena, "%s, kv %s, engine %s, cost %s", scenario->engine.policy,
-                                  scenario->engine.kv_manager, scenario->engine.name, scenario->cost_model),
+                                  setup->kv_manager->entry.name, scenario->engine.name, scenario->cost_model),
         .workload = scenario->workload.trace ? scenario->workload.trace : "synthetic",
         .scenario_json = scenario_json,
         .seed = seed,
