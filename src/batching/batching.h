@@ -40,7 +40,7 @@ struct km_batching_view {
     uint32_t
         decode_count; /* running, in state DECODE and free to join this batch, when the policy was called */
     uint32_t batches_in_flight;
-    bool draining; /* no request will arrive any more */
+    bool draining; /* nobody will arrive unless one of these ends first */
 };
 
 struct km_batch; /* the batch being formed, private to the event core */

@@ -1,4 +1,5 @@
 /* `kingman list`: what there is to choose from. */
+#include "base/suggest.h"
 #include "batching/batching.h"
 #include "cli/command.h"
 #include "cost/cost.h"
@@ -35,8 +36,16 @@ static int run(int argc, char **argv, struct km_error *error)
     size_t i = 0;
     while (i < LIST_COUNT && strcmp(lists[i].what, what) != 0)
         i++;
-    if (argc != 2 || i == LIST_COUNT)
+    if (argc != 2)
         return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "usage: kingman list " ARGUMENTS));
+    if (i == LIST_COUNT) {
+        struct km_suggestion suggestion = {.word = what};
+        for (size_t n = 0; n < LIST_COUNT; n++)
+            km_suggest_offer(&suggestion, lists[n].what);
+        return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "list: unknown word \"%s\"; %s%s", what,
+                                    suggestion.best ? "did you mean " : "there are ",
+                                    suggestion.best ? suggestion.best : ARGUMENTS));
+    }
     if (lists[i].registry) {
         for (const struct km_entry *const *entry = lists[i].registry; *entry; entry++)
             printf("%-14s %s\n", (*entry)->name, (*entry)->summary);

@@ -77,6 +77,7 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     sequence->prefix_hashes = slot->request.prefix_hashes;
     sequence->prefix_hash_count = slot->request.prefix_hash_count;
     km_list_append(&replica->inbox, sequence);
+    replica->draining = false;
     replica->events++;
 }
 

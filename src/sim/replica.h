@@ -62,7 +62,7 @@ void km_replica_destroy(struct km_replica *replica);
 const char *km_replica_refuses(const struct km_replica *replica, const struct km_request *request);
 /* A request arrives; the replica takes ownership of what it owns. Times never decrease from call to call. */
 void km_replica_arrive(struct km_replica *replica, struct km_request *request, uint64_t now_ps);
-/* From now on no request will arrive any more: policies that wait for company should not. */
+/* Nobody will arrive unless one of these ends first: policies that wait for company should not. */
 void km_replica_drain(struct km_replica *replica, uint64_t now_ps);
 /* When the replica acts next; KM_PS_NEVER: only an arrival can wake it. */
 uint64_t km_replica_next(const struct km_replica *replica);

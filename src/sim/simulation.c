@@ -188,6 +188,9 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
     }
     status = loop(&sim, error);
     out->unserved = sim.in_system;
+    if (status == KM_OK && !out->stopped && sim.in_system > 0)
+        status = km_fail(error, KM_NO, NULL, 0, 0, "batching policy %s left %llu requests waiting for ever",
+                         config->replica.policy->entry.name, (unsigned long long)sim.in_system);
     for (uint32_t i = 0; i < config->replicas; i++) {
         struct km_work work;
         km_replica_work(sim.replicas[i], &work);
