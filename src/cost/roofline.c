@@ -4,10 +4,8 @@
  * `fixed` is the device's time of a small kernel (times the engine's op_overhead_scale), or of starting and
  * finishing a matrix multiplication. */
 #include "base/memory.h"
-#include "cost/attention_load.h"
 #include "cost/collective.h"
 #include "cost/cost.h"
-#include "cost/measured.h"
 #include "cost/share.h"
 
 #include <math.h>
@@ -18,8 +16,6 @@ struct roofline {
     struct km_arena arena;
     struct km_stage_operators *stages; /* [pipeline_parallel] */
     double kernel_s;
-    struct km_measured *measured; /* cost model profile: asked first; NULL = none */
-    struct km_coverage *coverage; /* of the steps asked for */
 };
 
 /* Operands multiply at the rate of the wider type; weight-only formats are widened to the activations' type
@@ -32,10 +28,17 @@ static double peak_flops(const struct roofline *r, enum km_dtype weights, enum k
     return 0.0; /* refused at creation */
 }
 
+struct attention_load {
+    double prefill_pairs, prefill_context, prefill_tokens; /* pairs; KV tokens read; query tokens */
+    double decode_context;
+    double decodes;
+    bool mixed;
+};
+
 /* What the busiest data-parallel rank attends to: an even share, or the costliest chunk if that is more. The
  * operator says what context-parallel ranks make of it. */
 static void attention_load(const struct km_layout *layout, const struct km_step_shape *shape, uint32_t window,
-                           struct km_attention_load *out)
+                           struct attention_load *out)
 {
     double data = km_layout_data(layout), most_pairs = 0.0, most_context = 0.0;
     struct km_rank_share share;
@@ -44,9 +47,6 @@ static void attention_load(const struct km_layout *layout, const struct km_step_
         .decodes = ceil(shape->decode.count / data),
         .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context) / data,
         .prefill_tokens = share.prefill_tokens,
-        .past = (double)share.past,
-        .chunks = ceil(shape->chunk_count / data),
-        .longest_context = (double)(window && window < shape->decode.max_context ? window : shape->decode.max_context),
         .mixed = shape->chunk_count > 0};
     for (uint32_t i = 0; i < shape->chunk_count; i++) {
         double c = shape->chunks[i].tokens, past = shape->chunks[i].past;
@@ -72,7 +72,7 @@ static double op_time(double fixed_s, double flops, double flops_rate, double by
 }
 
 static double attention_time(const struct roofline *r, const struct km_op *op,
-                             const struct km_attention_load *load, struct km_op_cost *cost)
+                             const struct attention_load *load, struct km_op_cost *cost)
 {
     const struct km_device *device = r->config.device;
     const struct km_engine *engine = r->config.engine;
@@ -165,7 +165,7 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
             if (op->kind == KM_OP_ATTENTION) {
                 if (!with_attention)
                     continue;
-                struct km_attention_load load;
+                struct attention_load load;
                 attention_load(&r->config.layout, shape, op->window, &load);
                 cost.time_s = attention_time(r, op, &load, &cost);
             } else {
@@ -217,7 +217,7 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
             const struct km_op *op = &r->stages[s].ops[i];
             if (op->kind != KM_OP_ATTENTION)
                 continue;
-            struct km_attention_load load;
+            struct attention_load load;
             struct km_op_cost cost = {0};
             attention_load(&r->config.layout, &shape, op->window, &load);
             stage_s[s] += op->count * attention_time(r, op, &load, &cost);
