@@ -209,7 +209,7 @@ static uint32_t action_admit(struct km_batch *batch, struct km_sequence *sequenc
     if (!manager->admit(replica->kv, sequence, target, hit, hit + tokens))
         return 0;
     struct km_slot *slot = slot_of(sequence);
-    if (manager->match)
+    if (manager->match && !slot->scheduled) /* a preempted sequence's own blocks are no hits */
         km_metrics_prefix(replica->config.metrics, target, hit);
     if (replica->first_fresh == sequence)
         replica->first_fresh = sequence->next;
