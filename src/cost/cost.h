@@ -33,6 +33,22 @@ struct km_cost_config {
     struct km_linear_law linear;
 };
 
+/* Where an operator's time comes from; each is less certain than the one before. */
+enum km_origin {
+    KM_ORIGIN_MEASURED,     /* this very shape */
+    KM_ORIGIN_INTERPOLATED, /* between measured shapes */
+    KM_ORIGIN_EXTRAPOLATED, /* beyond them: the roofline at the edge's efficiency */
+    KM_ORIGIN_MODEL,        /* not measured: the cost model's formula */
+    KM_ORIGIN_COUNT,
+};
+const char *km_origin_name(enum km_origin origin); /* "measured", ... */
+
+/* Device time by origin, over the steps that a cost model was asked for. A run of decode-only steps that is
+ * drawn as a line is asked for once, so these are shares, not totals. */
+struct km_coverage {
+    double time_s[KM_ORIGIN_COUNT];
+};
+
 /* One operator's part of a step, for the breakdown. */
 struct km_op_cost {
     const struct km_op *op;
@@ -41,6 +57,7 @@ struct km_op_cost {
     double time_s; /* all `op->count` executions */
     double flops, bytes;
     const char *bound_by; /* "compute", "memory", "network", "launch" */
+    enum km_origin origin;
 };
 
 struct km_cost_model {
@@ -58,6 +75,9 @@ struct km_cost_model {
     /* Calls `each` for every operator of the step. Optional. */
     void (*breakdown)(const void *state, const struct km_step_shape *shape,
                       void (*each)(void *context, const struct km_op_cost *cost), void *context);
+    /* What step, decode_fixed and decode_attention were asked for so far. Optional: all is KM_ORIGIN_MODEL.
+     */
+    void (*coverage)(const void *state, struct km_coverage *out);
 };
 
 extern const struct km_entry *const km_cost_registry[];

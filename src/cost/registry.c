@@ -2,10 +2,18 @@
 
 #include <stddef.h>
 
-extern const struct km_cost_model km_cost_roofline, km_cost_linear;
+extern const struct km_cost_model km_cost_roofline, km_cost_profile, km_cost_linear;
 
 const struct km_entry *const km_cost_registry[] = {
     &km_cost_roofline.entry,
+    &km_cost_profile.entry,
     &km_cost_linear.entry,
     NULL,
 };
+
+const char *km_origin_name(enum km_origin origin)
+{
+    static const char *const names[KM_ORIGIN_COUNT] = {"measured", "interpolated", "extrapolated",
+                                                       "not measured"};
+    return names[origin];
+}

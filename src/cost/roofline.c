@@ -4,8 +4,10 @@
  * `fixed` is the device's time of a small kernel (times the engine's op_overhead_scale), or of starting and
  * finishing a matrix multiplication. */
 #include "base/memory.h"
+#include "cost/attention_load.h"
 #include "cost/collective.h"
 #include "cost/cost.h"
+#include "cost/measured.h"
 #include "cost/share.h"
 
 #include <math.h>
@@ -16,6 +18,8 @@ struct roofline {
     struct km_arena arena;
     struct km_stage_operators *stages; /* [pipeline_parallel] */
     double kernel_s;
+    struct km_measured *measured; /* cost model profile: asked first; NULL = none */
+    struct km_coverage *coverage; /* of the steps asked for */
 };
 
 /* Operands multiply at the rate of the wider type; weight-only formats are widened to the activations' type
@@ -28,25 +32,22 @@ static double peak_flops(const struct roofline *r, enum km_dtype weights, enum k
     return 0.0; /* refused at creation */
 }
 
-struct attention_load {
-    double prefill_pairs, prefill_context, prefill_tokens; /* pairs; KV tokens read; query tokens */
-    double decode_context;
-    double decodes;
-    bool mixed;
-};
-
 /* What the busiest data-parallel rank attends to: an even share, or the costliest chunk if that is more. The
  * operator says what context-parallel ranks make of it. */
 static void attention_load(const struct km_layout *layout, const struct km_step_shape *shape, uint32_t window,
-                           struct attention_load *out)
+                           struct km_attention_load *out)
 {
     double data = km_layout_data(layout), most_pairs = 0.0, most_context = 0.0;
     struct km_rank_share share;
     km_rank_share(layout, shape, &share);
-    *out = (struct attention_load){
+    *out = (struct km_attention_load){
         .decodes = ceil(shape->decode.count / data),
         .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context) / data,
         .prefill_tokens = share.prefill_tokens,
+        .past = (double)share.past,
+        .chunks = ceil(shape->chunk_count / data),
+        .longest_context =
+            (double)(window && window < shape->decode.max_context ? window : shape->decode.max_context),
         .mixed = shape->chunk_count > 0};
     for (uint32_t i = 0; i < shape->chunk_count; i++) {
         double c = shape->chunks[i].tokens, past = shape->chunks[i].past;
@@ -72,7 +73,7 @@ static double op_time(double fixed_s, double flops, double flops_rate, double by
 }
 
 static double attention_time(const struct roofline *r, const struct km_op *op,
-                             const struct attention_load *load, struct km_op_cost *cost)
+                             const struct km_attention_load *load, struct km_op_cost *cost)
 {
     const struct km_device *device = r->config.device;
     const struct km_engine *engine = r->config.engine;
@@ -81,6 +82,7 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
     double memory_rate = device->bandwidth_bytes_per_s * device->attention_decode_efficiency;
     double time_s = 0.0;
     cost->bound_by = "launch";
+    cost->origin = KM_ORIGIN_MODEL;
     if (load->prefill_tokens > 0.0) {
         double flops = op->pair_flops * load->prefill_pairs;
         double bytes =
@@ -122,6 +124,7 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
     double memory_rate = device->bandwidth_bytes_per_s * device->memory_efficiency;
     double operand_bytes = km_dtype_bytes(op->activations) * rows;
     double rate = 1.0, fixed_s = r->kernel_s;
+    cost->origin = KM_ORIGIN_MODEL;
     switch (op->kind) {
     case KM_OP_GEMM:
         cost->flops = 2.0 * rows * op->n * op->k;
@@ -165,13 +168,17 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
             if (op->kind == KM_OP_ATTENTION) {
                 if (!with_attention)
                     continue;
-                struct attention_load load;
+                struct km_attention_load load;
                 attention_load(&r->config.layout, shape, op->window, &load);
                 cost.time_s = attention_time(r, op, &load, &cost);
+                if (r->measured && op->group.ranks < 2)
+                    km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin);
             } else {
                 if (cost.rows <= 0.0)
                     continue;
                 cost.time_s = row_op_time(r, op, cost.rows, &cost);
+                if (r->measured)
+                    km_measured_rows(r->measured, op, cost.rows, &cost.time_s, &cost.origin);
             }
             cost.time_s *= op->count;
             cost.flops *= op->count;
@@ -181,10 +188,18 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
     }
 }
 
+struct sums {
+    double *stage_s;
+    struct km_coverage *coverage; /* NULL = not counted */
+};
+
 static void sum_stage(void *context, const struct km_op_cost *cost)
 {
-    double *stage_s = context;
-    stage_s[cost->stage] += cost->time_s;
+    struct sums *sums = context;
+    if (sums->stage_s)
+        sums->stage_s[cost->stage] += cost->time_s;
+    if (sums->coverage)
+        sums->coverage->time_s[cost->origin] += cost->time_s;
 }
 
 static void clear(const struct roofline *r, double *stage_s)
@@ -195,15 +210,17 @@ static void clear(const struct roofline *r, double *stage_s)
 
 static void roofline_step(const void *state, const struct km_step_shape *shape, double *stage_s)
 {
-    clear(state, stage_s);
-    each_op(state, shape, true, sum_stage, stage_s);
+    const struct roofline *r = state;
+    clear(r, stage_s);
+    each_op(r, shape, true, sum_stage, &(struct sums){stage_s, r->coverage});
 }
 
+/* Not counted: callers keep the answer. Its share counts with the attention of every run of steps. */
 static void roofline_decode_fixed(const void *state, uint32_t count, double *stage_s)
 {
     const struct km_step_shape shape = {.sampled = count, .decode = {.count = count}};
     clear(state, stage_s);
-    each_op(state, &shape, false, sum_stage, stage_s);
+    each_op(state, &shape, false, sum_stage, &(struct sums){stage_s, NULL});
 }
 
 static void roofline_decode_attention(const void *state, const struct km_decode_shape *decode,
@@ -212,16 +229,28 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
     const struct roofline *r = state;
     clear(r, stage_s);
     const struct km_step_shape shape = {.sampled = decode->count, .decode = *decode};
+    struct sums sums = {stage_s, r->coverage};
     for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++)
         for (uint32_t i = 0; i < r->stages[s].count; i++) {
             const struct km_op *op = &r->stages[s].ops[i];
             if (op->kind != KM_OP_ATTENTION)
                 continue;
-            struct attention_load load;
-            struct km_op_cost cost = {0};
+            struct km_attention_load load;
+            struct km_op_cost cost = {.op = op, .stage = s};
             attention_load(&r->config.layout, &shape, op->window, &load);
-            stage_s[s] += op->count * attention_time(r, op, &load, &cost);
+            cost.time_s = attention_time(r, op, &load, &cost);
+            if (r->measured && op->group.ranks < 2)
+                km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin);
+            cost.time_s *= op->count;
+            sum_stage(&sums, &cost);
         }
+    if (r->measured)
+        each_op(r, &shape, false, sum_stage, &(struct sums){NULL, r->coverage});
+}
+
+static void roofline_coverage(const void *state, struct km_coverage *out)
+{
+    *out = *((const struct roofline *)state)->coverage;
 }
 
 static double roofline_weight_bytes(const void *state, uint32_t tokens, uint32_t sampled)
@@ -253,6 +282,7 @@ static void roofline_destroy(void *state)
     struct roofline *r = state;
     if (!r)
         return;
+    km_measured_destroy(r->measured);
     km_arena_release(&r->arena);
     free(r);
 }
@@ -264,6 +294,7 @@ static enum km_status roofline_create(const struct km_cost_config *config, void 
     *state = r;
     r->config = *config;
     r->kernel_s = config->device->kernel_graph_s * config->engine->op_overhead_scale;
+    r->coverage = km_arena_alloc(&r->arena, sizeof *r->coverage);
     r->stages = km_arena_alloc(&r->arena, config->layout.pipeline_parallel * sizeof *r->stages);
     for (uint32_t s = 0; s < config->layout.pipeline_parallel; s++) {
         km_operators_build(config->model, &r->config.precision, &r->config.layout, s, &r->arena,
@@ -287,6 +318,21 @@ static enum km_status roofline_create(const struct km_cost_config *config, void 
     return KM_OK;
 }
 
+static enum km_status profile_create(const struct km_cost_config *config, void **state,
+                                     struct km_error *error)
+{
+    enum km_status status = roofline_create(config, state, error);
+    if (status != KM_OK)
+        return status;
+    struct roofline *r = *state;
+    status = km_measured_create(&r->config, &r->measured, error);
+    if (status != KM_OK) {
+        roofline_destroy(r);
+        *state = NULL;
+    }
+    return status;
+}
+
 const struct km_cost_model km_cost_roofline = {
     .entry = {"roofline", "each operator at a stated share of the datasheet's rates (default)"},
     .create = roofline_create,
@@ -296,4 +342,17 @@ const struct km_cost_model km_cost_roofline = {
     .decode_attention = roofline_decode_attention,
     .weight_bytes = roofline_weight_bytes,
     .breakdown = roofline_breakdown,
+};
+
+/* Cost model `profile`: the same walk; operators that were measured take their measured times. */
+const struct km_cost_model km_cost_profile = {
+    .entry = {"profile", "measured operators, interpolated; the roofline for what was not measured"},
+    .create = profile_create,
+    .destroy = roofline_destroy,
+    .step = roofline_step,
+    .decode_fixed = roofline_decode_fixed,
+    .decode_attention = roofline_decode_attention,
+    .weight_bytes = roofline_weight_bytes,
+    .breakdown = roofline_breakdown,
+    .coverage = roofline_coverage,
 };

@@ -1,0 +1,367 @@
+#include "cost/measured.h"
+
+#include "base/memory.h"
+#include "cost/profile_roofline.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REMEMBERED 4096u /* a power of two */
+
+struct answer {
+    const struct km_op *op;
+    double rows, time_s;
+    enum km_origin origin;
+    bool found;
+};
+
+struct km_measured {
+    struct km_profile profile;
+    const struct km_cost_config *config;
+    double gap_s; /* between kernels, where rows are bare kernel times */
+    bool attention_writes_kv;
+    struct answer *remembered; /* [REMEMBERED], by operator and rows */
+};
+
+static enum km_origin origin_of(const struct km_profile_answer *answer)
+{
+    return answer->outside ? KM_ORIGIN_EXTRAPOLATED
+           : answer->exact ? KM_ORIGIN_MEASURED
+                           : KM_ORIGIN_INTERPOLATED;
+}
+
+/* Seconds of an operator whose least time is `ideal_s`. */
+static bool time_of(struct km_measured *m, enum km_profile_class class, const double *at, double ideal_s,
+                    double *time_s, enum km_origin *origin)
+{
+    struct km_profile_answer answer;
+    if (ideal_s <= 0.0 || !km_profile_lookup(&m->profile, class, at, &answer))
+        return false;
+    *time_s = ideal_s / answer.value + m->gap_s;
+    *origin = origin_of(&answer);
+    return true;
+}
+
+/* fp16 and bf16 run at one rate: a table of one answers for the other. */
+static double sibling(double dtype)
+{
+    return dtype == KM_BF16 ? KM_FP16 : dtype == KM_FP16 ? KM_BF16 : dtype;
+}
+
+static bool gemm(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                 enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS] = {0};
+    at[KM_GEMM_WEIGHTS] = op->weights;
+    at[KM_GEMM_ACTIVATIONS] = op->activations;
+    at[KM_GEMM_N] = op->n;
+    at[KM_GEMM_K] = op->k;
+    at[KM_GEMM_M] = rows;
+    const struct km_device *device = m->config->device;
+    double ideal_s = km_profile_ideal_s(device, KM_PROFILE_GEMM, at);
+    if (time_of(m, KM_PROFILE_GEMM, at, ideal_s, time_s, origin))
+        return true;
+    at[KM_GEMM_WEIGHTS] = sibling(at[KM_GEMM_WEIGHTS]);
+    at[KM_GEMM_ACTIVATIONS] = sibling(at[KM_GEMM_ACTIVATIONS]);
+    return time_of(m, KM_PROFILE_GEMM, at, ideal_s, time_s, origin);
+}
+
+static bool grouped(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                    enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS] = {0};
+    at[KM_GROUPED_WEIGHTS] = op->weights;
+    at[KM_GROUPED_ACTIVATIONS] = op->activations;
+    at[KM_GROUPED_EXPERTS] = op->experts;
+    at[KM_GROUPED_TOP_K] = op->routed_per_row;
+    at[KM_GROUPED_N] = op->n;
+    at[KM_GROUPED_K] = op->k;
+    at[KM_GROUPED_M] = rows;
+    double bytes = km_op_weight_bytes(op, rows) +
+                   rows * op->routed_per_row * (op->n + op->k) * km_dtype_bytes(op->activations);
+    double ideal_s = km_ideal_s(m->config->device, 2.0 * rows * op->routed_per_row * op->n * op->k,
+                                op->weights, op->activations, bytes);
+    return time_of(m, KM_PROFILE_GROUPED_GEMM, at, ideal_s, time_s, origin);
+}
+
+static const char *stream_kind(const char *name)
+{
+    static const struct {
+        const char *part, *kind;
+    } kinds[] = {{"norm", "norm"},   {"rope", "rope"},     {"kv_write", "kv_write"}, {"act", "activation"},
+                 {"embed", "embed"}, {"sample", "sample"}, {"route", "route"},       {"combine", "combine"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strstr(name, kinds[i].part))
+            return kinds[i].kind;
+    return "other";
+}
+
+static bool stream(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                   enum km_origin *origin)
+{
+    if (m->attention_writes_kv && strcmp(op->name, "kv_write") == 0) {
+        *time_s = 0.0;
+        *origin = KM_ORIGIN_MEASURED;
+        return true;
+    }
+    double at[KM_PROFILE_DIMS] = {0};
+    km_profile_word(&m->profile, &km_profile_schemas[KM_PROFILE_STREAM].dims[KM_STREAM_KIND],
+                    stream_kind(op->name), &at[KM_STREAM_KIND]);
+    at[KM_STREAM_BYTES_PER_ROW] = op->bytes_per_row;
+    at[KM_STREAM_ROWS] = rows;
+    return time_of(m, KM_PROFILE_STREAM, at, km_profile_ideal_s(m->config->device, KM_PROFILE_STREAM, at),
+                   time_s, origin);
+}
+
+/* The fastest of the implementations that were measured, in a graph rather than launched singly. */
+static bool collective(struct km_measured *m, const struct km_op *op, double bytes, double *time_s,
+                       enum km_origin *origin)
+{
+    static const char *const kinds[] = {[KM_ALL_REDUCE] = "all_reduce",
+                                        [KM_ALL_GATHER] = "all_gather",
+                                        [KM_REDUCE_SCATTER] = "reduce_scatter",
+                                        [KM_ALL_TO_ALL] = "all_to_all",
+                                        [KM_SEND_RECV] = "send_recv"};
+    const struct km_profile_dim *dims = km_profile_schemas[KM_PROFILE_COLLECTIVE].dims;
+    const struct km_node *node = &m->config->device->node;
+    if (op->group.ranks < 2 ||
+        op->group.first + (op->group.ranks - 1) * op->group.stride >= node->gpus_per_node)
+        return false; /* profiles are of one node */
+    double at[KM_PROFILE_DIMS] = {0}, least_s = 0.0;
+    km_profile_word(&m->profile, &dims[KM_COLLECTIVE_KIND], kinds[op->collective], &at[KM_COLLECTIVE_KIND]);
+    at[KM_COLLECTIVE_RANKS] = op->group.ranks;
+    at[KM_COLLECTIVE_BYTES] = bytes;
+    double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_COLLECTIVE, at);
+    for (double mode = 1.0; mode >= 0.0 && least_s == 0.0; mode--)
+        for (double i = 0.0; dims[KM_COLLECTIVE_IMPLEMENTATION].words[(size_t)i]; i++) {
+            double candidate_s;
+            enum km_origin from;
+            at[KM_COLLECTIVE_MODE] = mode;
+            at[KM_COLLECTIVE_IMPLEMENTATION] = i;
+            if (!time_of(m, KM_PROFILE_COLLECTIVE, at, ideal_s, &candidate_s, &from) ||
+                (least_s > 0.0 && candidate_s >= least_s))
+                continue;
+            least_s = candidate_s;
+            *origin = from;
+        }
+    if (least_s > 0.0)
+        *time_s = least_s;
+    return least_s > 0.0;
+}
+
+static bool look_up(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                    enum km_origin *origin)
+{
+    switch (op->kind) {
+    case KM_OP_GEMM:
+        return gemm(m, op, rows, time_s, origin);
+    case KM_OP_EXPERTS:
+        return grouped(m, op, rows, time_s, origin);
+    case KM_OP_STREAM:
+        return stream(m, op, rows, time_s, origin);
+    case KM_OP_COLLECTIVE:
+        return collective(m, op, op->message_bytes_per_row * rows, time_s, origin);
+    case KM_OP_ATTENTION:
+        break;
+    }
+    return false;
+}
+
+bool km_measured_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                      enum km_origin *origin)
+{
+    uint64_t key = (uint64_t)(uintptr_t)op * 0x9E3779B97F4A7C15u ^ (uint64_t)rows * 0xD1B54A32D192ED03u;
+    struct answer *slot = &m->remembered[key >> 52 & (REMEMBERED - 1)];
+    if (slot->op != op || slot->rows != rows) {
+        *slot = (struct answer){.op = op, .rows = rows};
+        slot->found = look_up(m, op, rows, &slot->time_s, &slot->origin);
+    }
+    if (slot->found) {
+        *time_s = slot->time_s;
+        *origin = slot->origin;
+    }
+    return slot->found;
+}
+
+/* The dims that all attention tables share, from what the operator says of one rank. */
+static bool attention_dims(const struct km_measured *m, const struct km_op *op, double *at)
+{
+    const struct km_layer *layer = NULL;
+    const struct km_model *model = m->config->model;
+    for (uint32_t i = 0; i < model->layer_count && !layer; i++)
+        if (model->layers[i].mixer == KM_ATTENTION && model->layers[i].window == op->window)
+            layer = &model->layers[i];
+    if (!layer || strcmp(op->name, "mla_attention") == 0)
+        return false;
+    double dims = (double)layer->head_dim + layer->value_dim;
+    at[KM_ATTENTION_HEAD_DIM] = dims / 2.0;
+    at[KM_ATTENTION_KV_DTYPE] = m->config->precision.kv_cache;
+    at[KM_ATTENTION_HEADS] = op->tile_flops / (2.0 * dims);
+    at[KM_ATTENTION_KV_HEADS] = op->kv_bytes / (dims * km_dtype_bytes(m->config->precision.kv_cache));
+    return true;
+}
+
+static double attention_ideal_s(const struct km_measured *m, const struct km_op *op, double flops,
+                                double bytes)
+{
+    return km_ideal_s(m->config->device, flops, op->activations, op->activations, bytes);
+}
+
+static bool attend(struct km_measured *m, enum km_profile_class class, double *at, double ideal_s,
+                   double *time_s, enum km_origin *origin)
+{
+    if (time_of(m, class, at, ideal_s, time_s, origin))
+        return true;
+    double dtype = at[KM_ATTENTION_KV_DTYPE];
+    at[KM_ATTENTION_KV_DTYPE] = sibling(dtype);
+    bool found = time_of(m, class, at, ideal_s, time_s, origin);
+    at[KM_ATTENTION_KV_DTYPE] = dtype;
+    return found;
+}
+
+static double prefill_ideal_s(const struct km_measured *m, const struct km_op *op,
+                              const struct km_attention_load *load)
+{
+    return attention_ideal_s(m, op, op->pair_flops * load->prefill_pairs,
+                             op->prefill_kv_bytes * load->prefill_context +
+                                 op->prefill_query_bytes * load->prefill_tokens);
+}
+
+static double decode_ideal_s(const struct km_measured *m, const struct km_op *op,
+                             const struct km_attention_load *load)
+{
+    return attention_ideal_s(m, op, op->tile_flops * load->decode_context,
+                             op->kv_bytes * load->decode_context + op->query_bytes * load->decodes);
+}
+
+static bool prefill(struct km_measured *m, const struct km_op *op, const double *shared,
+                    const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS];
+    memcpy(at, shared, sizeof at);
+    at[KM_ATTENTION_WINDOW] = op->window;
+    at[KM_PREFILL_SEQUENCES] = load->chunks;
+    at[KM_PREFILL_PAST] = load->past / load->chunks;
+    at[KM_PREFILL_TOKENS] = load->prefill_tokens / load->chunks;
+    return attend(m, KM_PROFILE_PREFILL, at, prefill_ideal_s(m, op, load), time_s, origin);
+}
+
+static bool decode(struct km_measured *m, const struct km_op *op, const double *shared,
+                   const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS];
+    memcpy(at, shared, sizeof at);
+    at[KM_ATTENTION_WINDOW] = op->window;
+    at[KM_DECODE_BATCH] = load->decodes;
+    at[KM_DECODE_CONTEXT] = load->decode_context / load->decodes;
+    return attend(m, KM_PROFILE_DECODE, at, decode_ideal_s(m, op, load), time_s, origin);
+}
+
+/* Several prompts as the one chunk with as many tokens and query-key pairs. */
+static bool mixed(struct km_measured *m, const struct km_op *op, const double *shared,
+                  const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS], tokens = load->prefill_tokens;
+    if (op->window)
+        return false; /* the class is of full contexts */
+    memcpy(at, shared, sizeof at);
+    at[KM_MIXED_TOKENS] = tokens;
+    at[KM_MIXED_PAST] = fmax(0.0, load->prefill_pairs / tokens - (tokens + 1.0) / 2.0);
+    at[KM_MIXED_BATCH] = load->decodes;
+    at[KM_MIXED_CONTEXT] = load->decode_context / load->decodes;
+    return attend(m, KM_PROFILE_MIXED, at, prefill_ideal_s(m, op, load) + decode_ideal_s(m, op, load), time_s,
+                  origin);
+}
+
+static double skew(const struct km_measured *m, const struct km_attention_load *load)
+{
+    double mean = load->decode_context / load->decodes;
+    const double at[KM_PROFILE_DIMS] = {[KM_SKEW_TOKENS] = load->prefill_tokens,
+                                        [KM_SKEW_BATCH] = load->decodes,
+                                        [KM_SKEW_PERCENT] = 100.0 * fmax(1.0, load->longest_context / mean),
+                                        [KM_SKEW_CONTEXT] = mean};
+    struct km_profile_answer answer;
+    if (load->decodes < 2.0 || !km_profile_lookup(&m->profile, KM_PROFILE_SKEW, at, &answer))
+        return 1.0;
+    return answer.value;
+}
+
+static enum km_origin worse(enum km_origin a, enum km_origin b)
+{
+    return a > b ? a : b;
+}
+
+bool km_measured_attention(struct km_measured *m, const struct km_op *op,
+                           const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double shared[KM_PROFILE_DIMS] = {0}, prompts_s = 0.0, decodes_s = 0.0;
+    enum km_origin first = KM_ORIGIN_MEASURED, second = KM_ORIGIN_MEASURED;
+    if (!attention_dims(m, op, shared))
+        return false;
+    bool prompts = load->prefill_tokens > 0.0, decodes = load->decodes > 0.0;
+    if (prompts && decodes && mixed(m, op, shared, load, time_s, origin)) {
+        *time_s *= skew(m, load);
+        return true;
+    }
+    if (prompts && !prefill(m, op, shared, load, &prompts_s, &first))
+        return false;
+    if (decodes && !decode(m, op, shared, load, &decodes_s, &second))
+        return false;
+    if (decodes && !prompts)
+        decodes_s *= skew(m, load);
+    if (decodes && prompts && m->config->engine->mixed_tile_rows) {
+        double share = prefill_ideal_s(m, op, load) / prompts_s;
+        double tiles_s =
+            attention_ideal_s(
+                m, op, op->tile_flops * m->config->engine->mixed_tile_rows * load->decode_context, 0.0) /
+            share;
+        decodes_s = fmax(decodes_s, tiles_s);
+    }
+    *time_s = prompts_s + decodes_s;
+    *origin = worse(first, second);
+    return true;
+}
+
+enum km_status km_measured_create(const struct km_cost_config *config, struct km_measured **out,
+                                  struct km_error *error)
+{
+    struct km_measured *m = km_alloc(sizeof *m);
+    *out = NULL;
+    if (!config->profile) {
+        free(m);
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "cost model profile needs cost.profile: the file of a measured profile");
+    }
+    enum km_status status = km_profile_read(config->profile, &m->profile, error);
+    if (status == KM_OK &&
+        m->profile.tables[KM_PROFILE_GEMM].count + m->profile.tables[KM_PROFILE_DECODE].count == 0)
+        status = km_fail(error, KM_BAD_INPUT, config->profile, 0, 0,
+                         "has neither gemm nor attention_decode rows: nothing a model's time follows from");
+    if (status == KM_OK && strcmp(m->profile.device, config->device->name) != 0)
+        status = km_fail(error, KM_BAD_INPUT, config->profile, 0, 0,
+                         "was measured on %s, but the cluster's device is %s", m->profile.device,
+                         config->device->name);
+    if (status != KM_OK) {
+        km_profile_release(&m->profile);
+        free(m);
+        return status;
+    }
+    double value;
+    m->config = config;
+    m->gap_s = km_profile_scalar(&m->profile, "kernel_gap_us", &value) ? value * 1e-6 : 0.0;
+    m->attention_writes_kv = km_profile_scalar(&m->profile, "attention_writes_kv", &value) && value > 0.0;
+    m->remembered = km_alloc(REMEMBERED * sizeof *m->remembered);
+    km_profile_bind(&m->profile, config->device);
+    *out = m;
+    return KM_OK;
+}
+
+void km_measured_destroy(struct km_measured *m)
+{
+    if (!m)
+        return;
+    km_profile_release(&m->profile);
+    free(m->remembered);
+    free(m);
+}

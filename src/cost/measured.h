@@ -1,0 +1,34 @@
+/* Measured operators: a profile bound to what there is to be timed. It answers for one operator at a time,
+ * and only where its tables reach; the walk over a step's operators asks it before it asks the roofline.
+ *
+ * A time is the operator's own least time (profile_roofline.h) over the share of the roofline that the
+ * profile says such operators reach. Attention is looked up by the shape of the whole batch:
+ *   - prompts as so many chunks of their mean size after their mean past;
+ *   - decodes as so many sequences of the mean context, times the profile's ratio for batches as ragged
+ *     (attention_skew), if it has one;
+ *   - both at once in attention_mixed, all prompts as one chunk with as many query-key pairs; without that
+ *     table as the sum, where every decode takes a tile of the engine's mixed_tile_rows query rows at the
+ *     prompts' rate if that takes longer than alone. */
+#ifndef KM_COST_MEASURED_H
+#define KM_COST_MEASURED_H
+
+#include "cost/attention_load.h"
+#include "cost/cost.h"
+#include "cost/profile.h"
+
+struct km_measured;
+
+/* Read config->profile and bind it. KM_BAD_INPUT: the profile cannot be read, or has no table that any
+ * operator of this model could use. `config` is borrowed. */
+enum km_status km_measured_create(const struct km_cost_config *config, struct km_measured **out,
+                                  struct km_error *error);
+void km_measured_destroy(struct km_measured *measured);
+
+/* One execution of an operator in seconds, fixed times included, and where the time comes from; false, with
+ * nothing written, when nothing in the profile answers. Answers by rows are remembered. */
+bool km_measured_rows(struct km_measured *measured, const struct km_op *op, double rows, double *time_s,
+                      enum km_origin *origin);
+bool km_measured_attention(struct km_measured *measured, const struct km_op *op,
+                           const struct km_attention_load *load, double *time_s, enum km_origin *origin);
+
+#endif
