@@ -69,6 +69,10 @@ static bool check_attention(const struct km_model *model, const struct km_layer 
                     "%u of ulysses does not divide the %u KV heads of a tensor rank of %s", context,
                     kv_heads > ranks ? kv_heads / ranks : 1, model->name);
     uint32_t copies = ranks > kv_heads ? ranks / kv_heads : 1;
+    if (shares > 1 && copies == 1)
+        return fail(problem, decode_context_key,
+                    "%u, but no two of the %u tensor ranks hold the same KV head of %s", shares, ranks,
+                    model->name);
     if (copies % shares != 0)
         return fail(problem, decode_context_key,
                     "%u does not divide the %u tensor ranks that hold the same KV head of %s", shares, copies,
