@@ -72,7 +72,9 @@ static enum km_status read_request(const struct km_scenario *scenario, const str
                                    struct km_explain_request *out, struct km_error *error)
 {
     const struct km_engine *engine = &scenario->engine;
-    uint64_t length = engine->max_model_len, budget = engine->max_num_batched_tokens;
+    uint64_t data = scenario->cluster.data_parallel_size; /* the engine's limits are each such rank's */
+    uint64_t length = engine->max_model_len, sequences = engine->max_num_seqs * data;
+    uint64_t budget = engine->max_num_batched_tokens, all = budget * data;
     uint64_t context = given_or(flags->context, at_most(USUAL_CONTEXT, length));
     uint64_t past = given_or(flags->past, 0);
     bool given = flags->prefill != NOT_GIVEN || flags->decode != NOT_GIVEN;
@@ -89,24 +91,24 @@ static enum km_status read_request(const struct km_scenario *scenario, const str
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--prefill and --decode: the step is empty");
     if (past > 0 && given && prefill == 0)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--past: needs --prefill");
-    if (decode > engine->max_num_seqs)
-        return above("--decode", decode, "max_num_seqs", engine->max_num_seqs, error);
+    if (decode > sequences)
+        return above("--decode", decode, "max_num_seqs", sequences, error);
     if (prefill > budget)
         return above("--prefill", prefill, "max_num_batched_tokens", budget, error);
-    if (prefill + decode > budget)
-        return above("--prefill and --decode", prefill + decode, "max_num_batched_tokens", budget, error);
+    if (prefill + decode > all)
+        return above("--prefill and --decode", prefill + decode, "max_num_batched_tokens", all, error);
     if (prefill > length - past)
         return above("--prefill and --past", prefill + past, "max_model_len", length, error);
-    if (prefill > 0 && decode == engine->max_num_seqs)
-        return above("--decode and the prompt", decode + 1, "max_num_seqs", engine->max_num_seqs, error);
+    if (prefill > 0 && decode == sequences)
+        return above("--decode and the prompt", decode + 1, "max_num_seqs", sequences, error);
     *out = (struct km_explain_request){
         .prefill = given ? (uint32_t)prefill : at_most(budget, length - past),
         .past = (uint32_t)past,
-        .decode = given ? (uint32_t)decode : at_most(USUAL_DECODES, engine->max_num_seqs),
+        .decode = given ? (uint32_t)decode : at_most(USUAL_DECODES, sequences),
         .context = (uint32_t)context,
         .given = given,
     };
-    return read_sweep(flags, engine->max_num_seqs, out, error);
+    return read_sweep(flags, at_most(sequences, UINT32_MAX), out, error);
 }
 
 static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
@@ -136,11 +138,28 @@ static enum km_status publish(const struct km_explanation *explanation, const ch
     return status;
 }
 
+static void describe_layout(const struct km_scenario *scenario, struct km_text *out)
+{
+    const struct km_layout layout = km_setup_layout(scenario);
+    const struct {
+        const char *name;
+        uint32_t ranks;
+    } parts[] = {{"DP", km_layout_data(&layout)},
+                 {"CP", km_layout_context(&layout)},
+                 {"DCP", km_layout_decode_context(&layout)},
+                 {"KVP", km_layout_kv_groups(&layout)}};
+    km_text_printf(out, "TP %u x PP %u", layout.tensor_parallel, layout.pipeline_parallel);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i].ranks > 1)
+            km_text_printf(out, " x %s %u", parts[i].name, parts[i].ranks);
+    km_text_puts(out, layout.expert_parallel ? ", experts spread" : "");
+}
+
 static enum km_status explain(const struct km_scenario *scenario, const struct flags *flags,
                               struct km_error *error)
 {
     struct km_arena arena = {0};
-    struct km_text scenario_json = {0};
+    struct km_text scenario_json = {0}, layout = {0};
     struct km_setup setup = {0};
     struct km_memory_map map;
     struct km_explain_request request = {0};
@@ -149,13 +168,12 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         status = km_setup_memory(scenario, &map, error);
     if (status != KM_OK)
         return status;
-    const struct km_cluster *cluster = &scenario->cluster;
+    describe_layout(scenario, &layout);
     km_scenario_write_json(scenario, &scenario_json);
     struct km_explanation explanation = {
         .model = scenario->model.name,
         .device = scenario->device.name,
-        .layout = km_arena_printf(&arena, "TP %u x PP %u", cluster->tensor_parallel_size,
-                                  cluster->pipeline_parallel_size),
+        .layout = km_arena_strdup(&arena, km_text_c(&layout)),
         .engine = scenario->engine.name,
         .cost = scenario->cost_model,
         .scenario_json = km_text_c(&scenario_json),
@@ -186,6 +204,7 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
     }
     km_setup_release(&setup);
     km_text_release(&scenario_json);
+    km_text_release(&layout);
     km_arena_release(&arena);
     return status;
 }

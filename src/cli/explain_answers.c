@@ -61,12 +61,13 @@ static void sweep_row(const struct km_setup *setup, const struct km_step_source 
 {
     struct km_arena arena = {0};
     struct km_explain_step step;
+    uint64_t data = setup->scenario->cluster.data_parallel_size;
     account(setup, source, "decode", 0, 0, sequences, context, &arena, &step);
     const struct km_step_account *a = &step.account;
     *out = (struct km_explain_sweep_row){
         .sequences = sequences,
-        .fits =
-            sequences <= km_memory_concurrency(setup->blocks, setup->scenario->engine.block_size, context),
+        .fits = sequences <= data * km_memory_concurrency(setup->blocks / data,
+                                                          setup->scenario->engine.block_size, context),
         .step_s = a->step_s,
         .device_s = a->device_s,
         .host_s = a->host_s,
@@ -187,7 +188,9 @@ void km_explain_memory(const struct km_scenario *scenario, const struct km_memor
     const uint64_t usual[] = {1024, 4096, 16384, engine->max_model_len};
     out->memory = map;
     out->blocks_overridden = engine->num_gpu_blocks_override > 0;
-    out->blocks = out->blocks_overridden ? engine->num_gpu_blocks_override : map->blocks;
+    uint64_t data = scenario->cluster.data_parallel_size; /* sequences and blocks stay with one such rank */
+    out->blocks = out->blocks_overridden ? engine->num_gpu_blocks_override * data : map->blocks;
+    out->data_parallel_size = (uint32_t)data;
     out->block_size = engine->block_size;
     out->max_num_seqs = engine->max_num_seqs;
     out->max_num_batched_tokens = engine->max_num_batched_tokens;
@@ -203,8 +206,12 @@ void km_explain_memory(const struct km_scenario *scenario, const struct km_memor
         rows[at].context_tokens = context;
         out->concurrency_count++;
     }
-    for (size_t i = 0; i < out->concurrency_count; i++)
-        rows[i].sequences = km_memory_concurrency(out->blocks, engine->block_size, rows[i].context_tokens);
+    for (size_t i = 0; i < out->concurrency_count; i++) {
+        uint64_t most = engine->max_num_seqs * data;
+        rows[i].sequences =
+            data * km_memory_concurrency(out->blocks / data, engine->block_size, rows[i].context_tokens);
+        rows[i].running = rows[i].sequences < most ? rows[i].sequences : most;
+    }
     out->concurrency = rows;
     if (out->blocks > 0)
         return;

@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sequences of one context length that the KV cache holds at once. */
+/* Sequences of one context length that a replica holds at once. */
 struct km_explain_concurrency {
     uint64_t context_tokens;
-    uint64_t sequences; /* at most max_num_seqs of them run */
+    uint64_t sequences, running; /* in the KV cache; of them within max_num_seqs */
 };
 
 struct km_explain_step {
@@ -45,7 +45,8 @@ struct km_explanation { /* everything is borrowed */
     const struct km_memory_map *memory;
     uint64_t blocks; /* in use: the map's, or the scenario's override */
     bool blocks_overridden;
-    uint32_t block_size, max_num_seqs, max_num_batched_tokens;
+    uint32_t block_size, max_num_seqs, max_num_batched_tokens; /* of each data-parallel rank */
+    uint32_t data_parallel_size;
     const struct km_explain_concurrency *concurrency; /* [concurrency_count] */
     size_t concurrency_count;
     /* when nothing fits: what would; 0 and NULL = nothing of that kind */

@@ -69,7 +69,7 @@ static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
             km_json_put_count(w, "sequences", row->sequences);
         else
             km_json_put_null(w, "sequences");
-        km_json_put_count(w, "running", row->sequences < e->max_num_seqs ? row->sequences : e->max_num_seqs);
+        km_json_put_count(w, "running", row->running);
         km_json_put_close(w, '}');
     }
     km_json_put_close(w, ']');

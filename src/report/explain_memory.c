@@ -38,12 +38,13 @@ static void kv_cache(const struct km_explanation *e, struct km_text *out)
         km_text_puts(out, "      the model keeps no KV cache: sequences are limited by max_num_seqs alone\n");
         return;
     }
-    km_text_printf(out, "      %s blocks of %u tokens, ", km_cell_count(a, map->blocks), e->block_size);
+    km_text_printf(out, "      %s blocks of %u tokens, ",
+                   km_cell_count(a, map->blocks / e->data_parallel_size), e->block_size);
     km_text_printf(out, "%s each (%s a token)\n", km_cell_bytes(a, map->block_bytes),
                    km_cell_bytes(b, map->kv_bytes_per_token));
     if (e->blocks_overridden)
         km_text_printf(out, "      num_gpu_blocks_override: %s blocks are used\n",
-                       km_cell_count(a, e->blocks));
+                       km_cell_count(a, e->blocks / e->data_parallel_size));
     km_text_printf(out, "      fragmentation: half a block a sequence, %s at %u sequences\n",
                    km_cell_bytes(a, map->fragmentation_bytes), e->max_num_seqs);
 }
@@ -53,14 +54,13 @@ static void concurrency(const struct km_explanation *e, struct km_text *out)
     char a[KM_CELL], b[KM_CELL];
     if (!(e->memory->block_bytes > 0.0) || e->blocks == 0)
         return;
-    km_text_printf(out, "\nmost sequences at once   in the KV cache   run (max_num_seqs %u)\n",
-                   e->max_num_seqs);
+    km_text_printf(out, "\nmost sequences at once   in the KV cache   run (max_num_seqs %u%s)\n",
+                   e->max_num_seqs, e->data_parallel_size > 1 ? " a rank" : "");
     for (size_t i = 0; i < e->concurrency_count; i++) {
         const struct km_explain_concurrency *row = &e->concurrency[i];
         km_text_printf(out, "  of %9s tokens    %12s", km_cell_count(a, row->context_tokens),
                        km_cell_count(b, row->sequences));
-        km_text_printf(out, "      %10s\n",
-                       km_cell_count(a, row->sequences < e->max_num_seqs ? row->sequences : e->max_num_seqs));
+        km_text_printf(out, "      %10s\n", km_cell_count(a, row->running));
     }
 }
 
@@ -85,7 +85,7 @@ void km_explain_memory_text(const struct km_explanation *e, struct km_text *out)
     }
     term(out, "- reserve", map->reserve_bytes, "runtime, communication buffers, other");
     kv_cache(e, out);
-    term(out, "outside: CUDA graphs", map->graph_bytes, "captured after the budget is shared out");
+    term(out, "outside: CUDA graphs", map->graph_bytes, "captured beyond the budget");
     term(out, "outside: left", e->device_bytes - map->budget_bytes - map->graph_bytes, "");
     concurrency(e, out);
 }

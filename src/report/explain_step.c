@@ -42,14 +42,14 @@ static void operators(const struct km_step_account *a, struct km_text *out)
 {
     char time[KM_CELL], share[KM_CELL], flops[KM_CELL], bytes[KM_CELL], intensity[KM_CELL];
     double whole_s = a->stage_s[a->slowest_stage];
-    km_text_printf(out, "  %-20s %5s %9s %7s %8s %8s %7s  %s\n", "operator", "times", "time", "share", "FLOP",
+    km_text_printf(out, "  %-19s %5s %9s %7s %8s %8s %6s  %s\n", "operator", "times", "time", "share", "FLOP",
                    "bytes", "FLOP/B", "bound by");
     for (uint32_t i = 0; i < a->op_count; i++) {
         const struct km_op_cost *cost = &a->ops[i];
         if (cost->stage != a->slowest_stage)
             continue;
         km_text_printf(
-            out, "%c %-20s %5u %9s %7s %8s %8s %7s  %s\n", letter_of(a, i), cost->op->name, cost->op->count,
+            out, "%c %-19s %5u %9s %7s %8s %8s %6s  %s\n", letter_of(a, i), cost->op->name, cost->op->count,
             km_cell_seconds(time, cost->time_s), km_cell_percent(share, cost->time_s / whole_s),
             km_cell_scaled(flops, cost->flops), km_cell_scaled(bytes, cost->bytes),
             cost->bytes > 0.0 ? km_cell_scaled(intensity, cost->flops / cost->bytes) : "-", cost->bound_by);
@@ -62,15 +62,17 @@ static void operators(const struct km_step_account *a, struct km_text *out)
 static void as_run(const struct km_step_account *a, struct km_text *out)
 {
     char x[KM_CELL], y[KM_CELL], z[KM_CELL];
-    km_text_printf(out, "  device     %s", km_cell_seconds(x, a->device_s));
+    km_text_printf(out, "  device  %s", km_cell_seconds(x, a->device_s));
     if (a->op_count) {
-        km_text_puts(out, ":");
+        const char *before = ": ";
         for (int i = 0; i < KM_BOUND_COUNT; i++)
-            if (a->bound_s[i] > 0.0)
-                km_text_printf(out, " %s-bound %s", km_bound_name((enum km_bound)i),
+            if (a->bound_s[i] > 0.0) {
+                km_text_printf(out, "%s%s %s", before, km_bound_name((enum km_bound)i),
                                km_cell_percent(y, a->bound_s[i] / a->device_s));
+                before = ", ";
+            }
     }
-    km_text_puts(out, "\n  graph      ");
+    km_text_puts(out, "\n  graph   ");
     if (!a->captured)
         km_text_printf(out, "none: launched kernel by kernel, no shorter than %s\n",
                        km_cell_seconds(x, a->launch_s));
@@ -78,11 +80,11 @@ static void as_run(const struct km_step_account *a, struct km_text *out)
         km_text_printf(out, "%u tokens, padded to %u\n", a->tokens, a->padded_tokens);
     else
         km_text_printf(out, "%u tokens\n", a->tokens);
-    km_text_printf(out, "  host       form %s + launch %s + process %s", km_cell_seconds(x, a->form_s),
+    km_text_printf(out, "  host    form %s + launch %s + process %s", km_cell_seconds(x, a->form_s),
                    km_cell_seconds(y, a->launch_s), km_cell_seconds(z, a->process_s));
     km_text_printf(out, " = %s, %s\n", km_cell_seconds(x, a->host_s),
                    a->host_hidden ? "hidden" : "not hidden");
-    km_text_printf(out, "  as run     %s a step, paced by %s", km_cell_seconds(x, a->step_s), a->paced_by);
+    km_text_printf(out, "  as run  %s a step, paced by %s", km_cell_seconds(x, a->step_s), a->paced_by);
     if (a->batches_in_flight > 1)
         km_text_printf(out, "; %u such batches in flight", a->batches_in_flight);
     km_text_puts(out, "\n");
