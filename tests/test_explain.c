@@ -222,6 +222,7 @@ static void test_usual_steps(void **state)
             share += number(op, "share");
             flops += number(op, "flops");
             bytes += number(op, "bytes");
+            assert_string_equal(text_of(op, "origin"), "not measured");
             assert_true(fabs(number(op, "flops_per_byte") - number(op, "flops") / number(op, "bytes")) <
                         1e-9);
         }
