@@ -138,23 +138,6 @@ static enum km_status publish(const struct km_explanation *explanation, const ch
     return status;
 }
 
-static void describe_layout(const struct km_scenario *scenario, struct km_text *out)
-{
-    const struct km_layout layout = km_setup_layout(scenario);
-    const struct {
-        const char *name;
-        uint32_t ranks;
-    } parts[] = {{"DP", km_layout_data(&layout)},
-                 {"CP", km_layout_context(&layout)},
-                 {"DCP", km_layout_decode_context(&layout)},
-                 {"KVP", km_layout_kv_groups(&layout)}};
-    km_text_printf(out, "TP %u x PP %u", layout.tensor_parallel, layout.pipeline_parallel);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (parts[i].ranks > 1)
-            km_text_printf(out, " x %s %u", parts[i].name, parts[i].ranks);
-    km_text_puts(out, layout.expert_parallel ? ", experts spread" : "");
-}
-
 static enum km_status explain(const struct km_scenario *scenario, const struct flags *flags,
                               struct km_error *error)
 {
@@ -168,7 +151,8 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         status = km_setup_memory(scenario, &map, error);
     if (status != KM_OK)
         return status;
-    describe_layout(scenario, &layout);
+    const struct km_layout parallel = km_setup_layout(scenario);
+    km_layout_describe(&parallel, &layout);
     km_scenario_write_json(scenario, &scenario_json);
     struct km_explanation explanation = {
         .model = scenario->model.name,

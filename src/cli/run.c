@@ -62,15 +62,16 @@ static void describe(const struct km_setup *setup, const struct km_run_result *r
 {
     const struct km_scenario *scenario = setup->scenario;
     const struct km_cluster *cluster = &scenario->cluster;
+    struct km_text layout = {0};
+    km_layout_describe(&setup->cost_config.layout, &layout);
     *report = (struct km_report){
         .summary = &result->summary,
         .slo = scenario->slo,
         .slo_count = scenario->slo_count,
         .model = scenario->model.name,
         .device = scenario->device.name,
-        .layout = km_arena_printf(arena, "%u replica%s x TP %u x PP %u", cluster->replicas,
-                                  cluster->replicas > 1 ? "s" : "", cluster->tensor_parallel_size,
-                                  cluster->pipeline_parallel_size),
+        .layout = km_arena_printf(arena, "%u replica%s x %s", cluster->replicas,
+                                  cluster->replicas > 1 ? "s" : "", km_text_c(&layout)),
         .policy = km_arena_printf(arena, "%s, kv %s, engine %s, cost %s", scenario->engine.policy,
                                   setup->kv_manager->entry.name, scenario->engine.name, scenario->cost_model),
         .workload = scenario->workload.trace ? scenario->workload.trace : "synthetic",
@@ -85,6 +86,7 @@ static void describe(const struct km_setup *setup, const struct km_run_result *r
         .events = result->simulation.work.events,
         .version = KM_VERSION,
     };
+    km_text_release(&layout);
     struct km_reject_reason *reasons =
         km_arena_alloc(arena, (result->simulation.rejection_count + 1) * sizeof *reasons);
     for (uint32_t i = 0; i < result->simulation.rejection_count; i++)

@@ -213,3 +213,19 @@ enum km_status km_layout_check(const struct km_model *model, const struct km_lay
         return KM_OK;
     return km_fail(error, KM_NO, NULL, 0, 0, "%s %s", problem.key, problem.message);
 }
+
+void km_layout_describe(const struct km_layout *layout, struct km_text *out)
+{
+    const struct {
+        const char *name;
+        uint32_t ranks;
+    } parts[] = {{"DP", km_layout_data(layout)},
+                 {"CP", km_layout_context(layout)},
+                 {"DCP", km_layout_decode_context(layout)},
+                 {"KVP", km_layout_kv_groups(layout)}};
+    km_text_printf(out, "TP %u x PP %u", layout->tensor_parallel, layout->pipeline_parallel);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i].ranks > 1)
+            km_text_printf(out, " x %s %u", parts[i].name, parts[i].ranks);
+    km_text_puts(out, layout->expert_parallel ? ", experts spread" : "");
+}

@@ -24,6 +24,7 @@
 #ifndef KM_MODEL_LAYOUT_H
 #define KM_MODEL_LAYOUT_H
 
+#include "base/text.h"
 #include "model/model.h"
 
 #include <stdbool.h>
@@ -105,6 +106,9 @@ enum km_status km_layout_check(const struct km_model *model, const struct km_lay
  * before the last, from the back (vLLM's get_pp_indices: the last stage also holds the LM head). */
 void km_layout_stage(const struct km_model *model, const struct km_layout *layout, uint32_t stage,
                      uint32_t *first, uint32_t *count);
+
+/* "TP 8 x PP 2", and what else is more than 1. Appends. */
+void km_layout_describe(const struct km_layout *layout, struct km_text *out);
 
 /* KV heads of one rank: a share of them, or a whole one replicated when there are fewer heads than ranks. */
 static inline uint32_t km_layout_kv_heads(const struct km_layer *layer, uint32_t tensor_parallel)
