@@ -9,15 +9,18 @@
  * keys and values into the cache. */
 #include "calibration/import.h"
 #include "calibration/table.h"
+#include "cost/profile_roofline.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/yaml.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VALUE_BYTES 2.0 /* the profiler runs 16-bit models */
+#define AGREEMENT_LOG 0.2 /* measurements of one kernel on one device agree better than within 20 % */
+#define VALUE_BYTES   2.0 /* the profiler runs 16-bit models */
 
 struct import {
     const struct km_import_config *config;
@@ -175,33 +178,78 @@ static enum km_status read_attention(struct import *in, struct km_error *error)
     return status;
 }
 
-static int by_skew(const void *a, const void *b)
+/* A line of skew.csv. */
+struct ragged {
+    struct km_profile_row row;
+    double even_us;
+};
+
+static int by_dims(const void *a, const void *b)
 {
-    return memcmp(((const struct km_profile_row *)a)->dims, ((const struct km_profile_row *)b)->dims,
-                  sizeof((const struct km_profile_row *)a)->dims);
+    const struct km_profile_row *x = &((const struct ragged *)a)->row, *y = &((const struct ragged *)b)->row;
+    return memcmp(x->dims, y->dims, sizeof x->dims);
 }
 
-/* Rows that differ only in what the table does not keep (the prompt's past, how many are long) as their mean.
- */
-static void add_means(struct km_profile *profile, struct km_profile_row *rows, size_t count)
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median of what batches of decodes without skew take in skew.csv over what they take in attention.csv. */
+static double disagreement(struct import *in, const struct ragged *lines, size_t count)
+{
+    double *ratios = km_alloc((count + 1) * sizeof *ratios), median = 1.0;
+    size_t compared = 0;
+    struct km_profile_twins twins;
+    if (km_profile_finish(in->profile, &twins)) {
+        km_profile_bind(in->profile, in->config->device);
+        for (size_t i = 0; i < count; i++) {
+            const struct km_profile_row *row = &lines[i].row;
+            double at[KM_PROFILE_DIMS] = {0};
+            struct km_profile_answer answer;
+            if (row->dims[KM_SKEW_TOKENS] > 0.0)
+                continue;
+            at[KM_ATTENTION_HEAD_DIM] = in->dim;
+            at[KM_ATTENTION_KV_DTYPE] = in->dtype;
+            at[KM_ATTENTION_HEADS] = in->heads;
+            at[KM_ATTENTION_KV_HEADS] = in->kv_heads;
+            at[KM_DECODE_BATCH] = row->dims[KM_SKEW_BATCH];
+            at[KM_DECODE_CONTEXT] = row->dims[KM_SKEW_CONTEXT];
+            if (km_profile_lookup(in->profile, KM_PROFILE_DECODE, at, &answer))
+                ratios[compared++] = lines[i].even_us * 1e-6 * answer.value /
+                                     km_profile_ideal_s(in->config->device, KM_PROFILE_DECODE, at);
+        }
+    }
+    if (compared > 0) {
+        qsort(ratios, compared, sizeof *ratios, by_value);
+        median = ratios[compared / 2];
+    }
+    free(ratios);
+    return median;
+}
+
+/* Lines that differ only in what the table does not keep (the prompt's past, how many are long) as their
+ * mean. */
+static void add_means(struct km_profile *profile, struct ragged *lines, size_t count)
 {
     if (count > 0)
-        qsort(rows, count, sizeof *rows, by_skew);
+        qsort(lines, count, sizeof *lines, by_dims);
     for (size_t first = 0, end; first < count; first = end) {
         double sum = 0.0;
-        for (end = first; end < count && by_skew(&rows[first], &rows[end]) == 0; end++)
-            sum += rows[end].us;
-        rows[first].us = sum / (double)(end - first);
-        km_profile_add(profile, KM_PROFILE_SKEW, &rows[first]);
+        for (end = first; end < count && by_dims(&lines[first], &lines[end]) == 0; end++)
+            sum += lines[end].row.us;
+        lines[first].row.us = sum / (double)(end - first);
+        km_profile_add(profile, KM_PROFILE_SKEW, &lines[first].row);
     }
 }
 
-static enum km_status read_skew(struct import *in, struct km_error *error)
+static enum km_status read_skew(struct import *in, struct km_text *provenance, struct km_error *error)
 {
     static const char *const names[] = {"n", "pc", "kv_big", "kv_mean", "t_mean_us", "t_skew_us"};
     const char *path = inside(in, "skew.csv");
     struct km_table table;
-    struct km_profile_row *rows = NULL;
+    struct ragged *lines = NULL;
     size_t count = 0, capacity = 0;
     uint32_t columns[6];
     bool more = true;
@@ -236,12 +284,17 @@ static enum km_status read_skew(struct import *in, struct km_error *error)
         row.dims[KM_SKEW_CONTEXT] = round(mean);
         row.dims[KM_SKEW_PERCENT] = round(100.0 * longest / mean);
         row.us = skewed_us / even_us;
-        rows = km_grow(rows, &capacity, count + 1, sizeof *rows);
-        rows[count++] = row;
+        lines = km_grow(lines, &capacity, count + 1, sizeof *lines);
+        lines[count++] = (struct ragged){row, even_us};
     }
-    if (status == KM_OK)
-        add_means(in->profile, rows, count);
-    free(rows);
+    double ratio = status == KM_OK ? disagreement(in, lines, count) : 1.0;
+    if (status == KM_OK && fabs(log(ratio)) < AGREEMENT_LOG)
+        add_means(in->profile, lines, count);
+    else if (status == KM_OK)
+        km_text_printf(
+            provenance,
+            ", \"skew\": \"left out: batches without skew take %.2g times what attention.csv says\"", ratio);
+    free(lines);
     km_table_close(&table);
     return status;
 }
@@ -299,7 +352,7 @@ static enum km_status import_llmservingsim(const struct km_import_config *config
     if (status == KM_OK)
         status = read_attention(&in, error);
     if (status == KM_OK)
-        status = read_skew(&in, error);
+        status = read_skew(&in, provenance, error);
     if (status == KM_OK)
         add_scalar(profile, "attention_writes_kv", 1.0);
     return status;

@@ -81,11 +81,11 @@ simulated_latencies() {
                  $column["scheduled_s"] - arrival }' "$1"
 }
 
-# Mean, p50, p99 (the smallest value with at least that share at or below) of a column, in seconds.
+# Mean, p50, p90, p99 (the smallest value with at least that share at or below) of a column, in seconds.
 summary() { # file, column
     awk -v c="$2" '$c != "-" { print $c }' "$1" | sort -g | awk '{ value[NR] = $1; sum += $1 }
         function rank(q) { r = int(q * NR); if (r < q * NR) r++; return value[r < 1 ? 1 : r] }
-        END { if (NR) print sum / NR, rank(0.5), rank(0.99) }'
+        END { if (NR) print sum / NR, rank(0.5), rank(0.9), rank(0.99) }'
 }
 
 heading() {
@@ -115,7 +115,7 @@ compare_latencies() { # simulated, recorded, target in %
         read -ra r <<<"$(summary "$2" $column)"
         local target=$3 i=0 statistic
         [[ $name != queueing ]] || target=-
-        for statistic in mean p50 p99; do
+        for statistic in mean p50 p90 p99; do
             compare "$name $statistic" ms "$(awk -v v="${s[$i]}" 'BEGIN { print 1e3 * v }')" \
                 "$(awk -v v="${r[$i]}" 'BEGIN { print 1e3 * v }')" "$target"
             target=-
