@@ -1,0 +1,242 @@
+#include "classes.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+static Shape attention_shape(const char *op, double heads, double kv_heads, double head_dim)
+{
+    return {op, {{"kv_dtype", "bf16"}}, {{"heads", heads}, {"kv_heads", kv_heads}, {"head_dim", head_dim}}};
+}
+
+Shape decode_shape(double heads, double kv_heads, double head_dim, double batch, double context)
+{
+    Shape shape = attention_shape("attention_decode", heads, kv_heads, head_dim);
+    shape.sizes.push_back({"batch", batch});
+    shape.sizes.push_back({"context", context});
+    return shape;
+}
+
+Shape prefill_shape(double heads, double kv_heads, double head_dim, double past, double tokens)
+{
+    Shape shape = attention_shape("attention_prefill", heads, kv_heads, head_dim);
+    shape.sizes.push_back({"past", past});
+    shape.sizes.push_back({"tokens", tokens});
+    return shape;
+}
+
+namespace
+{
+
+// Keys in the first 3/8 of the pool, values in the next, queries in the last quarter.
+constexpr size_t cache_values = Bench::pool_values / 8 * 3, query_begin = 2 * cache_values,
+                 query_values = Bench::pool_values - query_begin;
+
+struct Sizes {
+    uint32_t heads, kv_heads, head_dim, batch, tokens, context, table_pages, row_values;
+    uint32_t pages; // of the cache: a power of two
+
+    static Sizes of(const Shape &shape, uint32_t batch, uint32_t tokens, uint32_t context)
+    {
+        Sizes s = {(uint32_t)shape.size("heads"), (uint32_t)shape.size("kv_heads"), (uint32_t)shape.size("head_dim"), batch,
+                   tokens, context, (context + KM_CUDA_PAGE_TOKENS - 1) / KM_CUDA_PAGE_TOKENS, 0, 1};
+        s.row_values = (s.heads + 2 * s.kv_heads) * s.head_dim;
+        while ((size_t)2 * s.pages * KM_CUDA_PAGE_TOKENS * s.kv_heads * s.head_dim <= cache_values)
+            s.pages *= 2;
+        if ((size_t)s.batch * s.table_pages > s.pages)
+            die("%s: the cache exceeds the pool", shape.key().c_str());
+        return s;
+    }
+    size_t cache_pages() const
+    {
+        return (size_t)batch * table_pages;
+    }
+};
+
+// A bijection of [0, pages): neighbours in a sequence lie far apart, as in an engine's pool after a while.
+int32_t scattered(size_t logical, uint32_t pages)
+{
+    uint64_t mask = pages - 1, x = logical & mask;
+    int half = 1;
+    while ((1u << (2 * half)) < pages)
+        half++;
+    x = x * 0x9e3779b1u & mask;
+    x ^= x >> half;
+    return (int32_t)(x * 0x85ebca6bu & mask);
+}
+
+// Page tables of several instances, each on pages of its own while there are any.
+struct Caches {
+    Caches(const Sizes &s, int instances)
+        : tables(scatter(s, instances)), contexts(std::vector<int32_t>(s.batch, (int32_t)s.context)),
+          tokens(std::vector<int32_t>(s.batch, (int32_t)s.tokens))
+    {
+    }
+    static std::vector<int32_t> scatter(const Sizes &s, int instances)
+    {
+        std::vector<int32_t> table(s.cache_pages() * (size_t)instances);
+        for (size_t i = 0; i < table.size(); i++)
+            table[i] = scattered(i, s.pages);
+        return table;
+    }
+    DeviceArray<int32_t> tables, contexts, tokens;
+};
+
+int instances_for(const Sizes &s, double estimate_us)
+{
+    int most = (int)std::max<size_t>(1, std::min<size_t>(128, ((size_t)1 << 24) / s.cache_pages()));
+    return Bench::instances(estimate_us, most);
+}
+
+const uint16_t *queries(const Bench &bench, const Sizes &s, int i)
+{
+    return bench.pool + query_begin + rotate(query_values, (size_t)s.batch * s.tokens * s.row_values, i);
+}
+
+uint16_t *results(const Bench &bench, const Sizes &s, int i)
+{
+    return bench.out + rotate(Bench::out_values, (size_t)s.batch * s.tokens * s.heads * s.head_dim, i);
+}
+
+// By cuDNN, paged.
+bool time_cudnn(Bench &bench, const Sizes &s, double estimate_us, Sample *out)
+{
+    struct km_error error;
+    struct km_cuda_sdpa *made;
+    const struct km_cuda_sdpa_shape plan = {s.batch,  s.heads,   s.kv_heads,   s.head_dim,   s.tokens,
+                                            s.context, s.row_values, s.row_values, s.pages};
+    if (km_cuda_sdpa_create(bench.dnn, &plan, &made, &error) != KM_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        return false;
+    }
+    std::unique_ptr<struct km_cuda_sdpa, void (*)(struct km_cuda_sdpa *)> sdpa(made, km_cuda_sdpa_destroy);
+    if (km_cuda_sdpa_workspace_bytes(made) > Bench::workspace_bytes)
+        return false;
+    const int instances = instances_for(s, estimate_us);
+    Caches caches(s, instances);
+    auto body = [&](int i) {
+        struct km_error fault;
+        const struct km_cuda_sdpa_buffers buffers = {queries(bench, s, i),
+                                                     bench.pool,
+                                                     bench.pool + cache_values,
+                                                     results(bench, s, i),
+                                                     caches.tables.data + (size_t)i * s.cache_pages(),
+                                                     caches.tokens.data,
+                                                     caches.contexts.data,
+                                                     bench.workspace};
+        check_km(km_cuda_sdpa_run(sdpa.get(), bench.stream, &buffers, &fault), fault);
+    };
+    *out = bench.burst({estimate_us, instances, body});
+    return true;
+}
+
+} // namespace
+
+Sample measure_decode(Bench &bench, const Ceilings &ceilings, const Shape &shape)
+{
+    const Sizes s = Sizes::of(shape, (uint32_t)shape.size("batch"), 1, (uint32_t)shape.size("context"));
+    const double estimate = roofline_us(ceilings, shape) + 4.0;
+    const int instances = instances_for(s, estimate);
+    if (km_cuda_attention_decode_scratch_bytes(s.batch, s.heads, s.head_dim) > Bench::scratch_bytes)
+        die("%s: scratch memory", shape.key().c_str());
+    Caches caches(s, instances);
+    auto body = [&](int i) {
+        struct km_error error;
+        const struct km_cuda_attention_decode args = {queries(bench, s, i),
+                                                      bench.pool,
+                                                      bench.pool + cache_values,
+                                                      caches.tables.data + (size_t)i * s.cache_pages(),
+                                                      caches.contexts.data,
+                                                      results(bench, s, i),
+                                                      bench.scratch,
+                                                      s.batch,
+                                                      s.heads,
+                                                      s.kv_heads,
+                                                      s.head_dim,
+                                                      s.row_values,
+                                                      s.table_pages,
+                                                      s.context};
+        check_km(km_cuda_attention_decode(bench.stream, &args, &error), error);
+    };
+    return bench.burst({estimate, instances, body});
+}
+
+bool measure_decode_cudnn(Bench &bench, const Ceilings &ceilings, const Shape &shape, Sample *out)
+{
+    const Sizes s = Sizes::of(shape, (uint32_t)shape.size("batch"), 1, (uint32_t)shape.size("context"));
+    return time_cudnn(bench, s, roofline_us(ceilings, shape) + 6.0, out);
+}
+
+Sample measure_prefill(Bench &bench, const Ceilings &ceilings, const Shape &shape)
+{
+    const uint32_t tokens = (uint32_t)shape.size("tokens"), past = (uint32_t)shape.size("past");
+    const Sizes s = Sizes::of(shape, 1, tokens, past + tokens);
+    Sample sample;
+    if (!time_cudnn(bench, s, roofline_us(ceilings, shape) * 1.4 + 5.0, &sample))
+        die("%s: cuDNN has no kernel", shape.key().c_str());
+    return sample;
+}
+
+// Both decode kernels side by side, into a file beside the tables.
+static void compare_decode(Bench &bench, const Ceilings &ceilings, const Plan &plan)
+{
+    printf("# decode attention, us: heads,kv_heads,head_dim,batch,context,own,own_spread,cudnn,cudnn_spread,own_bytes_per_s\n");
+    const double shapes[][2] = {{1, 1024}, {1, 16384}, {16, 1024}, {64, 256}, {64, 1024}, {64, 4096}, {256, 1024}, {128, 2048}};
+    for (const auto &one : shapes) {
+        Shape shape = decode_shape(32, 8, 128, one[0], one[1]);
+        Sample own = measure_decode(bench, ceilings, shape), other;
+        bool has = measure_decode_cudnn(bench, ceilings, shape, &other);
+        printf("# decode,32,8,128,%g,%g,%.2f,%.2f,%.2f,%.2f,%.4g\n", one[0], one[1], own.us, own.spread, has ? other.us : NAN,
+               has ? other.spread : NAN, 1e6 * one[0] * one[1] * 8 * 128 * 4 / own.us);
+        if (plan.quick && one[0] == 64 && one[1] == 1024)
+            break;
+    }
+    fflush(stdout);
+}
+
+void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan)
+{
+    compare_decode(bench, ceilings, plan);
+    auto roofline = [&](const Shape &shape) { return roofline_us(ceilings, shape); };
+    auto to_page = [](double x) { return x < 256.0 ? std::round(x / 16.0) * 16.0 : std::round(x / 64.0) * 64.0; };
+    // Heads of Llama 3.1 8B and 70B at one to eight ranks, of models with as many KV heads as heads, of one KV head, and of
+    // narrow heads.
+    std::vector<std::vector<double>> kinds = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128}, {4, 1, 128}, {64, 8, 128},
+                                              {32, 4, 128}, {16, 2, 128}, {8, 1, 128}, {32, 32, 128}, {32, 8, 64}, {64, 8, 64}};
+    std::vector<double> batches = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+    std::vector<double> contexts = {16, 64, 256, 1024, 4096, 16384, 65536, 131072};
+    if (plan.quick) {
+        kinds = {{32, 8, 128}};
+        batches = {1, 64};
+        contexts = {64, 1024};
+    }
+    Refinement decode = {{}, [&](const Shape &shape) { return measure_decode(bench, ceilings, shape); }, roofline, to_page,
+                         plan.target, plan.budget_s, "attention_decode"};
+    for (const auto &kind : kinds)
+        for (double batch : batches) {
+            Line line = {decode_shape(kind[0], kind[1], kind[2], batch, 0), {}};
+            for (double context : contexts)
+                if (batch * context * kind[1] * kind[2] <= 0.45 * (double)cache_values)
+                    line.values.push_back(context);
+            decode.lines.push_back(line);
+        }
+    measure_refined(tables, decode);
+
+    std::vector<double> pasts = {0, 256, 1024, 4096, 16384, 65536}, tokens = {16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+    if (plan.quick) {
+        pasts = {0, 1024};
+        tokens = {64, 2048};
+    }
+    Refinement prefill = {{}, [&](const Shape &shape) { return measure_prefill(bench, ceilings, shape); }, roofline,
+                          [](double x) { return std::round(x / 16.0) * 16.0; }, plan.target, plan.budget_s, "attention_prefill"};
+    for (const auto &kind : kinds) {
+        for (double past : pasts) {
+            Line line = {prefill_shape(kind[0], kind[1], kind[2], past, 0), {}};
+            for (double t : tokens)
+                if (t * (past + t / 2) * kind[0] * kind[2] * 4 < 4e12)
+                    line.values.push_back(t);
+            prefill.lines.push_back(line);
+        }
+    }
+    measure_refined(tables, prefill);
+}

@@ -1,0 +1,255 @@
+#include "classes.hpp"
+
+#include <chrono>
+#include <cmath>
+
+Shape scalar_shape(const char *name)
+{
+    return {"scalar", {{"name", name}}, {}};
+}
+
+// max(flops / peak, bytes / bandwidth) + the time of a small kernel, as the cost model `profile` has it.
+double roofline_us(const Ceilings &ceilings, const Shape &shape)
+{
+    double flops = 0.0, bytes = 0.0, rate = ceilings.flops_per_us;
+    if (shape.op == "gemm" || shape.op == "gemm_sustained") {
+        const bool fp8 = shape.names[0].second == "fp8";
+        double n = shape.size("n"), k = shape.size("k"), m = shape.size("m"), width = fp8 ? 1.0 : 2.0;
+        flops = 2.0 * m * n * k;
+        bytes = width * (n * k + m * (n + k));
+        rate = fp8 ? ceilings.flops8_per_us : rate;
+    } else if (shape.op == "grouped_gemm") {
+        double experts = shape.size("experts"), top_k = shape.size("top_k"), n = shape.size("n"), k = shape.size("k");
+        double m = shape.size("m"), hit = experts * (1.0 - std::pow(1.0 - top_k / experts, m));
+        flops = 2.0 * m * top_k * n * k;
+        bytes = 2.0 * (hit * n * k + m * top_k * (n + k));
+    } else if (shape.op == "attention_decode") {
+        double heads = shape.size("heads"), dim = shape.size("head_dim"), batch = shape.size("batch");
+        flops = 4.0 * batch * shape.size("context") * heads * dim;
+        bytes = 4.0 * batch * (shape.size("context") * shape.size("kv_heads") + heads) * dim;
+    } else if (shape.op == "attention_prefill") {
+        double heads = shape.size("heads"), dim = shape.size("head_dim"), past = shape.size("past"), tokens = shape.size("tokens");
+        flops = 4.0 * tokens * (past + (tokens + 1.0) / 2.0) * heads * dim;
+        bytes = 4.0 * ((past + tokens) * shape.size("kv_heads") + tokens * heads) * dim;
+    } else if (shape.op == "stream") {
+        bytes = shape.size("rows") * shape.size("bytes_per_row");
+    } else {
+        die("%s has no roofline", shape.op.c_str());
+    }
+    return std::fmax(flops / rate, bytes / ceilings.bytes_per_us) + ceilings.kernel_us;
+}
+
+Sample measure(Bench &bench, const Ceilings &ceilings, const Shape &shape)
+{
+    if (shape.op == "gemm" || shape.op == "gemm_sustained")
+        return measure_gemm(bench, ceilings, shape);
+    if (shape.op == "grouped_gemm")
+        return measure_grouped(bench, ceilings, shape);
+    if (shape.op == "attention_decode")
+        return measure_decode(bench, ceilings, shape);
+    if (shape.op == "attention_prefill")
+        return measure_prefill(bench, ceilings, shape);
+    return measure_stream(bench, ceilings, shape);
+}
+
+// First guesses, of any recent data-centre device, size the graphs in which the ceilings are measured.
+Ceilings measure_ceilings(Bench &bench, Tables &tables)
+{
+    Ceilings guess = {5e8, 1e9, 3e6, 1.0};
+    Bench::Work empty = {1.0, 128, [&](int) {
+                             struct km_error error;
+                             check_km(km_cuda_empty(bench.stream, &error), error);
+                         }};
+    Sample kernel = bench.burst(empty);
+    // Reads alone: the largest of 2^28 logits a row, four rows.
+    const uint32_t rows = 4, vocab = 1u << 28;
+    DeviceArray<int32_t> tokens((size_t)rows);
+    Sample read = bench.burst({1400.0, 2, [&](int i) {
+                                   struct km_error error;
+                                   const float *logits = (const float *)bench.pool + (size_t)i * rows * vocab / 2;
+                                   check_km(km_cuda_argmax(bench.stream, logits, tokens.data, bench.scratch, rows, vocab, &error),
+                                            error);
+                               }});
+    const size_t copied = (size_t)1 << 31;
+    Sample copy = bench.burst({1000.0, 2, [&](int) {
+                                   CUDA(cudaMemcpyAsync(bench.out, bench.pool, copied, cudaMemcpyDeviceToDevice, bench.stream));
+                               }});
+    const double read_bytes_per_us = (double)rows * vocab * 4.0 / read.us;
+    const Shape square = gemm_shape("gemm", "bf16", 8192, 8192, 4096), square8 = gemm_shape("gemm", "fp8", 8192, 8192, 4096);
+    const double flops = 2.0 * 8192.0 * 8192.0 * 4096.0;
+    const double rate = flops / measure_gemm(bench, guess, square).us;
+    double rate8 = rate; // devices without fp8 refuse to plan it
+    if (bench.properties.major > 8 || (bench.properties.major == 8 && bench.properties.minor == 9))
+        rate8 = flops / measure_gemm(bench, guess, square8).us;
+    tables.add(scalar_shape("kernel_graph_us"), kernel);
+    tables.add(scalar_shape("read_bytes_per_s"), {1e6 * read_bytes_per_us, 0.0});
+    tables.add(scalar_shape("copy_bytes_per_s"), {1e6 * 2.0 * (double)copied / copy.us, 0.0});
+    fprintf(stderr, "ceilings: reads %.3f TB/s, copies %.3f TB/s, bf16 %.0f TFLOP/s, fp8 %.0f TFLOP/s, kernel in a graph %.2f us\n",
+            1e-6 * read_bytes_per_us, 2e-6 * (double)copied / copy.us, 1e-6 * rate, 1e-6 * rate8, kernel.us);
+    return {rate, rate8, read_bytes_per_us, kernel.us};
+}
+
+static double host_us(const std::function<void()> &body, int times)
+{
+    body();
+    auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < times; i++)
+        body();
+    return 1e6 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times;
+}
+
+void scalar_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan)
+{
+    auto launch = [&] {
+        struct km_error error;
+        check_km(km_cuda_empty(bench.stream, &error), error);
+    };
+    // A stream of eager launches: the host's time of one, or the device's, whichever is longer.
+    std::vector<double> eager;
+    for (int i = 0; i < 9; i++)
+        eager.push_back(host_us(launch, 500));
+    CUDA(cudaStreamSynchronize(bench.stream));
+    tables.add(scalar_shape("kernel_eager_us"), {median(eager), 0.0});
+    // From the launch to the host's seeing it done: a lone kernel.
+    std::vector<double> alone;
+    for (int i = 0; i < 200; i++)
+        alone.push_back(host_us(
+            [&] {
+                launch();
+                CUDA(cudaStreamSynchronize(bench.stream));
+            },
+            1));
+    tables.add(scalar_shape("kernel_round_trip_us"), {median(alone), 0.0});
+    // Graphs of 1 and of 321 kernels (about a step of 32 layers): host time of a launch, device time of start and end.
+    for (int nodes : {1, 321}) {
+        cudaGraph_t graph;
+        cudaGraphExec_t exec;
+        CUDA(cudaStreamBeginCapture(bench.stream, cudaStreamCaptureModeThreadLocal));
+        for (int i = 0; i < nodes; i++)
+            launch();
+        CUDA(cudaStreamEndCapture(bench.stream, &graph));
+        CUDA(cudaGraphInstantiate(&exec, graph, 0));
+        std::vector<double> host, device;
+        cudaEvent_t begin, end;
+        CUDA(cudaEventCreate(&begin));
+        CUDA(cudaEventCreate(&end));
+        for (int i = 0; i < 60; i++) {
+            CUDA(cudaStreamSynchronize(bench.stream));
+            CUDA(cudaMemsetAsync(bench.out, 0, (size_t)512 << 20, bench.stream)); // the launch is queued behind it
+            CUDA(cudaEventRecord(begin, bench.stream));
+            auto start = std::chrono::steady_clock::now();
+            CUDA(cudaGraphLaunch(exec, bench.stream));
+            host.push_back(1e6 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+            CUDA(cudaEventRecord(end, bench.stream));
+            CUDA(cudaEventSynchronize(end));
+            float ms;
+            CUDA(cudaEventElapsedTime(&ms, begin, end));
+            device.push_back(1000.0 * ms);
+        }
+        tables.add(scalar_shape(nodes == 1 ? "graph_launch_us" : "graph_launch_321_us"), {median(host), 0.0});
+        tables.add(scalar_shape(nodes == 1 ? "graph_of_1_us" : "graph_of_321_us"), {median(device), 0.0});
+        CUDA(cudaEventDestroy(begin));
+        CUDA(cudaEventDestroy(end));
+        CUDA(cudaGraphExecDestroy(exec));
+        CUDA(cudaGraphDestroy(graph));
+    }
+    fill_random(bench.out, Bench::out_values, 3, bench.stream); // what the memory held before
+
+    const size_t bytes = (size_t)256 << 20;
+    void *host = nullptr;
+    CUDA(cudaMallocHost(&host, bytes));
+    for (size_t i = 0; i < bytes; i += 4096)
+        ((char *)host)[i] = (char)i;
+    for (bool up : {true, false}) {
+        for (size_t size : {(size_t)4, bytes}) {
+            std::vector<double> us;
+            for (int i = 0; i < 12; i++)
+                us.push_back(host_us(
+                    [&] {
+                        void *to = up ? (void *)bench.out : host;
+                        const void *from = up ? host : (const void *)bench.out;
+                        CUDA(cudaMemcpyAsync(to, from, size, up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost, bench.stream));
+                        CUDA(cudaStreamSynchronize(bench.stream));
+                    },
+                    1));
+            if (size == bytes)
+                tables.add(scalar_shape(up ? "h2d_bytes_per_s" : "d2h_bytes_per_s"), {1e6 * (double)bytes / median(us), 0.0});
+            else
+                tables.add(scalar_shape(up ? "h2d_latency_us" : "d2h_latency_us"), {median(us), 0.0});
+        }
+    }
+    CUDA(cudaFreeHost(host));
+
+    // Power of an operator class run without pause: energy counter over half a second.
+    if (bench.health().joules <= 0.0)
+        return;
+    auto power = [&](const char *name, const std::function<void()> &load) {
+        load();
+        CUDA(cudaStreamSynchronize(bench.stream));
+        Health before = bench.health();
+        auto start = std::chrono::steady_clock::now();
+        double elapsed_s = 0.0;
+        while (elapsed_s < (plan.quick ? 0.1 : 0.6)) {
+            load();
+            CUDA(cudaStreamSynchronize(bench.stream));
+            elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        }
+        tables.add(scalar_shape(name), {(bench.health().joules - before.joules) / elapsed_s, 0.0});
+    };
+    power("power_gemm_w", [&] {
+        measure_gemm(bench, ceilings, gemm_shape("gemm_sustained", "bf16", 8192, 8192, 8192));
+    });
+    power("power_stream_w", [&] {
+        for (int i = 0; i < 20; i++)
+            CUDA(cudaMemcpyAsync(bench.out, bench.pool, (size_t)1 << 31, cudaMemcpyDeviceToDevice, bench.stream));
+    });
+}
+
+Shape random_shape(const std::string &op, std::mt19937 &random)
+{
+    auto log_uniform = [&](double low, double high, double unit) {
+        std::uniform_real_distribution<double> uniform(std::log(low), std::log(high));
+        return std::fmax(unit, std::round(std::exp(uniform(random)) / unit) * unit);
+    };
+    auto one_of = [&](std::initializer_list<double> values) {
+        return values.begin()[random() % values.size()];
+    };
+    for (;;) {
+        if (op == "gemm" || op == "gemm_fp8") {
+            // Widths of models are multiples of 128.
+            double n = log_uniform(512, 57344, 128), k = log_uniform(512, 28672, 128), m = log_uniform(1, 8192, 1);
+            if (m > 32)
+                m = std::round(m / 8) * 8;
+            if (n * k * m < 1.5e12)
+                return gemm_shape("gemm", op == "gemm" ? "bf16" : "fp8", n, k, m);
+        } else if (op == "attention_decode") {
+            const double kinds[][3] = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128}, {64, 8, 128}, {8, 1, 128}, {32, 8, 64}};
+            const double *kind = kinds[random() % 6];
+            double batch = log_uniform(1, 512, 1), context = log_uniform(16, 65536, 1);
+            if (batch * context * kind[1] * kind[2] < 7e8)
+                return decode_shape(kind[0], kind[1], kind[2], batch, context);
+        } else if (op == "attention_prefill") {
+            const double kinds[][3] = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128}, {64, 8, 128}, {32, 8, 64}};
+            const double *kind = kinds[random() % 5];
+            double tokens = log_uniform(16, 8192, 1), past = random() % 2 ? 0.0 : log_uniform(64, 32768, 1);
+            if (tokens * (past + tokens / 2) * kind[0] * kind[2] < 1e12)
+                return prefill_shape(kind[0], kind[1], kind[2], past, tokens);
+        } else if (op == "stream") {
+            double rows = log_uniform(1, 8192, 1);
+            switch (random() % 5) {
+            case 0:
+                return stream_shape("norm", 8 * log_uniform(2048, 16384, 128), rows);
+            case 1:
+                return stream_shape("activation", 6 * log_uniform(1024, 28672, 128), rows);
+            case 2:
+                return stream_shape("rope", 512 * one_of({24, 40, 48, 72, 104}), rows);
+            case 3:
+                return stream_shape("kv_write", 1024 * one_of({1, 2, 4, 8, 16}), rows);
+            default:
+                return stream_shape("embed", 4 * log_uniform(2048, 16384, 128), rows);
+            }
+        } else {
+            die("no random shapes of class %s", op.c_str());
+        }
+    }
+}
