@@ -309,6 +309,8 @@ static void relative_paths(void **state)
 /* The resolved scenario is itself a scenario, and resolves to itself. */
 static void check_round_trip(const char *path)
 {
+    if (strstr(path, "/queue-")) /* a queueing question with no model in it */
+        return;
     struct km_scenario first, second;
     struct km_text a = {0}, b = {0};
     char copy[] = "/tmp/km_resolved_XXXXXX";
