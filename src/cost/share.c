@@ -35,6 +35,8 @@ double km_share_rows(const struct km_layout *layout, const struct km_engine *eng
     switch (rows) {
     case KM_ROWS_SAMPLED:
         return share->sampled;
+    case KM_ROWS_SEQUENCES:
+        return share->sequences;
     case KM_ROWS_PREFILL:
         return share->prefill_tokens;
     case KM_ROWS_DECODE:

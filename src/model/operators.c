@@ -289,8 +289,13 @@ static void add_state_space(struct builder *b, const struct km_layer *layer)
     }
     add(b, (struct km_op){.name = "ssm_scan",
                           .kind = KM_OP_STREAM,
-                          .bytes_per_row = 6.0 * inner * b->activation_bytes + 2.0 * state_bytes,
+                          .bytes_per_row = 6.0 * inner * b->activation_bytes,
                           .flops_per_row = 9.0 * inner * state});
+    /* The state stays on the chip along a chunk: it is read and written once a sequence. */
+    add(b, (struct km_op){.name = "ssm_state",
+                          .kind = KM_OP_STREAM,
+                          .rows = KM_ROWS_SEQUENCES,
+                          .bytes_per_row = 2.0 * state_bytes});
     add_gemm(b, "ssm_out_proj", b->hidden, inner);
 }
 

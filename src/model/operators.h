@@ -25,12 +25,13 @@ enum km_op_kind {
 /* What an operator's rows are. Counts are of one rank: the busiest, where data- or context-parallel ranks
  * share a step (cost/share.h). */
 enum km_op_rows {
-    KM_ROWS_TOKENS,  /* all tokens of the step, padded to the captured size */
-    KM_ROWS_SAMPLED, /* sequences that yield a token */
-    KM_ROWS_ALL,     /* tokens of all data-parallel ranks together, padded: what reaches the experts */
-    KM_ROWS_PREFILL, /* prompt tokens */
-    KM_ROWS_DECODE,  /* decoding sequences */
-    KM_ROWS_PAST,    /* tokens of the prompts in the step that were computed before */
+    KM_ROWS_TOKENS,    /* all tokens of the step, padded to the captured size */
+    KM_ROWS_SAMPLED,   /* sequences that yield a token */
+    KM_ROWS_SEQUENCES, /* sequences in the step: chunks and decodes */
+    KM_ROWS_ALL,       /* tokens of all data-parallel ranks together, padded: what reaches the experts */
+    KM_ROWS_PREFILL,   /* prompt tokens */
+    KM_ROWS_DECODE,    /* decoding sequences */
+    KM_ROWS_PAST,      /* tokens of the prompts in the step that were computed before */
 };
 
 enum km_collective {
