@@ -1,0 +1,309 @@
+/* `kingman queue` as its users meet it: answers, exit codes, one line for every mistake. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CONFIG  KM_SOURCE_DIR "/configs/queue-token-limit.yaml"
+#define MG1     "--discipline mg1 --arrival-rate-per-s 0.025 --service a=0.0225,c=0 "
+#define LIMITED "--output-tokens distribution=lognormal,mu=7,sigma=0.7,max=1600 "
+#define BATCHES                                                                                              \
+    "--service k1=0.005,k2=0.02,k3=0.002,k4=0.02 --output-tokens distribution=uniform,min=1,max=1000 "
+
+static char folder[] = "/tmp/kingman-queue-XXXXXX";
+
+struct outcome {
+    int code;
+    char *out, *err; /* owned */
+};
+
+static char *slurp(const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t capacity = 1 << 20;
+    char *text = malloc(capacity);
+    assert_non_null(text);
+    size_t length = fread(text, 1, capacity - 1, file);
+    text[length] = '\0';
+    fclose(file);
+    return text;
+}
+
+/* A failed sanitizer exits 1 by itself, which would pass for an answer: let it abort instead. */
+static struct outcome queue(const char *arguments)
+{
+    char command[3000];
+    int length =
+        snprintf(command, sizeof command, "cd %s && ASAN_OPTIONS=exitcode=99 %s queue %s > out 2> err",
+                 folder, KM_BINARY, arguments);
+    assert_true(length > 0 && (size_t)length < sizeof command);
+    int status = system(command);
+    assert_true(WIFEXITED(status));
+    return (struct outcome){WEXITSTATUS(status), slurp("out"), slurp("err")};
+}
+
+static void release(struct outcome *outcome)
+{
+    free(outcome->out);
+    free(outcome->err);
+}
+
+static cJSON *answer(const char *arguments, int code)
+{
+    struct outcome outcome = queue(arguments);
+    assert_int_equal(outcome.code, code);
+    const char *end;
+    cJSON *json = cJSON_ParseWithOpts(outcome.out, &end, 0);
+    assert_non_null(json);
+    assert_string_equal(end + strspn(end, "\n"), "");
+    release(&outcome);
+    return json;
+}
+
+/* A number at a dotted path of members; NAN for null. */
+static double at(const cJSON *json, const char *path)
+{
+    char part[64];
+    while (*path) {
+        size_t length = strcspn(path, ".");
+        snprintf(part, sizeof part, "%.*s", (int)length, path);
+        json = cJSON_GetObjectItemCaseSensitive(json, part);
+        if (!json)
+            fail_msg("no member %s", part);
+        path += length + (path[length] == '.');
+    }
+    return cJSON_IsNumber(json) ? json->valuedouble : (double)NAN;
+}
+
+static void near(double got, double want, double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance * fabs(want)))
+        fail_msg("%.10g is not %.10g within %g", got, want, tolerance);
+}
+
+static const char *const theory_keys[] = {"utilization",     "stable",     "mean_wait_s", "var_wait_s",
+                                          "mean_response_s", "mean_batch", "idle",        "loss",
+                                          "wait_tail"};
+
+static void has_every_key(const cJSON *side)
+{
+    for (size_t i = 0; i < sizeof theory_keys / sizeof theory_keys[0]; i++)
+        assert_true(cJSON_HasObjectItem(side, theory_keys[i]));
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments;
+        int code;
+    } cases[] = {
+        {MG1 LIMITED "--wait-tail-s 10,40", 0},
+        {MG1 LIMITED "--patience-s 60", 0},
+        {"--discipline mg1 --arrival-rate-per-s 1 --service a=1 --output-tokens 2 --wait-tail-s 1", 1},
+        {"--discipline dynamic --arrival-rate-per-s 0.15 " BATCHES, 0},
+        {"--discipline dynamic --arrival-rate-per-s 5 --batch-cap 4 " BATCHES, 1},
+        {"--discipline fixed --batch-size 4 --arrival-rate-per-s 0.1 --wait-tail-s 5 " BATCHES, 0},
+        {"--discipline elastic_dynamic --batch-cap 8 --arrival-rate-per-s 0.2 " BATCHES, 0},
+        {"--discipline elastic_fixed --batch-size 4 --arrival-rate-per-s 0.1 " BATCHES, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char arguments[1000];
+        for (int theory_only = 0; theory_only < 2; theory_only++) {
+            snprintf(arguments, sizeof arguments, "%s --requests 2000 --json -%s", cases[i].arguments,
+                     theory_only ? " --theory-only" : "");
+            cJSON *json = answer(arguments, cases[i].code);
+            has_every_key(cJSON_GetObjectItem(json, "theory"));
+            const cJSON *simulation = cJSON_GetObjectItem(json, "simulation");
+            assert_non_null(simulation);
+            if (theory_only || cases[i].code)
+                assert_true(cJSON_IsNull(simulation));
+            else
+                has_every_key(simulation);
+            cJSON_Delete(json);
+        }
+    }
+}
+
+/* The headline: 22.340 s of waiting at a limit of 1600 tokens, 55.365 s at 3000. */
+static void test_token_limit(void **state)
+{
+    (void)state;
+    cJSON *json = answer(CONFIG " --sweep max_tokens=1600:3000:2 --theory-only --json -", 0);
+    const cJSON *points = cJSON_GetObjectItem(cJSON_GetObjectItem(json, "sweep"), "points");
+    assert_int_equal(cJSON_GetArraySize(points), 2);
+    near(at(cJSON_GetArrayItem(points, 0), "theory.mean_wait_s"), 22.340, 2e-5);
+    near(at(cJSON_GetArrayItem(points, 1), "theory.mean_wait_s"), 55.365, 2e-5);
+    cJSON_Delete(json);
+    json = answer(CONFIG " --optimize max_tokens --epsilon 0.3 --theory-only --json -", 0);
+    near(at(json, "best_limit.max_tokens"), 1584, 0);
+    near(at(json, "best_limit.mean_wait_s"), at(json, "theory.mean_wait_s"), 1e-9);
+    cJSON_Delete(json);
+}
+
+/* Flags replace what the file says; flags alone, a file alone and both ask the same. */
+static void test_flags_and_file(void **state)
+{
+    (void)state;
+    char path[200];
+    snprintf(path, sizeof path, "%s/queue.yaml", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("queue:\n  discipline: mg1\n  arrival_rate_per_s: 0.025\n  service: {a: 0.0225}\n"
+          "  output_tokens: {distribution: lognormal, mu: 7, sigma: 0.7, max: 1600}\n  wait_tail_s: [10]\n",
+          file);
+    fclose(file);
+    cJSON *from_flags = answer(MG1 LIMITED "--wait-tail-s 10 --theory-only --json -", 0);
+    cJSON *from_file = answer("--theory-only queue.yaml --json -", 0);
+    cJSON *from_both = answer("queue.yaml --theory-only --arrival-rate-per-s=0.03 --json -", 0);
+    assert_true(cJSON_Compare(from_flags, from_file, 1));
+    near(at(from_both, "theory.utilization"), at(from_file, "theory.utilization") * 1.2, 1e-12);
+    cJSON_Delete(from_flags);
+    cJSON_Delete(from_file);
+    cJSON_Delete(from_both);
+
+    /* A trace gives the same law as its values. */
+    snprintf(path, sizeof path, "%s/trace.csv", folder);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("arrival_s,prompt_tokens,output_tokens\n0,1,5\n1,1,9\n2,1,5\n3,1,30\n", file);
+    fclose(file);
+    cJSON *traced = answer("--discipline mg1 --arrival-rate-per-s 0.1 --service a=0.1 --trace trace.csv "
+                           "--theory-only --json -",
+                           0);
+    cJSON *listed = answer("--discipline mg1 --arrival-rate-per-s 0.1 --service a=0.1 --output-tokens "
+                           "'distribution=empirical,values=[5,9,30],weights=[2,1,1]' --theory-only --json -",
+                           0);
+    assert_true(
+        cJSON_Compare(cJSON_GetObjectItem(traced, "theory"), cJSON_GetObjectItem(listed, "theory"), 1));
+    cJSON_Delete(traced);
+    cJSON_Delete(listed);
+}
+
+/* Both sides of every discipline, side by side. */
+static void test_simulation_agrees(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        MG1 LIMITED,
+        MG1 LIMITED "--patience-s 30 ",
+        "--discipline dynamic --arrival-rate-per-s 0.15 " BATCHES,
+        "--discipline dynamic --batch-cap 4 --arrival-rate-per-s 0.1 " BATCHES,
+        "--discipline fixed --batch-size 4 --arrival-rate-per-s 0.1 " BATCHES,
+        "--discipline elastic_dynamic --arrival-rate-per-s 0.3 " BATCHES,
+        "--discipline elastic_fixed --batch-size 3 --arrival-rate-per-s 0.1 " BATCHES,
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char arguments[1000];
+        snprintf(arguments, sizeof arguments, "%s --requests 60000 --json -", cases[i]);
+        cJSON *json = answer(arguments, 0);
+        static const char *const means[] = {"mean_wait_s", "mean_response_s"};
+        for (int k = 0; k < 2; k++) {
+            char theory[64], mean[64], ci95[64];
+            snprintf(theory, sizeof theory, "theory.%s", means[k]);
+            snprintf(mean, sizeof mean, "simulation.%s.mean", means[k]);
+            snprintf(ci95, sizeof ci95, "simulation.%s.ci95", means[k]);
+            assert_true(at(json, ci95) < 0.1 * at(json, theory));
+            /* Fourteen intervals of 95 %: none should miss by twice its half-width. */
+            assert_true(fabs(at(json, mean) - at(json, theory)) < 2 * at(json, ci95));
+        }
+        near(at(json, "simulation.mean_batch.mean"), at(json, "theory.mean_batch"), 0.02);
+        cJSON_Delete(json);
+    }
+}
+
+static void test_mistakes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments;
+        int code;
+        const char *message;
+    } cases[] = {
+        {"--discipline mg1 --arrival-rate-per-s 1.13 --service a=1 --output-tokens 1", 1,
+         "unstable: rho = 1.13; stable below lambda = 1 per s"},
+        {CONFIG " --sweep rate=1:2:2 --theory-only", 1,
+         "unstable: rho = 63.0712; stable below lambda = 0.0317102 per s"},
+        {CONFIG " --optimize max_tokens --epsilon 0.001 --arrival-rate-per-s 0.04 --theory-only", 1, NULL},
+        {"nowhere.yaml", 2, "nowhere.yaml: cannot open: No such file or directory"},
+        {KM_SOURCE_DIR "/configs/quickstart.yaml", 2, NULL},
+        {"", 2, "queue.discipline: missing"},
+        {"--discipline mg2", 2,
+         "--discipline: queue.discipline: unknown name \"mg2\"; did you mean \"mg1\"?"},
+        {MG1, 2, "queue.output_tokens: missing"},
+        {MG1 LIMITED "--batch-cap 3", 2, "--batch-cap: queue.batch_cap: not a parameter of mg1"},
+        {MG1 LIMITED "--patience-s -1", 2,
+         "--patience-s: queue.patience_s: expected a number ≥ 0, got \"-1\""},
+        {MG1 "--output-tokens 0", 2,
+         "--output-tokens: queue.output_tokens: expected an integer from 1 to 1073741823, got \"0\""},
+        {"--discipline fixed --arrival-rate-per-s 1 " BATCHES, 2, "queue.batch_size: missing"},
+        {"--discipline fixed --batch-size 0 --arrival-rate-per-s 1 " BATCHES, 2,
+         "--batch-size: queue.batch_size: expected an integer from 1 to 1024, got \"0\""},
+        {"--discipline mg1 --arrival-rate-per-s 1 --service a=0,c=0 --output-tokens 1", 2,
+         "service: takes no time: a and c are both 0"},
+        {"--discipline mg1 --arrival-rate-per-s 1 --service k1=1 --output-tokens 1", 2,
+         "--service: queue.service.k1: unknown key"},
+        {"--disciplin mg1", 2, "unknown option --disciplin; did you mean --discipline?"},
+        {CONFIG " --sweep rate=1:2", 2, "--sweep: expected FROM:TO:POINTS, got \"1:2\""},
+        {CONFIG " --sweep load=1:2:3", 2,
+         "--sweep: expected rate=FROM:TO:POINTS or max_tokens=FROM:TO:POINTS, got \"load=1:2:3\""},
+        {CONFIG " --sweep rate=2:1:3", 2, "--sweep: wants 0 < FROM <= TO, got 2 and 1"},
+        {CONFIG " --sweep rate=1:2:3.5", 2, "--sweep: POINTS must be from 2 to 1000, got 3.5"},
+        {CONFIG " --optimize max_tokens", 2, NULL},
+        {CONFIG " --optimize batch --epsilon 0.1", 2, "--optimize: only max_tokens, not \"batch\""},
+        {CONFIG " --optimize max_tokens --epsilon 2", 2, "clipped share: must be from 0 to 1, got 2"},
+        {CONFIG " --epsilon 0.1", 2, "--epsilon and --kappa need --optimize max_tokens"},
+        {CONFIG " --requests 0", 2, "--requests: must be from 1 to 1000000000"},
+        {CONFIG " " CONFIG, 2, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct outcome outcome = queue(cases[i].arguments);
+        if (outcome.code != cases[i].code)
+            fail_msg("queue %s: exit %d, %s", cases[i].arguments, outcome.code, outcome.err);
+        size_t length = strlen(outcome.err);
+        assert_true(length > 0 && strchr(outcome.err, '\n') == outcome.err + length - 1); /* one line */
+        outcome.err[length - 1] = '\0';
+        if (cases[i].message)
+            assert_string_equal(outcome.err, cases[i].message);
+        if (outcome.code == 2)
+            assert_string_equal(outcome.out, "");
+        assert_null(strstr(outcome.out, "nan"));
+        release(&outcome);
+    }
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[200];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keys),           cmocka_unit_test(test_token_limit),
+        cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_simulation_agrees),
+        cmocka_unit_test(test_mistakes),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
