@@ -143,9 +143,11 @@ static enum km_status padded_rows(struct km_batch_arrivals *a, const struct km_b
 
 /* --- elastic ------------------------------------------------------------------------------------------- */
 
-/* Rows of `size` masses (a power of two), or false when they do not fit. */
+/* Rows of `size` masses (a power of two), or false when they do not fit. The circle has radius r > 1: what it
+ * yields is the mass times r^j, so that the rounding error, even over the circle, falls as r^-j with the
+ * masses. */
 static bool elastic_try(struct km_batch_arrivals *a, const struct km_batch_law *law, double rate_per_s,
-                        size_t size)
+                        double radius, size_t size)
 {
     size_t rows = (size_t)(a->to - a->from) + 1;
     double complex *transform = km_alloc(rows * sizeof *transform);
@@ -153,19 +155,24 @@ static bool elastic_try(struct km_batch_arrivals *a, const struct km_batch_law *
     a->mass = km_alloc(rows * size * sizeof *a->mass);
     for (size_t k = 0; k <= size / 2; k++) {
         double angle = 2 * M_PI * (double)k / (double)size, half = sin(angle / 2);
-        km_batch_transforms(law, rate_per_s * CMPLX(2 * half * half, -sin(angle)), a->from, a->to, transform);
+        double complex gap = CMPLX(1 - radius + 2 * radius * half * half, -radius * sin(angle)); /* 1 - z */
+        km_batch_transforms(law, rate_per_s * gap, a->from, a->to, transform);
         for (size_t r = 0; r < rows; r++) {
             a->mass[r * size + k] = creal(transform[r]);
             if (k > 0 && k < size / 2) /* conjugate: GSL's inverse turns the other way */
                 a->mass[r * size + size - k] = -cimag(transform[r]);
         }
     }
-    for (size_t r = 0; r < rows; r++)
-        gsl_fft_halfcomplex_radix2_inverse(a->mass + r * size, 1, size);
-    double end = 0;
-    for (size_t j = size - size / 8; j < size; j++)
-        end += fabs(a->mass[(rows - 1) * size + j]);
     free(transform);
+    double end = 0;
+    for (size_t r = 0; r < rows; r++) {
+        double *row = a->mass + r * size, scale = 1;
+        gsl_fft_halfcomplex_radix2_inverse(row, 1, size);
+        for (size_t j = size - size / 8; j < size; j++)
+            end = fmax(end, fabs(row[j]));
+        for (size_t j = 0; j < size; j++, scale /= radius)
+            row[j] *= scale;
+    }
     return end < TAIL_MASS;
 }
 
@@ -176,11 +183,13 @@ static enum km_status elastic_rows(struct km_batch_arrivals *a, const struct km_
     km_batch_moments(law, a->to, a->to, &m);
     double mean = rate_per_s * m.m1;
     double spread = sqrt(mean + rate_per_s * rate_per_s * fmax(m.m2 - m.m1 * m.m1, 0));
+    /* So far out that one more request arrives in e^{lambda (r - 1) T}, which keeps the transform near 1. */
+    double radius = 1 + 1 / fmax(mean + spread, 1e-100);
     size_t size = 64;
     while ((double)size < mean + 9 * spread + 32 && size < COLUMNS_LIMIT)
         size *= 2;
     for (; size <= COLUMNS_LIMIT && mean < (double)COLUMNS_LIMIT; size *= 2) {
-        if (elastic_try(a, law, rate_per_s, size))
+        if (elastic_try(a, law, rate_per_s, radius, size))
             return KM_OK;
         free(a->mass);
         a->mass = NULL;

@@ -3,7 +3,8 @@
  * Padded: a mixture of Poisson masses over l = max N. As a function of l a Poisson mass is smooth, so it is
  * interpolated at Chebyshev nodes common to all b (barycentric form: Berrut and Trefethen 2004,
  * doi:10.1137/S0036144502417715) and the sums over l shrink to the nodes' weights. Elastic: the transform at
- * s = lambda (1 - z) on |z| = 1, inverted by FFT. Absolute error about 1e-15 a mass. */
+ * s = lambda (1 - z) on a circle around the unit circle, inverted by FFT. Absolute error about 1e-15 a mass,
+ * less where masses are small. */
 #ifndef KM_QUEUEING_BATCH_ARRIVALS_H
 #define KM_QUEUEING_BATCH_ARRIVALS_H
 

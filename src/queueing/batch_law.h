@@ -39,7 +39,7 @@ double km_batch_mean_s(const struct km_batch_law *law, uint32_t b);
 /* For b = from .. to, 1 <= from <= to: out[b - from]. */
 void km_batch_moments(const struct km_batch_law *law, uint32_t from, uint32_t to,
                       struct km_batch_moments *out);
-/* E[e^{-sT_b}] for b = from .. to, Re s >= 0: out[b - from]. */
+/* E[e^{-sT_b}] for b = from .. to, at any s where e^{-sT} stays within doubles: out[b - from]. */
 void km_batch_transforms(const struct km_batch_law *law, double complex s, uint32_t from, uint32_t to,
                          double complex *out);
 /* E[(H_b - t)^+]; padded only. */

@@ -49,8 +49,9 @@ void km_wiener_hopf_solve(struct km_wiener_hopf *out, const double *arrivals, si
         c[2 * ((j + points - batch) % points)] = arrivals[j] * exp(u * ((double)j - batch));
     gsl_fft_complex_radix2_backward(c, 1, points);
     for (size_t k = 0; k < points; k++) {
-        double re = c[2 * k], im = c[2 * k + 1]; /* of K z^{-b}, modulus below 1: never on the cut */
-        c[2 * k] = log1p(re * (re - 2) + im * im) / 2;
+        double re = c[2 * k], im = c[2 * k + 1]; /* of w = K z^{-b}, modulus below 1: never on the cut */
+        /* log|1 - w|: small w keep their digits by the one form, w next to 1 by the other. */
+        c[2 * k] = hypot(re, im) < 0.5 ? log1p(re * (re - 2) + im * im) / 2 : log(hypot(1 - re, im));
         c[2 * k + 1] = atan2(-im, 1 - re);
     }
     gsl_fft_complex_radix2_forward(c, 1, points);
