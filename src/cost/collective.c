@@ -57,7 +57,10 @@ static double ruled_all_reduce_s(const struct km_link *link, const struct km_eng
         if ((!rule->max_ranks || ranks <= rule->max_ranks) &&
             (!(rule->below_bytes > 0.0) || bytes < rule->below_bytes) && (!rule->direct || link->direct))
             break;
-    return rule->fixed_s + km_all_reduce_s(link, rule->algorithm, ranks, bytes);
+    struct km_link reached = *link;
+    if (rule->bandwidth_share > 0.0)
+        reached.efficiency *= rule->bandwidth_share;
+    return rule->fixed_s + km_all_reduce_s(&reached, rule->algorithm, ranks, bytes);
 }
 
 /* All but all-reduce, on one link class. */

@@ -29,10 +29,11 @@ enum km_all_reduce {
 /* When an engine takes which all-reduce inside a node. */
 struct km_all_reduce_rule {
     enum km_all_reduce algorithm;
-    uint32_t max_ranks; /* 0 = any number */
-    double below_bytes; /* 0 = any size */
-    bool direct;        /* only where every GPU of a node reaches every other one directly */
-    double fixed_s;     /* beyond alpha and beta: launch and barriers */
+    uint32_t max_ranks;     /* 0 = any number */
+    double below_bytes;     /* 0 = any size */
+    bool direct;            /* only where every GPU of a node reaches every other one directly */
+    double fixed_s;         /* beyond alpha and beta: launch and barriers */
+    double bandwidth_share; /* of what the link gives large messages; 0 = all */
 };
 
 struct km_engine {

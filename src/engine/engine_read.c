@@ -71,6 +71,8 @@ static const struct km_setting rule_settings[] = {
      .doc = "only where every GPU of a node reaches every other one directly"},
     {"fixed_s", KM_SETTING_NUMBER, RULE(fixed_s), KM_BETWEEN(0, 1), .optional = true,
      .doc = "launch and barriers"},
+    {"bandwidth_share", KM_SETTING_NUMBER, RULE(bandwidth_share), KM_BETWEEN(0, 1), .optional = true,
+     .nullable = true, .doc = "of what the link gives large messages; null = all"},
     {0},
 };
 

@@ -15,8 +15,8 @@ struct km_setup {
     struct km_cost_config cost_config;
     const struct km_cost_model *cost;
     struct km_memory_map memory;
-    uint64_t rank_blocks; /* of a data-parallel rank: the override, or the memory map's */
-    uint64_t blocks;      /* of the replica: of all such ranks */
+    uint64_t rank_blocks;                   /* of a data-parallel rank: the override, or the memory map's */
+    uint64_t blocks;                        /* of the replica: of all such ranks */
     const struct km_kv_manager *kv_manager; /* `paged` with enable_prefix_caching is `prefix` */
     const struct km_executor *executor;
     void *executor_state;
