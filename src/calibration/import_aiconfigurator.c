@@ -10,7 +10,7 @@ static enum km_status import_aiconfigurator(const struct km_import_config *confi
                                             struct km_text *provenance, struct km_error *error)
 {
     static const char *const files[] = {"gemm.csv", "attention_prefill.csv", "attention_decode.csv",
-                                        "moe.csv", "collective.csv"};
+                                        "moe.csv",  "collective.csv",        "scalar.csv"};
     enum km_status status = KM_OK;
     bool first = true;
     for (size_t i = 0; i < sizeof files / sizeof *files && status == KM_OK; i++) {

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REMEMBERED 4096u /* a power of two */
+#define REMEMBERED  4096u  /* a power of two */
+#define LONG_PROMPT 8192.0 /* tokens: attention of such prompts runs at its full rate */
 
 struct answer {
     const struct km_op *op;
@@ -292,6 +293,27 @@ static enum km_origin worse(enum km_origin a, enum km_origin b)
     return a > b ? a : b;
 }
 
+/* Decodes in the launch of a prompt's kernel: without a launch of their own, but each query row fills a tile
+ * and computes at the rate of long prompts. */
+static double decodes_beside_prompts(struct km_measured *m, const struct km_op *op, const double *shared,
+                                     const struct km_attention_load *load, double alone_s)
+{
+    const struct km_attention_load least = {.decodes = 1.0, .decode_context = 1.0};
+    const struct km_attention_load most = {.prefill_tokens = LONG_PROMPT,
+                                           .prefill_pairs = LONG_PROMPT * (LONG_PROMPT + 1.0) / 2.0,
+                                           .prefill_context = LONG_PROMPT,
+                                           .chunks = 1.0};
+    double launch_s = 0.0, long_s, tile_rows = m->config->engine->mixed_tile_rows;
+    enum km_origin ignored;
+    decode(m, op, shared, &least, &launch_s, &ignored);
+    double beside_s = fmax(0.0, alone_s - launch_s);
+    if (tile_rows == 0.0 || !prefill(m, op, shared, &most, &long_s, &ignored))
+        return beside_s;
+    double tiles_s =
+        long_s * tile_rows * op->tile_flops * load->decode_context / (op->pair_flops * most.prefill_pairs);
+    return fmax(beside_s, tiles_s);
+}
+
 bool km_measured_attention(struct km_measured *m, const struct km_op *op,
                            const struct km_attention_load *load, double *time_s, enum km_origin *origin)
 {
@@ -310,14 +332,8 @@ bool km_measured_attention(struct km_measured *m, const struct km_op *op,
         return false;
     if (decodes && !prompts)
         decodes_s *= skew(m, load);
-    if (decodes && prompts && m->config->engine->mixed_tile_rows) {
-        double share = prefill_ideal_s(m, op, load) / prompts_s;
-        double tiles_s =
-            attention_ideal_s(
-                m, op, op->tile_flops * m->config->engine->mixed_tile_rows * load->decode_context, 0.0) /
-            share;
-        decodes_s = fmax(decodes_s, tiles_s);
-    }
+    if (decodes && prompts)
+        decodes_s = decodes_beside_prompts(m, op, shared, load, decodes_s);
     *time_s = prompts_s + decodes_s;
     *origin = worse(first, second);
     return true;

@@ -7,8 +7,8 @@
  *   - decodes as so many sequences of the mean context, times the profile's ratio for batches as ragged
  *     (attention_skew), if it has one;
  *   - both at once in attention_mixed, all prompts as one chunk with as many query-key pairs; without that
- *     table as the sum, where every decode takes a tile of the engine's mixed_tile_rows query rows at the
- *     prompts' rate if that takes longer than alone. */
+ *     table as the sum less one launch, where every decode takes a tile of the engine's mixed_tile_rows query
+ *     rows at the rate of long prompts if that takes longer than alone. */
 #ifndef KM_COST_MEASURED_H
 #define KM_COST_MEASURED_H
 

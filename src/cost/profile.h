@@ -175,6 +175,15 @@ struct km_profile_answer {
 bool km_profile_lookup(const struct km_profile *profile, enum km_profile_class class, const double *at,
                        struct km_profile_answer *out);
 
+/* What rows of two values of dim `level` (spans of a bound table that agree in all dims before it) say about
+ * `at` between them, as the table's answers. False when they say nothing. */
+struct km_profile_span {
+    size_t first, end;
+};
+bool km_profile_predict(const struct km_profile_table *table, enum km_profile_class class, uint32_t level,
+                        const struct km_profile_span *low, const struct km_profile_span *high,
+                        const double *at, double *out);
+
 /* A scalar's value; false when the profile has none of that name. */
 bool km_profile_scalar(const struct km_profile *profile, const char *name, double *out);
 

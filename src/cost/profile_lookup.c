@@ -147,3 +147,23 @@ bool km_profile_lookup(const struct km_profile *profile, enum km_profile_class c
         .value = s.schema->value ? value : exp(value), .exact = s.exact && !s.outside, .outside = s.outside};
     return true;
 }
+
+bool km_profile_predict(const struct km_profile_table *table, enum km_profile_class class, uint32_t level,
+                        const struct km_profile_span *low, const struct km_profile_span *high,
+                        const double *at, double *out)
+{
+    struct seeker s = {.schema = &km_profile_schemas[class]};
+    struct branch below = {table->rows, table->answers, low->first, low->end, level + 1},
+                  above = {table->rows, table->answers, high->first, high->end, level + 1};
+    double from = table->rows[low->first].dims[level], to = table->rows[high->first].dims[level];
+    double moved[KM_PROFILE_DIMS], upper;
+    shifted(&s, level, at, from, moved);
+    if (!seek(&s, &below, moved, out))
+        return false;
+    shifted(&s, level, at, to, moved);
+    if (!seek(&s, &above, moved, &upper))
+        return false;
+    double weight = (coordinate(at[level]) - coordinate(from)) / (coordinate(to) - coordinate(from));
+    *out += weight * (upper - *out);
+    return true;
+}
