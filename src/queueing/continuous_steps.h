@@ -15,7 +15,10 @@ struct km_steps_at {
     double residual_s; /* from an arrival to the end of the group it falls in */
     double ahead_s;    /* a group already formed then, with overlapped scheduling */
     double own_s;      /* from the start of its own group to its first token */
-    double hold_s;     /* time in which a request holds a slot without decoding */
+    /* Prompts waiting when a request begins to decode, beyond those a decode step finds on average, delay its
+     * tokens by this in all: who comes out of a long step leaves behind who came during it. */
+    double burden_s;
+    double hold_s; /* time in which a request holds a slot without decoding */
 };
 
 /* With Poisson arrivals of the question's rate. */
@@ -24,10 +27,12 @@ void km_steps_at(const struct km_continuous_question *question, uint32_t m, stru
 /* A step of m decodes alone. */
 double km_steps_decode_s(const struct km_continuous_question *question, uint32_t m);
 
-/* Mean step with m decodes when every request that ends is replaced at once: the saturated engine. */
-double km_steps_saturated_s(const struct km_continuous_question *question, uint32_t m);
+/* Mean step with m decodes when every request that ends is replaced at once, the saturated engine; each
+ * request's prompt is computed 1 + recomputed times. */
+double km_steps_saturated_s(const struct km_continuous_question *question, uint32_t m, double recomputed);
 
-/* Requests a second that an engine carries whose requests never decode (one output token each). */
-double km_steps_prompts_per_s(const struct km_continuous_question *question);
+/* Requests a second whose prompts are computed when every step is filled to the token budget, m of it
+ * decodes. */
+double km_steps_full_per_s(const struct km_continuous_question *question, uint32_t m);
 
 #endif

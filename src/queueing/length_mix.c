@@ -6,29 +6,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Classes of equal mass of the masses weight[i] at value[i], ascending, summing to `total`. */
-static void classes(const double *value, const double *weight, size_t count, double total, double *out)
+double km_length_top_share(unsigned part)
 {
-    double share = total / KM_LENGTH_CLASSES, left = count ? weight[0] : 0.0;
-    size_t i = 0;
-    for (size_t c = 0; c < KM_LENGTH_CLASSES; c++) {
-        double need = share, sum = 0.0;
-        while (need > 0.0) {
-            bool last = i + 1 >= count;
-            double take = last || left > need ? need : left;
-            sum += take * value[i];
-            need -= take;
-            left -= take;
-            if (!last && left <= 0.0)
-                left = weight[++i];
-        }
-        out[c] = sum / share;
+    return part + 1 < KM_LENGTH_TOP ? ldexp(1.0, -(int)part - 1) : ldexp(1.0, 1 - KM_LENGTH_TOP);
+}
+
+/* Masses weight[i] at value[i], ascending, taken from below. */
+struct masses {
+    const double *value, *weight;
+    size_t count, at;
+    double left; /* of weight[at] */
+};
+
+static double take_mean(struct masses *masses, double share)
+{
+    double need = share, sum = 0.0;
+    while (need > 0.0) {
+        bool last = masses->at + 1 >= masses->count;
+        double take = last || masses->left > need ? need : masses->left;
+        sum += take * masses->value[masses->at];
+        need -= take;
+        masses->left -= take;
+        if (!last && masses->left <= 0.0)
+            masses->left = masses->weight[++masses->at];
     }
+    return sum / share;
+}
+
+/* Means of the classes, and of the parts of the top one. */
+static void classes(const double *value, const double *weight, size_t count, double total, double *out,
+                    double *top)
+{
+    struct masses masses = {value, weight, count, 0, weight[0]};
+    double share = total / KM_LENGTH_CLASSES, mean = 0.0;
+    for (size_t c = 0; c + 1 < KM_LENGTH_CLASSES; c++)
+        out[c] = take_mean(&masses, share);
+    for (unsigned part = 0; part < KM_LENGTH_TOP; part++) {
+        top[part] = take_mean(&masses, share * km_length_top_share(part));
+        mean += top[part] * km_length_top_share(part);
+    }
+    out[KM_LENGTH_CLASSES - 1] = mean;
 }
 
 struct marginal {
     double mean, square;
-    double point[KM_LENGTH_CLASSES];
+    double point[KM_LENGTH_CLASSES], top[KM_LENGTH_TOP];
 };
 
 static enum km_status marginal_of(const struct km_distribution *distribution, const char *what,
@@ -50,7 +72,7 @@ static enum km_status marginal_of(const struct km_distribution *distribution, co
     }
     out->mean /= total;
     out->square /= total;
-    classes(value, pmf, (size_t)max + 1, total, out->point);
+    classes(value, pmf, (size_t)max + 1, total, out->point, out->top);
     free(value);
     free(pmf);
     return KM_OK;
@@ -74,6 +96,7 @@ enum km_status km_length_mix_independent(struct km_length_mix *mix,
     mix->decode_square = fmax(output.square - 2.0 * output.mean + 1.0, 0.0);
     mix->prompt_decode_mean = mix->prompt_mean * mix->decode_mean;
     memcpy(mix->prompt_class, prompt.point, sizeof prompt.point);
+    memcpy(mix->prompt_top, prompt.top, sizeof prompt.top);
     memcpy(mix->output_class, output.point, sizeof output.point);
     return KM_OK;
 }
@@ -84,7 +107,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void recorded_classes(const uint32_t *tokens, size_t count, double *out)
+static void recorded_classes(const uint32_t *tokens, size_t count, double *out, double *top)
 {
     double *value = km_alloc(count * sizeof *value), *weight = km_alloc(count * sizeof *weight);
     for (size_t i = 0; i < count; i++) {
@@ -92,7 +115,7 @@ static void recorded_classes(const uint32_t *tokens, size_t count, double *out)
         weight[i] = 1.0;
     }
     qsort(value, count, sizeof *value, ascending);
-    classes(value, weight, count, (double)count, out);
+    classes(value, weight, count, (double)count, out, top);
     free(value);
     free(weight);
 }
@@ -118,8 +141,9 @@ enum km_status km_length_mix_recorded(struct km_length_mix *mix, const uint32_t 
                             &mix->decode_mean, &mix->decode_square, &mix->prompt_decode_mean};
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         *sums[i] /= (double)count;
-    recorded_classes(prompt_tokens, count, mix->prompt_class);
-    recorded_classes(output_tokens, count, mix->output_class);
+    double output_top[KM_LENGTH_TOP];
+    recorded_classes(prompt_tokens, count, mix->prompt_class, mix->prompt_top);
+    recorded_classes(output_tokens, count, mix->output_class, output_top);
     return KM_OK;
 }
 
@@ -149,6 +173,21 @@ double km_length_mix_windowed(const struct km_length_mix *mix, uint32_t window)
         steps += d * KM_LENGTH_CLASSES;
     }
     return steps > 0.0 ? sum / steps : 0.0;
+}
+
+double km_length_mix_context_variance(const struct km_length_mix *mix)
+{
+    double sum = 0.0, squares = 0.0, steps = 0.0;
+    for (size_t n = 0; n < KM_LENGTH_CLASSES; n++) {
+        double d = fmax(mix->output_class[n] - 1.0, 0.0);
+        for (size_t i = 0; i < KM_LENGTH_CLASSES; i++) {
+            double p = mix->prompt_class[i];
+            sum += d * p + d * (d + 1.0) / 2.0;
+            squares += d * p * p + p * d * (d + 1.0) + d * (d + 1.0) * (2.0 * d + 1.0) / 6.0;
+        }
+        steps += d * KM_LENGTH_CLASSES;
+    }
+    return steps > 0.0 ? fmax(squares / steps - sum / steps * (sum / steps), 0.0) : 0.0;
 }
 
 double km_length_mix_longest(const struct km_length_mix *mix)

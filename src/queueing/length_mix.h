@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #define KM_LENGTH_CLASSES 24
+#define KM_LENGTH_TOP                                                                                        \
+    4 /* parts of the top class of prompts: a half, a quarter, an eighth and the top eighth of it */
 
 struct km_length_mix {
     double prompt_mean, prompt_square;      /* E[P], E[P^2] */
@@ -22,6 +24,7 @@ struct km_length_mix {
     double decode_mean, decode_square;      /* E[D], E[D^2] */
     double prompt_decode_mean;              /* E[P D] */
     double prompt_class[KM_LENGTH_CLASSES]; /* ascending */
+    double prompt_top[KM_LENGTH_TOP];
     double output_class[KM_LENGTH_CLASSES];
 };
 
@@ -33,9 +36,14 @@ enum km_status km_length_mix_independent(struct km_length_mix *mix,
 enum km_status km_length_mix_recorded(struct km_length_mix *mix, const uint32_t *prompt_tokens,
                                       const uint32_t *output_tokens, size_t count, struct km_error *error);
 
+/* The share of the top class that its part `part` holds. */
+double km_length_top_share(unsigned part);
+
 /* Mean context of a decode step; with a window, each cut to it (over the classes, P and N taken as
  * independent). 0 when no request decodes. */
 double km_length_mix_context(const struct km_length_mix *mix);
+/* Variance of the context over decode steps (over the classes). */
+double km_length_mix_context_variance(const struct km_length_mix *mix);
 double km_length_mix_windowed(const struct km_length_mix *mix, uint32_t window);
 /* A long context: the means of the longest classes together. */
 double km_length_mix_longest(const struct km_length_mix *mix);

@@ -66,6 +66,20 @@ static const struct grid_case cases[] = {
      {"model=llama-3.1-70b", "cluster.pipeline_parallel_size=2",
       LENGTHS("{distribution: lognormal, mean: 300, sd: 300, max: 8000}",
               "{distribution: lognormal, mean: 400, sd: 400, max: 4000}")}},
+    {"azure-mixtral-h100-tp2",
+     {AZURE, "model=mixtral-8x7b", "cluster.device=h100-sxm", "cluster.tensor_parallel_size=2"}},
+    {"azure-dsv2-lite-h200", {AZURE, "model=deepseek-v2-lite"}},
+    {"azure-8b-h200-sglang", {AZURE, "engine={name: sglang}"}},
+    {"azure-8b-h200-threshold256", {AZURE, "engine.batching.long_prefill_token_threshold=256"}},
+    {"azure-70b-mi300x", {AZURE, "model=llama-3.1-70b", "cluster.device=mi300x"}},
+    {"summary-7b-b200",
+     {"model=qwen2.5-7b", "cluster.device=b200",
+      LENGTHS("{distribution: lognormal, mean: 6000, sd: 3000, max: 30000}",
+              "{distribution: lognormal, mean: 250, sd: 120, max: 2000}")}},
+    {"reason-32b-h100-tp2",
+     {"model=qwen3-32b", "cluster.device=h100-sxm", "cluster.tensor_parallel_size=2",
+      LENGTHS("{distribution: lognormal, mean: 200, sd: 200, max: 4000}",
+              "{distribution: lognormal, mean: 3000, sd: 3000, max: 20000}")}},
 };
 
 static const double loads[] = {0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95};
