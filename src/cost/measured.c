@@ -22,6 +22,7 @@ struct km_measured {
     const struct km_cost_config *config;
     double gap_s; /* between kernels, where rows are bare kernel times */
     bool attention_writes_kv;
+    bool whole_experts;        /* routed MLPs were measured as a whole */
     struct answer *remembered; /* [REMEMBERED], by operator and rows */
 };
 
@@ -86,6 +87,40 @@ static bool grouped(struct km_measured *m, const struct km_op *op, double rows, 
     return time_of(m, KM_PROFILE_GROUPED_GEMM, at, ideal_s, time_s, origin);
 }
 
+/* A routed MLP measured as a whole: each of its products takes its share of the arithmetic, and what lies
+ * between and around them takes nothing of its own. */
+static bool routed(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                   enum km_origin *origin)
+{
+    const struct km_layer *layer = NULL;
+    const struct km_model *model = m->config->model;
+    for (uint32_t i = 0; i < model->layer_count && !layer; i++)
+        if (model->layers[i].mlp == KM_MLP_MOE)
+            layer = &model->layers[i];
+    if (!layer || !layer->gated)
+        return false;
+    double hidden = model->hidden, width = strcmp(op->name, "experts_down") == 0 ? op->k : op->n / 2.0;
+    double at[KM_PROFILE_DIMS] = {0}, whole_s;
+    at[KM_MOE_WEIGHTS] = op->weights;
+    at[KM_MOE_ACTIVATIONS] = op->activations;
+    at[KM_MOE_EXPERTS] = layer->experts;
+    at[KM_MOE_TOP_K] = layer->experts_per_token;
+    at[KM_MOE_RANKS] = (double)layer->experts / op->experts;
+    at[KM_MOE_HIDDEN] = hidden;
+    at[KM_MOE_WIDTH] = width;
+    at[KM_MOE_M] = rows;
+    if (!time_of(m, KM_PROFILE_MOE, at, km_profile_ideal_s(m->config->device, KM_PROFILE_MOE, at), &whole_s,
+                 origin))
+        return false;
+    *time_s = whole_s * op->n * op->k / (3.0 * hidden * width);
+    return true;
+}
+
+static bool within_experts(const char *name)
+{
+    return strcmp(name, "route") == 0 || strcmp(name, "experts_act") == 0 || strcmp(name, "combine") == 0;
+}
+
 static const char *stream_kind(const char *name)
 {
     static const struct {
@@ -101,7 +136,8 @@ static const char *stream_kind(const char *name)
 static bool stream(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
                    enum km_origin *origin)
 {
-    if (m->attention_writes_kv && strcmp(op->name, "kv_write") == 0) {
+    if ((m->attention_writes_kv && strcmp(op->name, "kv_write") == 0) ||
+        (m->whole_experts && within_experts(op->name))) {
         *time_s = 0.0;
         *origin = KM_ORIGIN_MEASURED;
         return true;
@@ -158,7 +194,7 @@ static bool look_up(struct km_measured *m, const struct km_op *op, double rows, 
     case KM_OP_GEMM:
         return gemm(m, op, rows, time_s, origin);
     case KM_OP_EXPERTS:
-        return grouped(m, op, rows, time_s, origin);
+        return m->whole_experts ? routed(m, op, rows, time_s, origin) : grouped(m, op, rows, time_s, origin);
     case KM_OP_STREAM:
         return stream(m, op, rows, time_s, origin);
     case KM_OP_COLLECTIVE:
@@ -339,6 +375,15 @@ bool km_measured_attention(struct km_measured *m, const struct km_op *op,
     return true;
 }
 
+/* Are there rows of routed MLPs in the formats of this model? */
+static bool answers_experts(const struct km_measured *m)
+{
+    const double at[KM_PROFILE_DIMS] = {[KM_MOE_WEIGHTS] = m->config->precision.weights,
+                                        [KM_MOE_ACTIVATIONS] = m->config->precision.activations};
+    struct km_profile_answer answer;
+    return km_profile_lookup(&m->profile, KM_PROFILE_MOE, at, &answer);
+}
+
 enum km_status km_measured_create(const struct km_cost_config *config, struct km_measured **out,
                                   struct km_error *error)
 {
@@ -365,10 +410,11 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
     }
     double value;
     m->config = config;
+    km_profile_bind(&m->profile, config->device);
     m->gap_s = km_profile_scalar(&m->profile, "kernel_gap_us", &value) ? value * 1e-6 : 0.0;
     m->attention_writes_kv = km_profile_scalar(&m->profile, "attention_writes_kv", &value) && value > 0.0;
+    m->whole_experts = m->profile.tables[KM_PROFILE_GROUPED_GEMM].count == 0 && answers_experts(m);
     m->remembered = km_alloc(REMEMBERED * sizeof *m->remembered);
-    km_profile_bind(&m->profile, config->device);
     *out = m;
     return KM_OK;
 }
