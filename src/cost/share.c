@@ -28,25 +28,16 @@ void km_rank_share(const struct km_layout *layout, const struct km_step_shape *s
     };
 }
 
-double km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
-                     const struct km_rank_share *share, enum km_op_rows rows)
+void km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
+                   const struct km_rank_share *share, double rows[KM_ROWS_COUNT])
 {
     bool captured;
-    switch (rows) {
-    case KM_ROWS_SAMPLED:
-        return share->sampled;
-    case KM_ROWS_SEQUENCES:
-        return share->sequences;
-    case KM_ROWS_PREFILL:
-        return share->prefill_tokens;
-    case KM_ROWS_DECODE:
-        return share->decodes;
-    case KM_ROWS_PAST:
-        return (double)share->past;
-    case KM_ROWS_TOKENS:
-    case KM_ROWS_ALL:
-        break;
-    }
     double padded = km_engine_padded_tokens(engine, km_rank_tokens(share), &captured);
-    return rows == KM_ROWS_ALL ? padded * km_layout_data(layout) : padded;
+    rows[KM_ROWS_TOKENS] = padded;
+    rows[KM_ROWS_ALL] = padded * km_layout_data(layout);
+    rows[KM_ROWS_SAMPLED] = share->sampled;
+    rows[KM_ROWS_SEQUENCES] = share->sequences;
+    rows[KM_ROWS_PREFILL] = share->prefill_tokens;
+    rows[KM_ROWS_DECODE] = share->decodes;
+    rows[KM_ROWS_PAST] = (double)share->past;
 }

@@ -30,8 +30,8 @@ static inline uint32_t km_rank_tokens(const struct km_rank_share *share)
     return share->prefill_tokens + share->decodes;
 }
 
-/* An operator's rows; tokens padded to what the engine captured. */
-double km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
-                     const struct km_rank_share *share, enum km_op_rows rows);
+/* The rows of each kind; tokens padded to what the engine captured. */
+void km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
+                   const struct km_rank_share *share, double rows[KM_ROWS_COUNT]);
 
 #endif

@@ -32,6 +32,7 @@ enum km_op_rows {
     KM_ROWS_PREFILL,   /* prompt tokens */
     KM_ROWS_DECODE,    /* decoding sequences */
     KM_ROWS_PAST,      /* tokens of the prompts in the step that were computed before */
+    KM_ROWS_COUNT,
 };
 
 enum km_collective {
