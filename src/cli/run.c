@@ -56,6 +56,28 @@ static double wall_now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* With a measured profile: what share of the device's time was measured, and what was guessed. */
+static void describe_coverage(const struct km_setup *setup, struct km_arena *arena, struct km_report *report)
+{
+    struct km_coverage coverage = {0};
+    double whole_s = 0.0;
+    if (!setup->executor->coverage || strcmp(setup->scenario->cost_model, "profile") != 0)
+        return;
+    setup->executor->coverage(setup->executor_state, &coverage);
+    for (int origin = 0; origin < KM_ORIGIN_COUNT; origin++)
+        whole_s += coverage.time_s[origin];
+    if (whole_s <= 0.0)
+        return;
+    const char **notes = km_arena_alloc(arena, sizeof *notes);
+    double share = 100.0 / whole_s;
+    notes[0] = km_arena_printf(
+        arena, "time: measured %.3g %%, interpolated %.3g %%, extrapolated %.3g %%, unmeasured %.3g %%",
+        share * coverage.time_s[KM_ORIGIN_MEASURED], share * coverage.time_s[KM_ORIGIN_INTERPOLATED],
+        share * coverage.time_s[KM_ORIGIN_EXTRAPOLATED], share * coverage.time_s[KM_ORIGIN_MODEL]);
+    report->notes = notes;
+    report->note_count = 1;
+}
+
 static void describe(const struct km_setup *setup, const struct km_run_result *result,
                      const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
                      struct km_report *report)
@@ -94,6 +116,7 @@ static void describe(const struct km_setup *setup, const struct km_run_result *r
                                                result->simulation.rejections[i].count};
     report->reasons = reasons;
     report->reason_count = result->simulation.rejection_count;
+    describe_coverage(setup, arena, report);
 }
 
 static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)

@@ -40,6 +40,8 @@ struct km_executor {
     void (*run)(void *state, const struct km_step_shape *shape, struct km_step_time *out);
     /* Decode-only steps. Optional: NULL = every step must really be run. */
     void (*line)(void *state, const struct km_decode_shape *shape, struct km_step_line *out);
+    /* Where the times of the steps so far came from. Optional: NULL = they are real, or not known. */
+    void (*coverage)(const void *state, struct km_coverage *out);
 };
 
 extern const struct km_entry *const km_executor_registry[];

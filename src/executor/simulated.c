@@ -137,6 +137,14 @@ static void simulated_line(void *state, const struct km_decode_shape *shape, str
     }
 }
 
+static void simulated_coverage(const void *state, struct km_coverage *out)
+{
+    const struct simulated *sim = state;
+    *out = (struct km_coverage){0};
+    if (sim->cost->coverage)
+        sim->cost->coverage(sim->cost_state, out);
+}
+
 static void simulated_destroy(void *state)
 {
     struct simulated *sim = state;
@@ -185,4 +193,5 @@ const struct km_executor km_executor_simulated = {
     .destroy = simulated_destroy,
     .run = simulated_run,
     .line = simulated_line,
+    .coverage = simulated_coverage,
 };
