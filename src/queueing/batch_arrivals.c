@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define COLUMNS_LIMIT ((size_t)1 << 17)
+#define COLUMNS_LIMIT ((size_t)1 << 15)
 #define NEGLIGIBLE    1e-14
 #define TAIL_MASS     1e-12
 #define SMALLEST_TERM 1e-20
@@ -183,8 +183,9 @@ static enum km_status elastic_rows(struct km_batch_arrivals *a, const struct km_
     km_batch_moments(law, a->to, a->to, &m);
     double mean = rate_per_s * m.m1;
     double spread = sqrt(mean + rate_per_s * rate_per_s * fmax(m.m2 - m.m1 * m.m1, 0));
-    /* So far out that one more request arrives in e^{lambda (r - 1) T}, which keeps the transform near 1. */
-    double radius = 1 + 1 / fmax(mean + spread, 1e-100);
+    /* As far out as keeps e^{lambda (r - 1) T} below e for the longest batch there is. */
+    double longest_s = law->k1_s * a->to + law->k2_s + (law->k3_s * a->to + law->k4_s) * law->tokens->max;
+    double radius = 1 + 1 / (rate_per_s * longest_s);
     size_t size = 64;
     while ((double)size < mean + 9 * spread + 32 && size < COLUMNS_LIMIT)
         size *= 2;

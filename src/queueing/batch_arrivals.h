@@ -16,7 +16,7 @@ struct km_batch_arrivals {
     double *mass;   /* [(to - from + 1) * columns]; owned */
 };
 
-/* Rows b = from .. to, 1 <= from <= to. KM_BAD_INPUT when more than 2^17 requests would arrive during one
+/* Rows b = from .. to, 1 <= from <= to. KM_BAD_INPUT when more than 2^15 requests would arrive during one
  * batch. */
 enum km_status km_batch_arrivals_init(struct km_batch_arrivals *arrivals, const struct km_batch_law *law,
                                       double rate_per_s, uint32_t from, uint32_t to, struct km_error *error);

@@ -17,11 +17,6 @@ enum km_status km_batch_law_check(const struct km_batch_law *law, struct km_erro
     }
     if (sum <= 0)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "service: takes no time: k1 .. k4 are all 0");
-    if (law->tokens->max > KM_BATCH_TOKENS_LIMIT)
-        return km_fail(
-            error, KM_BAD_INPUT, NULL, 0, 0,
-            "output tokens: batches are solved for at most %u tokens a request, not %u; give a max",
-            KM_BATCH_TOKENS_LIMIT, law->tokens->max);
     return KM_OK;
 }
 

@@ -17,9 +17,10 @@
 
 #include <complex.h>
 
-/* Largest batch, and largest token count, of the bulk models: what they cost grows with both. */
-#define KM_BATCH_LIMIT        1024u
-#define KM_BATCH_TOKENS_LIMIT (1u << 18)
+/* Largest batch of the bulk models, whose cost grows with it, and with the number of token counts: beyond so
+ * many of them they are solved for the coarse law (queueing/token_law.h). */
+#define KM_BATCH_LIMIT       1024u
+#define KM_BATCH_FINE_COUNTS 4096u
 
 struct km_batch_law {
     double k1_s, k2_s, k3_s, k4_s; /* all >= 0; some batch must take time */

@@ -23,6 +23,32 @@ static enum km_status judge_unlimited(const struct km_batch_law *law, double rat
     return km_queue_judge(out, rate_per_s * marginal, marginal > 0 ? 1 / marginal : HUGE_VAL, error);
 }
 
+static enum km_status solve(const struct km_batch_law *law, double rate_per_s, uint64_t cap,
+                            const struct km_wait_tail *tail, struct km_queue_answer *out,
+                            struct km_error *error)
+{
+    bool fits = false;
+    if (cap == KM_NO_CAP) {
+        enum km_status status = judge_unlimited(law, rate_per_s, out, error);
+        if (status == KM_OK)
+            status = km_dynamic_solve_unlimited(law, rate_per_s, KM_BATCH_LIMIT, tail, out, &fits, error);
+        if (status == KM_OK && !fits)
+            status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                             "rho = %.6g: batches would pass %u requests, the largest that are solved for; "
+                             "give a batch cap",
+                             out->utilization, KM_BATCH_LIMIT);
+        return status;
+    }
+    double longest_s = km_batch_mean_s(law, (uint32_t)cap);
+    enum km_status status =
+        km_queue_judge(out, rate_per_s * longest_s / (double)cap, (double)cap / longest_s, error);
+    if (status == KM_OK && rate_per_s * marginal_s(law) < 1)
+        status = km_dynamic_solve_unlimited(law, rate_per_s, (uint32_t)cap, tail, out, &fits, error);
+    if (status == KM_OK && !fits)
+        status = km_dynamic_solve_capped(law, rate_per_s, (uint32_t)cap, tail, out, error);
+    return status;
+}
+
 enum km_status km_dynamic_solve(const struct km_batch_law *law, double rate_per_s, uint64_t cap,
                                 const struct km_wait_tail *tail, struct km_queue_answer *out,
                                 struct km_error *error)
@@ -37,23 +63,13 @@ enum km_status km_dynamic_solve(const struct km_batch_law *law, double rate_per_
                          KM_BATCH_LIMIT, (unsigned long long)cap);
     if (status != KM_OK)
         return status;
-    bool fits = false;
-    if (cap == KM_NO_CAP) {
-        status = judge_unlimited(law, rate_per_s, out, error);
-        if (status == KM_OK)
-            status = km_dynamic_solve_unlimited(law, rate_per_s, KM_BATCH_LIMIT, tail, out, &fits, error);
-        if (status == KM_OK && !fits)
-            status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
-                             "rho = %.6g: batches would pass %u requests, the largest that are solved for; "
-                             "give a batch cap",
-                             out->utilization, KM_BATCH_LIMIT);
-        return status;
+    struct km_token_law coarse = {0};
+    struct km_batch_law manageable = *law;
+    if (law->tokens->support_count > KM_BATCH_FINE_COUNTS) {
+        km_token_law_coarsen(&coarse, law->tokens);
+        manageable.tokens = &coarse;
     }
-    double longest_s = km_batch_mean_s(law, (uint32_t)cap);
-    status = km_queue_judge(out, rate_per_s * longest_s / (double)cap, (double)cap / longest_s, error);
-    if (status == KM_OK && rate_per_s * marginal_s(law) < 1)
-        status = km_dynamic_solve_unlimited(law, rate_per_s, (uint32_t)cap, tail, out, &fits, error);
-    if (status == KM_OK && !fits)
-        status = km_dynamic_solve_capped(law, rate_per_s, (uint32_t)cap, tail, out, error);
+    status = solve(&manageable, rate_per_s, cap, tail, out, error);
+    km_token_law_release(&coarse);
     return status;
 }

@@ -8,7 +8,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define LAST_STATE       1e-12
+#define LAST_STATE     1e-12
+#define LAST_STATE_CUT 1e-9 /* for a law without a limit, whose heavy tail would call for ever more states   \
+                             */
 #define NEGLIGIBLE_STATE 1e-15
 
 struct chain {
@@ -142,7 +144,7 @@ enum km_status km_dynamic_solve_unlimited(const struct km_batch_law *law, double
         enum km_status status = chain_solve(&chain, rate_per_s, error);
         if (status != KM_OK)
             return status;
-        if (chain.pi[chain.last] < LAST_STATE) {
+        if (chain.pi[chain.last] < (law->tokens->bounded ? LAST_STATE : LAST_STATE_CUT)) {
             *fits = true;
             break;
         }

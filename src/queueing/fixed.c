@@ -6,25 +6,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum km_status km_fixed_solve(const struct km_batch_law *law, double rate_per_s, uint64_t batch,
-                              const struct km_wait_tail *tail, struct km_queue_answer *out,
-                              struct km_fixed_batch_wait *batch_wait, struct km_error *error)
+static enum km_status solve(const struct km_batch_law *law, double rate_per_s, uint32_t b,
+                            struct km_queue_answer *out, struct km_fixed_batch_wait *batch_wait,
+                            struct km_error *error)
 {
-    *out = km_queue_answer_blank();
-    km_wait_tail_blank(tail);
-    enum km_status status = km_batch_law_check(law, error);
-    if (status == KM_OK)
-        status = km_queue_check(rate_per_s, tail, error);
-    if (status == KM_OK && (batch == 0 || batch > KM_BATCH_LIMIT))
-        status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "batch size: must be from 1 to %u, got %llu",
-                         KM_BATCH_LIMIT, (unsigned long long)batch);
-    if (status != KM_OK)
-        return status;
-    uint32_t b = (uint32_t)batch;
     struct km_batch_moments service;
     km_batch_moments(law, b, b, &service);
     out->mean_batch = out->mean_batch_seen = b;
-    status = km_queue_judge(out, rate_per_s * service.m1 / b, b / service.m1, error);
+    enum km_status status = km_queue_judge(out, rate_per_s * service.m1 / b, b / service.m1, error);
     struct km_batch_arrivals arrivals;
     if (status == KM_OK)
         status = km_batch_arrivals_init(&arrivals, law, rate_per_s, b, b, error);
@@ -44,4 +33,29 @@ enum km_status km_fixed_solve(const struct km_batch_law *law, double rate_per_s,
     free(walk.descent);
     km_batch_arrivals_release(&arrivals);
     return KM_OK;
+}
+
+enum km_status km_fixed_solve(const struct km_batch_law *law, double rate_per_s, uint64_t batch,
+                              const struct km_wait_tail *tail, struct km_queue_answer *out,
+                              struct km_fixed_batch_wait *batch_wait, struct km_error *error)
+{
+    *out = km_queue_answer_blank();
+    km_wait_tail_blank(tail);
+    enum km_status status = km_batch_law_check(law, error);
+    if (status == KM_OK)
+        status = km_queue_check(rate_per_s, tail, error);
+    if (status == KM_OK && (batch == 0 || batch > KM_BATCH_LIMIT))
+        status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "batch size: must be from 1 to %u, got %llu",
+                         KM_BATCH_LIMIT, (unsigned long long)batch);
+    if (status != KM_OK)
+        return status;
+    struct km_token_law coarse = {0};
+    struct km_batch_law manageable = *law;
+    if (law->tokens->support_count > KM_BATCH_FINE_COUNTS) {
+        km_token_law_coarsen(&coarse, law->tokens);
+        manageable.tokens = &coarse;
+    }
+    status = solve(&manageable, rate_per_s, (uint32_t)batch, out, batch_wait, error);
+    km_token_law_release(&coarse);
+    return status;
 }

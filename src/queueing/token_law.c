@@ -7,6 +7,9 @@
 
 /* Mass that may lie beyond the largest mass function without anyone noticing. */
 #define LOST_MASS 1e-12
+/* Of a coarse law. */
+#define FINE_TOKENS 2048
+#define STEPS       1024
 
 static bool has_limit(const struct km_distribution *d)
 {
@@ -73,6 +76,23 @@ enum km_status km_token_law_init_limited(struct km_token_law *law, const struct 
                        "a token limit of 0 serves nothing; it must be at least 1");
     }
     return init(law, distribution, max_tokens < KM_PMF_LIMIT ? (uint32_t)max_tokens : KM_PMF_LIMIT, error);
+}
+
+void km_token_law_coarsen(struct km_token_law *coarse, const struct km_token_law *law)
+{
+    *coarse = (struct km_token_law){.max = law->max, .bounded = law->bounded};
+    coarse->pmf = km_alloc(((size_t)law->max + 1) * sizeof *coarse->pmf);
+    for (uint32_t low = 1, high; low < law->max; low = high) {
+        high = low + (low < FINE_TOKENS ? 1 : (low + STEPS - 1) / STEPS);
+        high = high < law->max ? high : law->max;
+        for (uint32_t n = low; n < high; n++) {
+            double share = (double)(n - low) / (high - low);
+            coarse->pmf[low] += (1 - share) * law->pmf[n];
+            coarse->pmf[high] += share * law->pmf[n];
+        }
+    }
+    coarse->pmf[law->max] += law->pmf[law->max];
+    fill(coarse);
 }
 
 void km_token_law_release(struct km_token_law *law)

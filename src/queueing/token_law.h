@@ -34,6 +34,10 @@ enum km_status km_token_law_init(struct km_token_law *law, const struct km_distr
 /* The same clipped at `max_tokens` >= 1, the mass above on it. 0 is KM_BAD_INPUT: nothing would be served. */
 enum km_status km_token_law_init_limited(struct km_token_law *law, const struct km_distribution *distribution,
                                          uint64_t max_tokens, struct km_error *error);
+/* The same law on fewer values, for work that grows with their number: every n up to 2048, then steps of a
+ * 1024th. A mass between two values is split so that the mean is kept; E[N^2] changes by less than 3e-7 of
+ * itself. */
+void km_token_law_coarsen(struct km_token_law *coarse, const struct km_token_law *law);
 void km_token_law_release(struct km_token_law *law);
 
 /* E[min(N, x)] and E[min(N, x)^2] at real x >= 0, linear and quadratic between the integers as they are. */

@@ -1,8 +1,9 @@
 /* Time of one answer of each queueing model: the table of tests/bench/queueing.md.
  *
- * Timed: solving one point, with three points of the waiting-time tail where the model has one. The token law
- * is prepared before, as a planner does it once a workload; that is timed by itself. Each case runs once to
- * warm up, then RUNS times; the median and the 10th and 90th percentile are told. */
+ * Timed (processor time of the process, which has one thread): solving one point without a tail, and with
+ * three points of the waiting-time tail where the model has one. The token law is prepared before, as a
+ * planner does it once a workload; that is timed by itself. Each case runs once to warm up, then RUNS times;
+ * the median and the 10th and 90th percentile are told. */
 #include "queueing/erlang.h"
 #include "queueing/queue_model.h"
 #include "queueing/servers.h"
@@ -78,7 +79,7 @@ static const struct {
 static double now_ms(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
 }
 
@@ -88,24 +89,18 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void report(const char *name, double *times_ms)
-{
-    qsort(times_ms, RUNS, sizeof *times_ms, ascending);
-    printf("| %-40s | %8.3f | %8.3f | %8.3f |\n", name, times_ms[RUNS / 2], times_ms[RUNS / 10],
-           times_ms[RUNS - 1 - RUNS / 10]);
-}
-
 struct job {
     struct km_queue_model system;
     const struct km_distribution *tokens;
     struct km_token_law law;
+    size_t tails;
 };
 
 static bool solve(struct job *job)
 {
     static const double t_s[] = {5, 15, 40};
     double probability[3];
-    struct km_wait_tail tail = {3, t_s, probability};
+    struct km_wait_tail tail = {job->tails, t_s, probability};
     struct km_queue_answer answer;
     struct km_error error = {0};
     if (km_queue_model_solve(&job->system, &tail, &answer, &error) == KM_OK)
@@ -135,7 +130,7 @@ static bool cluster(struct job *job)
     return km_mgc_solve(&servers, 1.3, &answer, NULL) == KM_OK;
 }
 
-static void measure(const char *name, bool (*work)(struct job *job), struct job *job)
+static void measure(bool (*work)(struct job *job), struct job *job)
 {
     double times_ms[RUNS];
     for (int run = -1; run < RUNS; run++) {
@@ -145,27 +140,39 @@ static void measure(const char *name, bool (*work)(struct job *job), struct job 
         if (run >= 0)
             times_ms[run] = now_ms() - start_ms;
     }
-    report(name, times_ms);
+    qsort(times_ms, RUNS, sizeof *times_ms, ascending);
+    printf(" %.3f | %.3f .. %.3f |", times_ms[RUNS / 2], times_ms[RUNS / 10], times_ms[RUNS - 1 - RUNS / 10]);
+}
+
+static void measure_other(const char *name, bool (*work)(struct job *job), struct job *job)
+{
+    printf("| %s |", name);
+    measure(work, job);
+    printf(" | |\n");
 }
 
 int main(void)
 {
-    printf("| %-40s | %9s | %8s | %8s |\n", "model", "median ms", "p10 ms", "p90 ms");
-    printf("| --- | ---: | ---: | ---: |\n");
+    printf("| model | median ms | p10 .. p90 | with 3 tail points | p10 .. p90 |\n");
+    printf("| --- | ---: | --- | ---: | --- |\n");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct job job = {cases[i].system, cases[i].tokens, {0}};
+        struct job job = {cases[i].system, cases[i].tokens, {0}, 0};
         if (!prepare(&job))
             return 1;
         job.system.tokens = &job.law;
-        measure(cases[i].name, solve, &job);
+        printf("| %s |", cases[i].name);
+        measure(solve, &job);
+        job.tails = 3;
+        measure(solve, &job);
+        printf("\n");
         km_token_law_release(&job.law);
     }
     struct job job = {.tokens = &wide};
-    measure("token law, limit 1600", prepare, &job);
+    measure_other("token law, limit 1600", prepare, &job);
     job.tokens = &unlimited;
-    measure("token law, lognormal(7, 0.7), no limit", prepare, &job);
-    measure("best token limit, lognormal(7, 0.7)", best_limit, &job);
-    measure("M/G/c, 1000 servers", cluster, &job);
+    measure_other("token law, lognormal(7, 0.7), no limit", prepare, &job);
+    measure_other("best token limit, lognormal(7, 0.7)", best_limit, &job);
+    measure_other("M/G/c, 1000 servers", cluster, &job);
     km_token_law_release(&job.law);
     return 0;
 }
