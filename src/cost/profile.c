@@ -119,6 +119,8 @@ bool km_profile_word(struct km_profile *profile, const struct km_profile_dim *di
     }
     while (i < profile->name_count && strcmp(profile->names[i], word) != 0)
         i++;
+    if (i == KM_PROFILE_MAX_NAMES)
+        return false;
     if (i == profile->name_count) {
         profile->names = km_grow(profile->names, &profile->name_capacity, i + 1, sizeof *profile->names);
         profile->names[profile->name_count++] = km_arena_strdup(&profile->arena, word);

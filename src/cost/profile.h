@@ -16,9 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KM_PROFILE_SCHEMA   1
-#define KM_PROFILE_DIMS     8        /* most dims a class has */
-#define KM_PROFILE_MAX_ROWS 1000000u /* more in one class are refused */
+#define KM_PROFILE_SCHEMA    1
+#define KM_PROFILE_DIMS      8        /* most dims a class has */
+#define KM_PROFILE_MAX_NAMES 256u     /* words of open dims; more are refused */
+#define KM_PROFILE_MAX_ROWS  1000000u /* more in one class are refused */
 
 enum km_profile_class {
     KM_PROFILE_GEMM,
@@ -170,7 +171,8 @@ struct km_profile_answer {
 
 /* Look `at` (as a row's dims; sizes need not be whole) up. False when a word or format has no rows. At each
  * size dim the nearest smaller and larger measured values are taken, preferring ones whose rows also reach
- * around the next dim, and answers are interpolated linearly in log(1 + size) (shares: in their logarithm).
+ * around the dims that follow, and answers are interpolated linearly in log(1 + size) (shares: in their
+ * logarithm).
  */
 bool km_profile_lookup(const struct km_profile *profile, enum km_profile_class class, const double *at,
                        struct km_profile_answer *out);

@@ -17,8 +17,9 @@ struct seeker {
 };
 
 /* A measured value this many times nearer or farther may stand in for a nearer one whose rows do not reach
- * around the next dim. */
-#define STAND_IN_LOG 1.6
+ * around the dims that follow. */
+#define STAND_IN_LOG   1.6
+#define STAND_IN_TRIES 32
 
 static double coordinate(double size)
 {
@@ -49,13 +50,29 @@ static struct branch child(const struct branch *b, double value)
     return c;
 }
 
-/* Does this branch reach around the next size it is asked for? */
+/* Do a branch's rows reach around the sizes still asked for, on the way along the nearest values? */
 static bool reaches(const struct seeker *s, const struct branch *b, const double *at)
 {
-    if (b->level >= s->schema->dim_count || s->schema->dims[b->level].kind != KM_DIM_SIZE)
-        return true;
-    double value = at[b->level];
-    return b->rows[b->first].dims[b->level] <= value && value <= b->rows[b->end - 1].dims[b->level];
+    struct branch here = *b;
+    for (; here.level < s->schema->dim_count; here.level++) {
+        double asked = at[here.level], low = here.rows[here.first].dims[here.level],
+               high = here.rows[here.end - 1].dims[here.level];
+        if (s->schema->dims[here.level].kind != KM_DIM_SIZE)
+            return true;
+        if (asked < low || asked > high)
+            return false;
+        size_t above = bound(&here, asked, false);
+        double value = here.rows[above].dims[here.level];
+        if (above > here.first) {
+            double below = here.rows[above - 1].dims[here.level];
+            if (coordinate(asked) - coordinate(below) < coordinate(value) - coordinate(asked))
+                value = below;
+        }
+        size_t first = bound(&here, value, false), end = bound(&here, value, true);
+        here.first = first;
+        here.end = end;
+    }
+    return true;
 }
 
 /* The same question with the dim that makes up for a neighbour's value, scaled. */
@@ -71,7 +88,7 @@ static void shifted(const struct seeker *s, uint32_t level, const double *at, do
 }
 
 /* Nearest value at or below (above) the one asked for; false when there is none. A farther one is preferred
- * when only its rows reach around the next dim. */
+ * when only its rows reach around the dims that follow. */
 static bool neighbour(const struct seeker *s, const struct branch *b, const double *at, bool below,
                       double *out)
 {
@@ -80,7 +97,8 @@ static bool neighbour(const struct seeker *s, const struct branch *b, const doub
     if (below ? i == b->first : i == b->end)
         return false;
     double nearest = b->rows[below ? i - 1 : i].dims[b->level];
-    for (double value = nearest;;) {
+    double value = nearest;
+    for (int tries = 0; tries < STAND_IN_TRIES; tries++) {
         double moved[KM_PROFILE_DIMS];
         struct branch c = child(b, value);
         shifted(s, b->level, at, value, moved);
