@@ -38,7 +38,7 @@ static void requests(const struct km_report *r, struct km_text *out)
         km_text_printf(out, ", %s abandoned", km_cell_count(a, s->abandoned));
     if (s->preemptions)
         km_text_printf(out, ", %s preemptions", km_cell_count(a, s->preemptions));
-    km_text_puts(out, r->partial ? " (stopped early)\n" : "\n");
+    km_text_puts(out, r->partial ? " (partial: stopped early)\n" : "\n");
     for (size_t i = 0; i < r->reason_count; i++)
         km_text_printf(out, LABEL "%s rejected: %s\n", "", km_cell_count(a, r->reasons[i].count),
                        r->reasons[i].reason);
