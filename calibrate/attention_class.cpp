@@ -38,8 +38,15 @@ struct Sizes {
 
     static Sizes of(const Shape &shape, uint32_t batch, uint32_t tokens, uint32_t context)
     {
-        Sizes s = {(uint32_t)shape.size("heads"), (uint32_t)shape.size("kv_heads"), (uint32_t)shape.size("head_dim"), batch,
-                   tokens, context, (context + KM_CUDA_PAGE_TOKENS - 1) / KM_CUDA_PAGE_TOKENS, 0, 1};
+        Sizes s = {(uint32_t)shape.size("heads"),
+                   (uint32_t)shape.size("kv_heads"),
+                   (uint32_t)shape.size("head_dim"),
+                   batch,
+                   tokens,
+                   context,
+                   km_cuda_sdpa_table_pages(context),
+                   0,
+                   1};
         s.row_values = (s.heads + 2 * s.kv_heads) * s.head_dim;
         while ((size_t)2 * s.pages * KM_CUDA_PAGE_TOKENS * s.kv_heads * s.head_dim <= cache_values)
             s.pages *= 2;
@@ -98,13 +105,14 @@ uint16_t *results(const Bench &bench, const Sizes &s, int i)
     return bench.out + rotate(Bench::out_values, (size_t)s.batch * s.tokens * s.heads * s.head_dim, i);
 }
 
-// By cuDNN, paged.
-bool time_cudnn(Bench &bench, const Sizes &s, double estimate_us, Sample *out)
+// By cuDNN: decode over pages, prefill over rows.
+bool time_cudnn(Bench &bench, const Sizes &s, bool paged, double estimate_us, Sample *out)
 {
     struct km_error error;
     struct km_cuda_sdpa *made;
-    const struct km_cuda_sdpa_shape plan = {s.batch,  s.heads,   s.kv_heads,   s.head_dim,   s.tokens,
-                                            s.context, s.row_values, s.row_values, s.pages};
+    const uint32_t kv_row = s.kv_heads * s.head_dim;
+    const struct km_cuda_sdpa_shape plan = {s.batch,   s.heads,      s.kv_heads, s.head_dim,         s.tokens,
+                                            s.context, s.row_values, kv_row,     paged ? s.pages : 0};
     if (km_cuda_sdpa_create(bench.dnn, &plan, &made, &error) != KM_OK) {
         fprintf(stderr, "%s\n", error.message);
         return false;
@@ -113,14 +121,16 @@ bool time_cudnn(Bench &bench, const Sizes &s, double estimate_us, Sample *out)
     if (km_cuda_sdpa_workspace_bytes(made) > Bench::workspace_bytes)
         return false;
     const int instances = instances_for(s, estimate_us);
-    Caches caches(s, instances);
+    Caches caches(s, paged ? instances : 1);
     auto body = [&](int i) {
         struct km_error fault;
+        const size_t at = paged ? 0 : rotate(cache_values, (size_t)s.context * kv_row, i);
         const struct km_cuda_sdpa_buffers buffers = {queries(bench, s, i),
-                                                     bench.pool,
-                                                     bench.pool + cache_values,
+                                                     bench.pool + at,
+                                                     bench.pool + cache_values + at,
                                                      results(bench, s, i),
-                                                     caches.tables.data + (size_t)i * s.cache_pages(),
+                                                     caches.tables.data +
+                                                         (paged ? (size_t)i * s.cache_pages() : 0),
                                                      caches.tokens.data,
                                                      caches.contexts.data,
                                                      bench.workspace};
@@ -164,7 +174,7 @@ Sample measure_decode(Bench &bench, const Ceilings &ceilings, const Shape &shape
 bool measure_decode_cudnn(Bench &bench, const Ceilings &ceilings, const Shape &shape, Sample *out)
 {
     const Sizes s = Sizes::of(shape, (uint32_t)shape.size("batch"), 1, (uint32_t)shape.size("context"));
-    return time_cudnn(bench, s, roofline_us(ceilings, shape) + 6.0, out);
+    return time_cudnn(bench, s, true, roofline_us(ceilings, shape) + 6.0, out);
 }
 
 Sample measure_prefill(Bench &bench, const Ceilings &ceilings, const Shape &shape)
@@ -172,7 +182,7 @@ Sample measure_prefill(Bench &bench, const Ceilings &ceilings, const Shape &shap
     const uint32_t tokens = (uint32_t)shape.size("tokens"), past = (uint32_t)shape.size("past");
     const Sizes s = Sizes::of(shape, 1, tokens, past + tokens);
     Sample sample;
-    if (!time_cudnn(bench, s, roofline_us(ceilings, shape) * 1.4 + 5.0, &sample))
+    if (!time_cudnn(bench, s, false, roofline_us(ceilings, shape) * 1.4 + 5.0, &sample))
         die("%s: cuDNN has no kernel", shape.key().c_str());
     return sample;
 }
@@ -180,14 +190,16 @@ Sample measure_prefill(Bench &bench, const Ceilings &ceilings, const Shape &shap
 // Both decode kernels side by side, into a file beside the tables.
 static void compare_decode(Bench &bench, const Ceilings &ceilings, const Plan &plan)
 {
-    printf("# decode attention, us: heads,kv_heads,head_dim,batch,context,own,own_spread,cudnn,cudnn_spread,own_bytes_per_s\n");
-    const double shapes[][2] = {{1, 1024}, {1, 16384}, {16, 1024}, {64, 256}, {64, 1024}, {64, 4096}, {256, 1024}, {128, 2048}};
+    printf("# decode attention, us: "
+           "heads,kv_heads,head_dim,batch,context,own,own_spread,cudnn,cudnn_spread,own_bytes_per_s\n");
+    const double shapes[][2] = {{1, 1024},  {1, 16384}, {16, 1024},  {64, 256},
+                                {64, 1024}, {64, 4096}, {256, 1024}, {128, 2048}};
     for (const auto &one : shapes) {
         Shape shape = decode_shape(32, 8, 128, one[0], one[1]);
         Sample own = measure_decode(bench, ceilings, shape), other;
         bool has = measure_decode_cudnn(bench, ceilings, shape, &other);
-        printf("# decode,32,8,128,%g,%g,%.2f,%.2f,%.2f,%.2f,%.4g\n", one[0], one[1], own.us, own.spread, has ? other.us : NAN,
-               has ? other.spread : NAN, 1e6 * one[0] * one[1] * 8 * 128 * 4 / own.us);
+        printf("# decode,32,8,128,%g,%g,%.2f,%.2f,%.2f,%.2f,%.4g\n", one[0], one[1], own.us, own.spread,
+               has ? other.us : NAN, has ? other.spread : NAN, 1e6 * one[0] * one[1] * 8 * 128 * 4 / own.us);
         if (plan.quick && one[0] == 64 && one[1] == 1024)
             break;
     }
@@ -198,11 +210,14 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
 {
     compare_decode(bench, ceilings, plan);
     auto roofline = [&](const Shape &shape) { return roofline_us(ceilings, shape); };
-    auto to_page = [](double x) { return x < 256.0 ? std::round(x / 16.0) * 16.0 : std::round(x / 64.0) * 64.0; };
-    // Heads of Llama 3.1 8B and 70B at one to eight ranks, of models with as many KV heads as heads, of one KV head, and of
-    // narrow heads.
-    std::vector<std::vector<double>> kinds = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128}, {4, 1, 128}, {64, 8, 128},
-                                              {32, 4, 128}, {16, 2, 128}, {8, 1, 128}, {32, 32, 128}, {32, 8, 64}, {64, 8, 64}};
+    auto to_page = [](double x) {
+        return x < 256.0 ? std::round(x / 16.0) * 16.0 : std::round(x / 64.0) * 64.0;
+    };
+    // Heads of Llama 3.1 8B and 70B at one to eight ranks, of models with as many KV heads as heads, of one
+    // KV head, and of narrow heads.
+    std::vector<std::vector<double>> kinds = {{32, 8, 128},  {16, 4, 128}, {8, 2, 128},  {4, 1, 128},
+                                              {64, 8, 128},  {32, 4, 128}, {16, 2, 128}, {8, 1, 128},
+                                              {32, 32, 128}, {32, 8, 64},  {64, 8, 64}};
     std::vector<double> batches = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
     std::vector<double> contexts = {16, 64, 256, 1024, 4096, 16384, 65536, 131072};
     if (plan.quick) {
@@ -210,8 +225,13 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
         batches = {1, 64};
         contexts = {64, 1024};
     }
-    Refinement decode = {{}, [&](const Shape &shape) { return measure_decode(bench, ceilings, shape); }, roofline, to_page,
-                         plan.target, plan.budget_s, "attention_decode"};
+    Refinement decode = {{},
+                         [&](const Shape &shape) { return measure_decode(bench, ceilings, shape); },
+                         roofline,
+                         to_page,
+                         plan.target,
+                         plan.budget_s,
+                         "attention_decode"};
     for (const auto &kind : kinds)
         for (double batch : batches) {
             Line line = {decode_shape(kind[0], kind[1], kind[2], batch, 0), {}};
@@ -222,13 +242,19 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
         }
     measure_refined(tables, decode);
 
-    std::vector<double> pasts = {0, 256, 1024, 4096, 16384, 65536}, tokens = {16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+    std::vector<double> pasts = {0, 256, 1024, 4096, 16384, 65536},
+                        tokens = {16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
     if (plan.quick) {
         pasts = {0, 1024};
         tokens = {64, 2048};
     }
-    Refinement prefill = {{}, [&](const Shape &shape) { return measure_prefill(bench, ceilings, shape); }, roofline,
-                          [](double x) { return std::round(x / 16.0) * 16.0; }, plan.target, plan.budget_s, "attention_prefill"};
+    Refinement prefill = {{},
+                          [&](const Shape &shape) { return measure_prefill(bench, ceilings, shape); },
+                          roofline,
+                          [](double x) { return std::round(x / 16.0) * 16.0; },
+                          plan.target,
+                          plan.budget_s,
+                          "attention_prefill"};
     for (const auto &kind : kinds) {
         for (double past : pasts) {
             Line line = {prefill_shape(kind[0], kind[1], kind[2], past, 0), {}};

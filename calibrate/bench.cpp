@@ -40,7 +40,8 @@ double quantile(std::vector<double> values, double q)
     std::sort(values.begin(), values.end());
     double at = q * (double)(values.size() - 1);
     size_t low = (size_t)at;
-    return low + 1 < values.size() ? values[low] + (at - (double)low) * (values[low + 1] - values[low]) : values[low];
+    return low + 1 < values.size() ? values[low] + (at - (double)low) * (values[low + 1] - values[low])
+                                   : values[low];
 }
 
 double median(std::vector<double> values)
@@ -101,8 +102,8 @@ Health Bench::health() const
 {
     char bus[32];
     Health result;
-    snprintf(bus, sizeof bus, "%08x:%02x:%02x.0", (unsigned)properties.pciDomainID, (unsigned)properties.pciBusID,
-             (unsigned)properties.pciDeviceID);
+    snprintf(bus, sizeof bus, "%08x:%02x:%02x.0", (unsigned)properties.pciDomainID,
+             (unsigned)properties.pciBusID, (unsigned)properties.pciDeviceID);
     nvml_health(bus, &result);
     return result;
 }
@@ -125,7 +126,8 @@ cudaGraphExec_t Bench::capture(const Work &work, int instances)
     return exec;
 }
 
-// Many instances of small work, so that the start of a graph (a few microseconds) is lost in them; few of long work.
+// Many instances of small work, so that the start of a graph (a few microseconds) is lost in them; few of
+// long work.
 int Bench::instances_for(const Work &work, double graph_us)
 {
     double wanted = graph_us / std::max(work.estimate_us, 0.5);

@@ -39,7 +39,8 @@ class Bench
     Bench(const Bench &) = delete;
     Bench &operator=(const Bench &) = delete;
 
-    // How a time is taken. `body(i)` enqueues instance i, each on its own inputs; `estimate_us` sizes the graph.
+    // How a time is taken. `body(i)` enqueues instance i, each on its own inputs; `estimate_us` sizes the
+    // graph.
     struct Work {
         double estimate_us;
         int most_instances; // distinct inputs there are
@@ -58,7 +59,8 @@ class Bench
     Sample burst(const Work &work);
     // Under continuous load: replayed for `seconds`, the second half counts.
     Sample sustained(const Work &work, double seconds);
-    // Median time of each replay's instance in order, over `seconds` after `idle_s` of rest: how a load settles.
+    // Median time of each replay's instance in order, over `seconds` after `idle_s` of rest: how a load
+    // settles.
     std::vector<double> settle(const Work &work, double idle_s, double seconds);
 
     // Random bf16 in [-1, 1): `pool_values` of them.
@@ -89,7 +91,8 @@ class Bench
     cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-// Where instance i of inputs of `values` each begins in a pool, so that instances do not overlap while there is room.
+// Where instance i of inputs of `values` each begins in a pool, so that instances do not overlap while there
+// is room.
 inline size_t rotate(size_t pool, size_t values, int i)
 {
     size_t aligned = (values + 63) / 64 * 64, copies = pool / aligned;

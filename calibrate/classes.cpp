@@ -19,7 +19,8 @@ double roofline_us(const Ceilings &ceilings, const Shape &shape)
         bytes = width * (n * k + m * (n + k));
         rate = fp8 ? ceilings.flops8_per_us : rate;
     } else if (shape.op == "grouped_gemm") {
-        double experts = shape.size("experts"), top_k = shape.size("top_k"), n = shape.size("n"), k = shape.size("k");
+        double experts = shape.size("experts"), top_k = shape.size("top_k"), n = shape.size("n"),
+               k = shape.size("k");
         double m = shape.size("m"), hit = experts * (1.0 - std::pow(1.0 - top_k / experts, m));
         flops = 2.0 * m * top_k * n * k;
         bytes = 2.0 * (hit * n * k + m * top_k * (n + k));
@@ -28,7 +29,8 @@ double roofline_us(const Ceilings &ceilings, const Shape &shape)
         flops = 4.0 * batch * shape.size("context") * heads * dim;
         bytes = 4.0 * batch * (shape.size("context") * shape.size("kv_heads") + heads) * dim;
     } else if (shape.op == "attention_prefill") {
-        double heads = shape.size("heads"), dim = shape.size("head_dim"), past = shape.size("past"), tokens = shape.size("tokens");
+        double heads = shape.size("heads"), dim = shape.size("head_dim"), past = shape.size("past"),
+               tokens = shape.size("tokens");
         flops = 4.0 * tokens * (past + (tokens + 1.0) / 2.0) * heads * dim;
         bytes = 4.0 * ((past + tokens) * shape.size("kv_heads") + tokens * heads) * dim;
     } else if (shape.op == "stream") {
@@ -64,18 +66,21 @@ Ceilings measure_ceilings(Bench &bench, Tables &tables)
     // Reads alone: the largest of 2^28 logits a row, four rows.
     const uint32_t rows = 4, vocab = 1u << 28;
     DeviceArray<int32_t> tokens((size_t)rows);
-    Sample read = bench.burst({1400.0, 2, [&](int i) {
-                                   struct km_error error;
-                                   const float *logits = (const float *)bench.pool + (size_t)i * rows * vocab / 2;
-                                   check_km(km_cuda_argmax(bench.stream, logits, tokens.data, bench.scratch, rows, vocab, &error),
-                                            error);
-                               }});
+    Sample read = bench.burst(
+        {1400.0, 2, [&](int i) {
+             struct km_error error;
+             const float *logits = (const float *)bench.pool + (size_t)i * rows * vocab / 2;
+             check_km(km_cuda_argmax(bench.stream, logits, tokens.data, bench.scratch, rows, vocab, &error),
+                      error);
+         }});
     const size_t copied = (size_t)1 << 31;
-    Sample copy = bench.burst({1000.0, 2, [&](int) {
-                                   CUDA(cudaMemcpyAsync(bench.out, bench.pool, copied, cudaMemcpyDeviceToDevice, bench.stream));
-                               }});
+    Sample copy = bench.burst(
+        {1000.0, 2, [&](int) {
+             CUDA(cudaMemcpyAsync(bench.out, bench.pool, copied, cudaMemcpyDeviceToDevice, bench.stream));
+         }});
     const double read_bytes_per_us = (double)rows * vocab * 4.0 / read.us;
-    const Shape square = gemm_shape("gemm", "bf16", 8192, 8192, 4096), square8 = gemm_shape("gemm", "fp8", 8192, 8192, 4096);
+    const Shape square = gemm_shape("gemm", "bf16", 8192, 8192, 4096),
+                square8 = gemm_shape("gemm", "fp8", 8192, 8192, 4096);
     const double flops = 2.0 * 8192.0 * 8192.0 * 4096.0;
     const double rate = flops / measure_gemm(bench, guess, square).us;
     double rate8 = rate; // devices without fp8 refuse to plan it
@@ -84,7 +89,9 @@ Ceilings measure_ceilings(Bench &bench, Tables &tables)
     tables.add(scalar_shape("kernel_graph_us"), kernel);
     tables.add(scalar_shape("read_bytes_per_s"), {1e6 * read_bytes_per_us, 0.0});
     tables.add(scalar_shape("copy_bytes_per_s"), {1e6 * 2.0 * (double)copied / copy.us, 0.0});
-    fprintf(stderr, "ceilings: reads %.3f TB/s, copies %.3f TB/s, bf16 %.0f TFLOP/s, fp8 %.0f TFLOP/s, kernel in a graph %.2f us\n",
+    fprintf(stderr,
+            "ceilings: reads %.3f TB/s, copies %.3f TB/s, bf16 %.0f TFLOP/s, fp8 %.0f TFLOP/s, kernel in a "
+            "graph %.2f us\n",
             1e-6 * read_bytes_per_us, 2e-6 * (double)copied / copy.us, 1e-6 * rate, 1e-6 * rate8, kernel.us);
     return {rate, rate8, read_bytes_per_us, kernel.us};
 }
@@ -120,7 +127,8 @@ void scalar_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const 
             },
             1));
     tables.add(scalar_shape("kernel_round_trip_us"), {median(alone), 0.0});
-    // Graphs of 1 and of 321 kernels (about a step of 32 layers): host time of a launch, device time of start and end.
+    // Graphs of 1 and of 321 kernels (about a step of 32 layers): host time of a launch, device time of start
+    // and end.
     for (int nodes : {1, 321}) {
         cudaGraph_t graph;
         cudaGraphExec_t exec;
@@ -135,11 +143,13 @@ void scalar_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const 
         CUDA(cudaEventCreate(&end));
         for (int i = 0; i < 60; i++) {
             CUDA(cudaStreamSynchronize(bench.stream));
-            CUDA(cudaMemsetAsync(bench.out, 0, (size_t)512 << 20, bench.stream)); // the launch is queued behind it
+            CUDA(cudaMemsetAsync(bench.out, 0, (size_t)512 << 20,
+                                 bench.stream)); // the launch is queued behind it
             CUDA(cudaEventRecord(begin, bench.stream));
             auto start = std::chrono::steady_clock::now();
             CUDA(cudaGraphLaunch(exec, bench.stream));
-            host.push_back(1e6 * std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+            host.push_back(1e6 *
+                           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
             CUDA(cudaEventRecord(end, bench.stream));
             CUDA(cudaEventSynchronize(end));
             float ms;
@@ -168,12 +178,15 @@ void scalar_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const 
                     [&] {
                         void *to = up ? (void *)bench.out : host;
                         const void *from = up ? host : (const void *)bench.out;
-                        CUDA(cudaMemcpyAsync(to, from, size, up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost, bench.stream));
+                        CUDA(cudaMemcpyAsync(to, from, size,
+                                             up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost,
+                                             bench.stream));
                         CUDA(cudaStreamSynchronize(bench.stream));
                     },
                     1));
             if (size == bytes)
-                tables.add(scalar_shape(up ? "h2d_bytes_per_s" : "d2h_bytes_per_s"), {1e6 * (double)bytes / median(us), 0.0});
+                tables.add(scalar_shape(up ? "h2d_bytes_per_s" : "d2h_bytes_per_s"),
+                           {1e6 * (double)bytes / median(us), 0.0});
             else
                 tables.add(scalar_shape(up ? "h2d_latency_us" : "d2h_latency_us"), {median(us), 0.0});
         }
@@ -196,12 +209,12 @@ void scalar_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const 
         }
         tables.add(scalar_shape(name), {(bench.health().joules - before.joules) / elapsed_s, 0.0});
     };
-    power("power_gemm_w", [&] {
-        measure_gemm(bench, ceilings, gemm_shape("gemm_sustained", "bf16", 8192, 8192, 8192));
-    });
+    power("power_gemm_w",
+          [&] { measure_gemm(bench, ceilings, gemm_shape("gemm_sustained", "bf16", 8192, 8192, 8192)); });
     power("power_stream_w", [&] {
         for (int i = 0; i < 20; i++)
-            CUDA(cudaMemcpyAsync(bench.out, bench.pool, (size_t)1 << 31, cudaMemcpyDeviceToDevice, bench.stream));
+            CUDA(cudaMemcpyAsync(bench.out, bench.pool, (size_t)1 << 31, cudaMemcpyDeviceToDevice,
+                                 bench.stream));
     });
 }
 
@@ -217,13 +230,15 @@ Shape random_shape(const std::string &op, std::mt19937 &random)
     for (;;) {
         if (op == "gemm" || op == "gemm_fp8") {
             // Widths of models are multiples of 128.
-            double n = log_uniform(512, 57344, 128), k = log_uniform(512, 28672, 128), m = log_uniform(1, 8192, 1);
+            double n = log_uniform(512, 57344, 128), k = log_uniform(512, 28672, 128),
+                   m = log_uniform(1, 8192, 1);
             if (m > 32)
                 m = std::round(m / 8) * 8;
             if (n * k * m < 1.5e12)
                 return gemm_shape("gemm", op == "gemm" ? "bf16" : "fp8", n, k, m);
         } else if (op == "attention_decode") {
-            const double kinds[][3] = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128}, {64, 8, 128}, {8, 1, 128}, {32, 8, 64}};
+            const double kinds[][3] = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128},
+                                       {64, 8, 128}, {8, 1, 128},  {32, 8, 64}};
             const double *kind = kinds[random() % 6];
             double batch = log_uniform(1, 512, 1), context = log_uniform(16, 65536, 1);
             if (batch * context * kind[1] * kind[2] < 7e8)

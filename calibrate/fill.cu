@@ -17,14 +17,16 @@ __device__ uint32_t scramble(uint64_t i, uint32_t seed)
 
 __global__ void fill_kernel(__nv_bfloat16 *values, size_t count, uint32_t seed)
 {
-    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count; i += (size_t)gridDim.x * blockDim.x)
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count;
+         i += (size_t)gridDim.x * blockDim.x)
         values[i] = __float2bfloat16((float)(scramble(i, seed) >> 8) / 8388608.0f - 1.0f);
 }
 
 // e4m3 of magnitude below 1: exponents 0 to 6 of the bias-7 format, any mantissa and sign.
 __global__ void fill8_kernel(uint8_t *values, size_t count, uint32_t seed)
 {
-    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count; i += (size_t)gridDim.x * blockDim.x) {
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count;
+         i += (size_t)gridDim.x * blockDim.x) {
         uint32_t x = scramble(i, seed);
         values[i] = (uint8_t)((x & 0x87) | ((x >> 8) % 7) << 3);
     }

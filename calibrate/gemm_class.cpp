@@ -12,7 +12,8 @@ Shape gemm_shape(const char *op, const char *dtype, double n, double k, double m
 
 static float from_e4m3(uint8_t bits)
 {
-    float magnitude = std::ldexp(bits >> 3 & 15 ? 8.0f + (bits & 7) : 2.0f * (bits & 7), ((bits >> 3) & 15 ? (bits >> 3 & 15) : 0) - 10);
+    float magnitude = std::ldexp(bits >> 3 & 15 ? 8.0f + (bits & 7) : 2.0f * (bits & 7),
+                                 ((bits >> 3) & 15 ? (bits >> 3 & 15) : 0) - 10);
     return bits & 0x80 ? -magnitude : magnitude;
 }
 
@@ -26,8 +27,8 @@ struct Operands {
     void *y;
 };
 
-// Weights rotate through the first three quarters of the pool; activations are what the operator before has just
-// written, and so may be found in the cache, as in a model.
+// Weights rotate through the first three quarters of the pool; activations are what the operator before has
+// just written, and so may be found in the cache, as in a model.
 constexpr size_t weight_values = Bench::pool_values / 4 * 3, weight8_values = Bench::pool8_values / 4 * 3;
 
 const void *weights_at(const Bench &bench, const Operands &o, int i)
@@ -50,8 +51,8 @@ std::vector<double> row_of(const Operands &o, const void *matrix, uint32_t row)
     return values;
 }
 
-// Some results of the first instance against sums in double precision. bf16 rounds to 2^-9; fp8 with fast accumulation
-// keeps 14 bits of each partial sum.
+// Some results of the first instance against sums in double precision. bf16 rounds to 2^-9; fp8 with fast
+// accumulation keeps 14 bits of each partial sum.
 void verify(const Operands &o, const void *w, const Shape &shape)
 {
     std::mt19937 random(7);
@@ -73,19 +74,25 @@ void verify(const Operands &o, const void *w, const Shape &shape)
 // The work of one product; the plan lives as long as the result.
 Bench::Work gemm_work(Bench &bench, const Ceilings &ceilings, const Shape &shape)
 {
-    Operands o = {shape.names[0].second == "fp8", (uint32_t)shape.size("n"), (uint32_t)shape.size("k"),
-                  (uint32_t)shape.size("m"), nullptr, bench.out};
+    Operands o = {shape.names[0].second == "fp8",
+                  (uint32_t)shape.size("n"),
+                  (uint32_t)shape.size("k"),
+                  (uint32_t)shape.size("m"),
+                  nullptr,
+                  bench.out};
     o.x = o.fp8 ? (const void *)(bench.pool8 + weight8_values) : (const void *)(bench.pool + weight_values);
     struct km_error error;
     struct km_cuda_gemm *made;
     const struct km_cuda_gemm_shape plan = {o.n, o.k, o.m, o.fp8, false};
     check_km(km_cuda_gemm_create(bench.blas, &plan, &made, &error), error);
     std::shared_ptr<struct km_cuda_gemm> gemm(made, km_cuda_gemm_destroy);
-    auto scales = std::make_shared<DeviceArray<float>>(std::vector<float>{1.0f, 1.0f});
+    auto scales = std::make_shared<DeviceArray<float>>(std::vector<float>(8, 1.0f));
     auto body = [&bench, o, gemm, scales](int i) {
         struct km_error fault;
         uint16_t *y = (uint16_t *)o.y + rotate(Bench::out_values, (size_t)o.m * o.n, i);
-        check_km(km_cuda_gemm_run(gemm.get(), bench.stream, weights_at(bench, o, i), o.x, y, scales->data, &fault), fault);
+        check_km(
+            km_cuda_gemm_run(gemm.get(), bench.stream, weights_at(bench, o, i), o.x, y, scales->data, &fault),
+            fault);
     };
     CUDA(cudaMemsetAsync(o.y, 0xff, (size_t)o.m * o.n * 2, bench.stream)); // NaN wherever nothing is written
     body(0);
@@ -108,8 +115,9 @@ static double round_rows(double m)
     return std::round(m / unit) * unit;
 }
 
-static void gemm_lines(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan, const char *dtype,
-                       const std::vector<double> &ns, const std::vector<double> &ks, double share, const char *title)
+static void gemm_lines(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan,
+                       const char *dtype, const std::vector<double> &ns, const std::vector<double> &ks,
+                       double share, const char *title)
 {
     std::vector<double> ms = {1, 8, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 8192};
     if (plan.quick)
@@ -126,7 +134,8 @@ static void gemm_lines(Bench &bench, Tables &tables, const Ceilings &ceilings, c
             if (n * k > (double)(dtype[0] == 'f' ? weight8_values : weight_values))
                 continue;
             Line line = {gemm_shape("gemm", dtype, n, k, 0), {}};
-            for (double m : ms) // beyond, a product takes tens of milliseconds and its fraction no longer moves
+            for (double m :
+                 ms) // beyond, a product takes tens of milliseconds and its fraction no longer moves
                 if (m * n * k <= 1.5e12 && m * n <= 1.2e9)
                     line.values.push_back(m);
             refinement.lines.push_back(line);
@@ -143,7 +152,8 @@ void gemm_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Pl
     }
     // The widths of Llama 3.1 8B and 70B at one to eight ranks and their kind, and what lies between.
     gemm_lines(bench, tables, ceilings, plan, "bf16",
-               {512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8192, 10240, 14336, 20480, 28672, 57344, 128256},
+               {512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8192, 10240, 14336, 20480, 28672, 57344,
+                128256},
                {512, 1024, 2048, 3584, 4096, 7168, 8192, 14336, 28672}, 1.0, "gemm bf16");
     gemm_lines(bench, tables, ceilings, plan, "fp8", {1024, 2048, 4096, 6144, 8192, 14336, 28672, 57344},
                {1024, 2048, 4096, 8192, 14336, 28672}, 0.3, "gemm fp8");
@@ -176,13 +186,15 @@ void gemm_sustained_class(Bench &bench, Tables &tables, const Ceilings &ceilings
         }
     measure_refined(tables, refinement);
 
-    // How fast the rate falls after a rest: time from the start at which the loss has grown to 1 - 1/e of its end.
+    // How fast the rate falls after a rest: time from the start at which the loss has grown to 1 - 1/e of its
+    // end.
     Shape shape = gemm_shape("gemm", "bf16", 8192, 8192, 8192);
     Bench::Work work = gemm_work(bench, ceilings, shape);
     const double seconds = plan.quick ? 0.3 : 5.0, rest_s = plan.quick ? 0.1 : 3.0;
     std::vector<double> us = bench.settle(work, rest_s, seconds);
     const size_t head = std::max<size_t>(1, us.size() / 100), tail = us.size() / 5;
-    double first = median({us.begin() + 1, us.begin() + 1 + (long)head}), last = median({us.end() - (long)tail, us.end()});
+    double first = median({us.begin() + 1, us.begin() + 1 + (long)head}),
+           last = median({us.end() - (long)tail, us.end()});
     double elapsed_us = 0.0, crossing_us = 0.0;
     for (double one : us) {
         elapsed_us += one;
@@ -198,7 +210,8 @@ void gemm_sustained_class(Bench &bench, Tables &tables, const Ceilings &ceilings
         tables.add(scalar_shape("gemm_power_time_constant_s"), {1e-6 * crossing_us * per_replay, 0.0});
 }
 
-// --- mixture of experts ---------------------------------------------------------------------------------------------
+// --- mixture of experts
+// ---------------------------------------------------------------------------------------------
 
 static Shape grouped_shape(double experts, double top_k, double n, double k, double m)
 {
@@ -274,10 +287,11 @@ void grouped_gemm_class(Bench &bench, Tables &tables, const Ceilings &ceilings, 
                              plan.target,
                              0.5 * plan.budget_s,
                              "grouped_gemm"};
-    // Up and down projections of Mixtral 8x7B (tensor ranks: 1 and 4), Qwen3-30B-A3B (128 experts of 768) and gpt-oss-like
-    // 32 experts of 2880.
-    const double shapes[][4] = {{8, 2, 28672, 4096}, {8, 2, 4096, 14336}, {8, 2, 7168, 4096}, {8, 2, 4096, 3584},
-                                {128, 8, 1536, 2048}, {128, 8, 2048, 768}, {32, 4, 5760, 2880}, {32, 4, 2880, 2880}};
+    // Up and down projections of Mixtral 8x7B (tensor ranks: 1 and 4), Qwen3-30B-A3B (128 experts of 768) and
+    // gpt-oss-like 32 experts of 2880.
+    const double shapes[][4] = {{8, 2, 28672, 4096}, {8, 2, 4096, 14336},  {8, 2, 7168, 4096},
+                                {8, 2, 4096, 3584},  {128, 8, 1536, 2048}, {128, 8, 2048, 768},
+                                {32, 4, 5760, 2880}, {32, 4, 2880, 2880}};
     for (const auto &s : shapes) {
         Line line = {grouped_shape(s[0], s[1], s[2], s[3], 0), {1, 4, 16, 64, 256, 1024, 4096}};
         if (plan.quick)

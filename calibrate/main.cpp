@@ -14,12 +14,15 @@ static const char usage[] =
     "usage: kingman-calibrate --out PROFILE.json [options]\n"
     "  --csv FILE       rows as they are measured; a run with the same file goes on where that one stopped\n"
     "                   (default: PROFILE.json with .csv instead)\n"
-    "  --device NAME    name of the device description (default: h200-sxm and the like, from what the driver says)\n"
+    "  --device NAME    name of the device description (default: h200-sxm and the like, from what the driver "
+    "says)\n"
     "  --classes LIST   of gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,layer (default: all)\n"
     "  --budget SECONDS of each class (default: 60)\n"
-    "  --target ERROR   interpolation error at which a line of shapes is not refined further (default: 0.03)\n"
+    "  --target ERROR   interpolation error at which a line of shapes is not refined further (default: "
+    "0.03)\n"
     "  --quick          the smallest grid: does everything run?\n"
-    "  --check N        then measure N random shapes of each class that are not in the profile, and print how far off\n"
+    "  --check N        then measure N random shapes of each class that are not in the profile, and print "
+    "how far off\n"
     "                   interpolation is\n"
     "  --check-csv FILE where to write their rows\n"
     "  --seed N         of the random shapes (default: 1)\n"
@@ -29,7 +32,8 @@ namespace
 {
 
 struct Options {
-    std::string out, csv, device, classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,layer", check_csv;
+    std::string out, csv, device, classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,layer",
+                                  check_csv;
     double budget_s = 60.0, target = 0.03;
     bool quick = false;
     int check = 0, gpu = 0;
@@ -47,11 +51,12 @@ double number(const char *text, const char *option)
 
 Options parse(int argc, char **argv)
 {
-    const struct option list[] = {{"out", 1, nullptr, 'o'},     {"csv", 1, nullptr, 'c'},    {"device", 1, nullptr, 'd'},
-                                  {"classes", 1, nullptr, 'l'}, {"budget", 1, nullptr, 'b'}, {"target", 1, nullptr, 't'},
-                                  {"quick", 0, nullptr, 'q'},   {"check", 1, nullptr, 'k'},  {"check-csv", 1, nullptr, 'K'},
-                                  {"seed", 1, nullptr, 's'},    {"gpu", 1, nullptr, 'g'},    {"help", 0, nullptr, 'h'},
-                                  {nullptr, 0, nullptr, 0}};
+    const struct option list[] = {
+        {"out", 1, nullptr, 'o'},     {"csv", 1, nullptr, 'c'},    {"device", 1, nullptr, 'd'},
+        {"classes", 1, nullptr, 'l'}, {"budget", 1, nullptr, 'b'}, {"target", 1, nullptr, 't'},
+        {"quick", 0, nullptr, 'q'},   {"check", 1, nullptr, 'k'},  {"check-csv", 1, nullptr, 'K'},
+        {"seed", 1, nullptr, 's'},    {"gpu", 1, nullptr, 'g'},    {"help", 0, nullptr, 'h'},
+        {nullptr, 0, nullptr, 0}};
     Options options;
     for (int c; (c = getopt_long(argc, argv, "", list, nullptr)) != -1;) {
         switch (c) {
@@ -107,7 +112,8 @@ Options parse(int argc, char **argv)
     return options;
 }
 
-// "NVIDIA H200" -> "h200-sxm": the names of configs/devices/ for what the driver calls them; else its own words.
+// "NVIDIA H200" -> "h200-sxm": the names of configs/devices/ for what the driver calls them; else its own
+// words.
 std::string device_name(const std::string &vendor)
 {
     const struct {
@@ -146,7 +152,9 @@ std::string version(unsigned long number, unsigned long step)
 
 std::string health(const Health &h)
 {
-    return h.sm_mhz ? text("SM %u MHz, memory %u MHz, %u C, %.0f W", h.sm_mhz, h.memory_mhz, h.celsius, h.watts) : "unknown";
+    return h.sm_mhz
+               ? text("SM %u MHz, memory %u MHz, %u C, %.0f W", h.sm_mhz, h.memory_mhz, h.celsius, h.watts)
+               : "unknown";
 }
 
 // Error of the interpolated prediction, class by class.
@@ -174,9 +182,9 @@ void check(Bench &bench, const Tables &tables, const Ceilings &ceilings, const O
             errors.push_back(std::fabs(error));
         }
         if (!errors.empty())
-            printf("%-18s %6zu %+7.1f%% %7.1f%% %7.1f%% %7.1f%% %7.1f%%\n", op, errors.size(), 100.0 * median(signed_errors),
-                   100.0 * median(errors), 100.0 * quantile(errors, 0.9), 100.0 * quantile(errors, 0.95),
-                   100.0 * quantile(errors, 1.0));
+            printf("%-18s %6zu %+7.1f%% %7.1f%% %7.1f%% %7.1f%% %7.1f%%\n", op, errors.size(),
+                   100.0 * median(signed_errors), 100.0 * median(errors), 100.0 * quantile(errors, 0.9),
+                   100.0 * quantile(errors, 0.95), 100.0 * quantile(errors, 1.0));
     }
     fflush(stdout);
 }
@@ -187,12 +195,14 @@ int main(int argc, char **argv)
 {
     const Options options = parse(argc, argv);
     const auto start = std::chrono::steady_clock::now();
-    auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+    auto seconds = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
     Bench bench(options.gpu);
     Tables tables(options.csv);
     const Health before = bench.health();
-    fprintf(stderr, "%s, driver %s, %s; %zu rows measured before\n", bench.properties.name, bench.driver().c_str(),
-            health(before).c_str(), tables.count());
+    fprintf(stderr, "%s, driver %s, %s; %zu rows measured before\n", bench.properties.name,
+            bench.driver().c_str(), health(before).c_str(), tables.count());
     verify_kernels(bench);
     const Ceilings ceilings = measure_ceilings(bench, tables);
     const Plan plan = {options.quick, options.budget_s, options.target};
@@ -227,14 +237,18 @@ int main(int argc, char **argv)
         {{"source", "own measurement"},
          {"command", command},
          {"date", date},
-         {"device", text("%s, %d multiprocessors, %d bytes of L2", bench.properties.name, bench.properties.multiProcessorCount, l2)},
+         {"device", text("%s, %d multiprocessors, %d bytes of L2", bench.properties.name,
+                         bench.properties.multiProcessorCount, l2)},
          {"driver", bench.driver()},
          {"cuda", text("%d.%d", runtime / 1000, runtime / 10 % 100)},
          {"cublas", version(km_cuda_blas_version(bench.blas), 100)},
          {"cudnn", version(km_cuda_dnn_version(), 100)},
-         {"kernels", "gemm: cuBLASLt, first of its heuristic, 32 MiB of workspace; grouped_gemm: cublasGemmGroupedBatchedEx; "
-                     "attention_prefill: cuDNN, paged; attention_decode: own, split over pages of 16; stream: own"},
-         {"method", "CUDA graph replay between events, inputs rotated and caches scrubbed, random data, median of 5 to 15 replays; "
+         {"kernels",
+          "gemm: cuBLASLt, first of its heuristic, 32 MiB of workspace; grouped_gemm: "
+          "cublasGemmGroupedBatchedEx; "
+          "attention_prefill: cuDNN, paged; attention_decode: own, split over pages of 16; stream: own"},
+         {"method", "CUDA graph replay between events, inputs rotated and caches scrubbed, random data, "
+                    "median of 5 to 15 replays; "
                     "gemm in bursts after rest, gemm_sustained under continuous load"},
          {"before", health(before)},
          {"after", health(bench.health())},

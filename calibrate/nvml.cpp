@@ -3,8 +3,8 @@
 
 #include <dlfcn.h>
 
-// The few functions used, as NVML's reference manual declares them; nvmlReturn_t 0 is success, clock types 1 (SM)
-// and 2 (memory), sensor 0 (the chip).
+// The few functions used, as NVML's reference manual declares them; nvmlReturn_t 0 is success, clock types 1
+// (SM) and 2 (memory), sensor 0 (the chip).
 namespace
 {
 
@@ -15,10 +15,11 @@ struct Library {
         return handle ? (F)dlsym(handle, name) : nullptr;
     }
     int (*init)() = find<int (*)()>("nvmlInit_v2");
-    int (*by_bus)(const char *, void **) = find<int (*)(const char *, void **)>("nvmlDeviceGetHandleByPciBusId_v2");
+    int (*by_bus)(const char *,
+                  void **) = find<int (*)(const char *, void **)>("nvmlDeviceGetHandleByPciBusId_v2");
     int (*clock)(void *, int, unsigned *) = find<int (*)(void *, int, unsigned *)>("nvmlDeviceGetClockInfo");
-    int (*temperature)(void *, int, unsigned *) =
-        find<int (*)(void *, int, unsigned *)>("nvmlDeviceGetTemperature");
+    int (*temperature)(void *, int,
+                       unsigned *) = find<int (*)(void *, int, unsigned *)>("nvmlDeviceGetTemperature");
     int (*power)(void *, unsigned *) = find<int (*)(void *, unsigned *)>("nvmlDeviceGetPowerUsage");
     int (*energy)(void *, unsigned long long *) =
         find<int (*)(void *, unsigned long long *)>("nvmlDeviceGetTotalEnergyConsumption");

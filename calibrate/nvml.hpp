@@ -1,4 +1,5 @@
-// NVML, loaded at run time where the driver brings it: clocks, temperature, power. Absent, everything reads 0.
+// NVML, loaded at run time where the driver brings it: clocks, temperature, power. Absent, everything reads
+// 0.
 #ifndef KM_CALIBRATE_NVML_HPP
 #define KM_CALIBRATE_NVML_HPP
 

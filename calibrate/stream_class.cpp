@@ -50,8 +50,13 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
         const uint32_t hidden = (uint32_t)(row_bytes / 8);
         const size_t values = (size_t)rows * hidden;
         return run([=](int i, struct km_error *error) {
-            const struct km_cuda_norm args = {a + rotate(quarter, values, i), b + rotate(quarter, values, i), c,
-                                              out + rotate(Bench::out_values, values, i), rows, hidden, 1e-5f};
+            const struct km_cuda_norm args = {a + rotate(quarter, values, i),
+                                              b + rotate(quarter, values, i),
+                                              c,
+                                              out + rotate(Bench::out_values, values, i),
+                                              rows,
+                                              hidden,
+                                              1e-5f};
             return km_cuda_norm(stream, &args, error);
         });
     }
@@ -59,8 +64,8 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
         const uint32_t width = (uint32_t)(row_bytes / 6);
         const size_t values = (size_t)rows * width;
         return run([=](int i, struct km_error *error) {
-            return km_cuda_swiglu(stream, a + rotate(2 * quarter, 2 * values, i), out + rotate(Bench::out_values, values, i), rows,
-                                  width, error);
+            return km_cuda_swiglu(stream, a + rotate(2 * quarter, 2 * values, i),
+                                  out + rotate(Bench::out_values, values, i), rows, width, error);
         });
     }
     if (kind == "embed" || kind == "route") {
@@ -75,7 +80,8 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
         return run([=](int i, struct km_error *error) {
             const uint16_t *table = embed ? a : a + rotate(2 * quarter, (size_t)rows * width, i);
             return km_cuda_gather(stream, table, list + (size_t)(i % 16) * copies,
-                                  out + rotate(Bench::out_values, (size_t)copies * width, i), copies, width, error);
+                                  out + rotate(Bench::out_values, (size_t)copies * width, i), copies, width,
+                                  error);
         });
     }
     if (kind == "combine") {
@@ -85,8 +91,13 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
         const int32_t *places = place.data;
         const float *weights = weight.data;
         return run([=](int i, struct km_error *error) {
-            const struct km_cuda_combine args = {a + rotate(3 * quarter, (size_t)rows * top_k * width, i), places, weights,
-                                                 out + rotate(Bench::out_values, (size_t)rows * width, i), rows, top_k, width};
+            const struct km_cuda_combine args = {a + rotate(3 * quarter, (size_t)rows * top_k * width, i),
+                                                 places,
+                                                 weights,
+                                                 out + rotate(Bench::out_values, (size_t)rows * width, i),
+                                                 rows,
+                                                 top_k,
+                                                 width};
             return km_cuda_combine(stream, &args, error);
         });
     }
@@ -98,7 +109,8 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
         // Any 32 random bits serve as a logit but those of a NaN: bf16 pairs in [-1, 1) never are one.
         const float *logits = (const float *)a;
         return run([=](int i, struct km_error *error) {
-            return km_cuda_argmax(stream, logits + rotate(quarter, (size_t)rows * vocab, i), list, scratch, rows, vocab, error);
+            return km_cuda_argmax(stream, logits + rotate(quarter, (size_t)rows * vocab, i), list, scratch,
+                                  rows, vocab, error);
         });
     }
     // What is left works on packed qkv rows.
@@ -123,7 +135,8 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
         const float *turns = table.data;
         const int32_t *where = positions.data;
         return run([=](int i, struct km_error *error) {
-            const struct km_cuda_rope args = {out + rotate(Bench::out_values, values, i), where, turns, rows, heads, kv, head_dim};
+            const struct km_cuda_rope args = {
+                out + rotate(Bench::out_values, values, i), where, turns, rows, heads, kv, head_dim};
             return km_cuda_rope(stream, &args, error);
         });
     }
@@ -134,8 +147,14 @@ Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape
     // The cache is written into the results' memory.
     uint16_t *keys = out, *cached_values = out + quarter;
     return run([=](int i, struct km_error *error) {
-        const struct km_cuda_kv_write args = {a + rotate(3 * quarter, values, i), list + (size_t)(i % 16) * rows, keys,
-                                              cached_values, rows, heads, kv, head_dim};
+        const struct km_cuda_kv_write args = {a + rotate(3 * quarter, values, i),
+                                              list + (size_t)(i % 16) * rows,
+                                              keys,
+                                              cached_values,
+                                              rows,
+                                              heads,
+                                              kv,
+                                              head_dim};
         return km_cuda_kv_write(stream, &args, error);
     });
 }

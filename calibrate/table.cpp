@@ -158,7 +158,8 @@ double Tables::descend(const Node &node, const Shape &shape, size_t depth,
         return high;
     auto below = std::prev(above);
     double low = descend(below->second, shape, depth + 1, roofline_us);
-    double part = (std::log1p(wanted) - std::log1p(below->first)) / (std::log1p(above->first) - std::log1p(below->first));
+    double part = (std::log1p(wanted) - std::log1p(below->first)) /
+                  (std::log1p(above->first) - std::log1p(below->first));
     return low + part * (high - low);
 }
 
@@ -177,7 +178,8 @@ void Tables::write_json(const std::string &path, const std::string &device,
         die("cannot write %s", temporary.c_str());
     fprintf(out, "{\n  \"schema\": 1,\n  \"device\": \"%s\",\n  \"provenance\": {", device.c_str());
     for (size_t i = 0; i < provenance.size(); i++)
-        fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", provenance[i].first.c_str(), provenance[i].second.c_str());
+        fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", provenance[i].first.c_str(),
+                provenance[i].second.c_str());
     fprintf(out, "\n  },\n  \"tables\": {");
     std::map<std::string, std::map<std::string, std::vector<const Row *>>> classes; // op, table, rows
     for (const Row &row : rows_)
@@ -238,8 +240,8 @@ class Progress
     }
     ~Progress()
     {
-        fprintf(stderr, "%s%s: %zu shapes in %.1f s, %zu intervals left above the target%s\n", terminal_ ? "\r" : "", title_,
-                shapes_, seconds(), left_, terminal_ ? "          " : "");
+        fprintf(stderr, "%s%s: %zu shapes in %.1f s, %zu intervals left above the target%s\n",
+                terminal_ ? "\r" : "", title_, shapes_, seconds(), left_, terminal_ ? "          " : "");
     }
     void step()
     {
@@ -312,7 +314,9 @@ void measure_refined(Tables &tables, const Refinement &refinement)
             Tables neighbours("");
             for (size_t j : {i - 1, i + 1}) {
                 Shape shape = shape_at(line, line.values[j]);
-                neighbours.add(shape, {refinement.roofline_us(shape) / tables.fraction(shape, refinement.roofline_us), 0.0});
+                neighbours.add(
+                    shape,
+                    {refinement.roofline_us(shape) / tables.fraction(shape, refinement.roofline_us), 0.0});
             }
             Shape shape = shape_at(line, line.values[i]);
             bend[i] = std::fabs(neighbours.fraction(shape, refinement.roofline_us) /

@@ -1,5 +1,5 @@
-// Measured rows: the plain CSV of configs/profiles/README.md as they come (so that a broken run can be resumed), JSON at
-// the end, and the interpolation that says where to measure next.
+// Measured rows: the plain CSV of configs/profiles/README.md as they come (so that a broken run can be
+// resumed), JSON at the end, and the interpolation that says where to measure next.
 #ifndef KM_CALIBRATE_TABLE_HPP
 #define KM_CALIBRATE_TABLE_HPP
 
@@ -40,8 +40,8 @@ class Tables
     }
     size_t outliers() const;
 
-    // Fraction of the roofline at `shape`, interpolated: size by size between the two nearest measured, linear in
-    // logarithms, the edge's beyond the edge. 0 without a table.
+    // Fraction of the roofline at `shape`, interpolated: size by size between the two nearest measured,
+    // linear in logarithms, the edge's beyond the edge. 0 without a table.
     double fraction(const Shape &shape, const std::function<double(const Shape &)> &roofline_us) const;
 
   private:

@@ -4,7 +4,8 @@
 #include <cstring>
 #include <memory>
 
-// References in double precision on bf16 inputs; results may differ by bf16's rounding (2^-9) of each stored value.
+// References in double precision on bf16 inputs; results may differ by bf16's rounding (2^-9) of each stored
+// value.
 namespace
 {
 
@@ -23,7 +24,8 @@ double f(uint16_t value)
     return (double)from_bf16(value);
 }
 
-void compare(const char *kernel, const std::vector<uint16_t> &got, const std::vector<double> &wanted, double tolerance)
+void compare(const char *kernel, const std::vector<uint16_t> &got, const std::vector<double> &wanted,
+             double tolerance)
 {
     double difference = 0.0, size = 0.0, worst = 0.0;
     for (size_t i = 0; i < wanted.size(); i++) {
@@ -57,7 +59,8 @@ struct Output {
 void verify_norm(Bench &bench, uint32_t hidden)
 {
     const uint32_t rows = 5;
-    std::vector<uint16_t> x = random_values(rows * hidden, 1), r = random_values(rows * hidden, 2), w = random_values(hidden, 3);
+    std::vector<uint16_t> x = random_values(rows * hidden, 1), r = random_values(rows * hidden, 2),
+                          w = random_values(hidden, 3);
     DeviceArray<uint16_t> dx(x), dr(r), dw(w);
     Output out(rows * hidden);
     struct km_error error;
@@ -71,7 +74,8 @@ void verify_norm(Bench &bench, uint32_t hidden)
             squares += residual[i] * residual[i];
         }
         for (uint32_t i = 0; i < hidden; i++)
-            wanted[row * hidden + i] = residual[row * hidden + i] / std::sqrt(squares / hidden + 1e-5) * f(w[i]);
+            wanted[row * hidden + i] =
+                residual[row * hidden + i] / std::sqrt(squares / hidden + 1e-5) * f(w[i]);
     }
     compare("norm", out.get(bench), wanted, 3e-3);
     compare("norm's residual", fetch(dr.data, rows * hidden), residual, 1e-6);
@@ -87,7 +91,8 @@ void verify_streams(Bench &bench)
     check_km(km_cuda_swiglu(bench.stream, dx.data, out.array.data, rows, width, &error), error);
     std::vector<double> wanted(rows * width);
     for (uint32_t i = 0; i < rows * width; i++) {
-        double gate = f(x[i / width * 2 * width + i % width]), up = f(x[i / width * 2 * width + width + i % width]);
+        double gate = f(x[i / width * 2 * width + i % width]),
+               up = f(x[i / width * 2 * width + width + i % width]);
         wanted[i] = gate / (1.0 + std::exp(-gate)) * up;
     }
     compare("swiglu", out.get(bench), wanted, 3e-3);
@@ -95,7 +100,8 @@ void verify_streams(Bench &bench)
     const std::vector<int32_t> index = {3, 0, 9, 1, 13, 13, 2};
     DeviceArray<int32_t> list(index);
     Output gathered(rows * width);
-    check_km(km_cuda_gather(bench.stream, dx.data, list.data, gathered.array.data, rows, width, &error), error);
+    check_km(km_cuda_gather(bench.stream, dx.data, list.data, gathered.array.data, rows, width, &error),
+             error);
     for (uint32_t i = 0; i < rows * width; i++)
         wanted[i] = f(x[(size_t)index[i / width] * width + i % width]);
     compare("gather", gathered.get(bench), wanted, 1e-12);
@@ -106,7 +112,8 @@ void verify_streams(Bench &bench)
     DeviceArray<int32_t> place(places);
     DeviceArray<float> weight(weights);
     Output combined(tokens * width);
-    const struct km_cuda_combine args = {dx.data, place.data, weight.data, combined.array.data, tokens, top_k, width};
+    const struct km_cuda_combine args = {dx.data, place.data, weight.data, combined.array.data,
+                                         tokens,  top_k,      width};
     check_km(km_cuda_combine(bench.stream, &args, &error), error);
     wanted.assign(tokens * width, 0.0);
     for (uint32_t i = 0; i < tokens * width; i++)
@@ -126,12 +133,13 @@ void verify_argmax(Bench &bench, uint32_t vocab)
     std::normal_distribution<float> normal(-5.0f, 1.0f);
     for (float &logit : logits)
         logit = normal(random);
-    logits[vocab - 1] = 4.0f;                                         // the last word of row 0
-    logits[vocab + 17] = logits[2 * vocab - 3] = 3.0f;                // a tie in row 1
+    logits[vocab - 1] = 4.0f;                          // the last word of row 0
+    logits[vocab + 17] = logits[2 * vocab - 3] = 3.0f; // a tie in row 1
     DeviceArray<float> device(logits);
     DeviceArray<int32_t> tokens((size_t)rows);
     for (int again = 0; again < 2; again++) { // the scratch memory must be left as it was found
-        check_km(km_cuda_argmax(bench.stream, device.data, tokens.data, bench.scratch, rows, vocab, &error), error);
+        check_km(km_cuda_argmax(bench.stream, device.data, tokens.data, bench.scratch, rows, vocab, &error),
+                 error);
         CUDA(cudaStreamSynchronize(bench.stream));
         std::vector<int32_t> got = fetch(tokens.data, rows);
         int32_t third = 0;
@@ -144,21 +152,23 @@ void verify_argmax(Bench &bench, uint32_t vocab)
     fprintf(stderr, "verified argmax\n");
 }
 
-// Sequences of given lengths in a paged cache, queries and what attention should give. Unused places hold NaN.
+// Sequences of given lengths in a paged cache, queries and what attention should give. Unused places hold
+// NaN.
 struct Attention {
     uint32_t heads, kv_heads, dim, tokens, row_values, table_pages, max_context = 0;
     std::vector<int32_t> contexts, table;
     std::vector<uint16_t> qkv, keys, values;
     std::vector<double> wanted;
 
-    Attention(uint32_t heads_, uint32_t kv_heads_, uint32_t dim_, uint32_t tokens_, std::vector<int32_t> contexts_)
+    Attention(uint32_t heads_, uint32_t kv_heads_, uint32_t dim_, uint32_t tokens_,
+              std::vector<int32_t> contexts_)
         : heads(heads_), kv_heads(kv_heads_), dim(dim_), tokens(tokens_), contexts(std::move(contexts_))
     {
         for (int32_t context : contexts)
             max_context = std::max(max_context, (uint32_t)context);
         const uint32_t batch = (uint32_t)contexts.size(), page = KM_CUDA_PAGE_TOKENS;
         row_values = (heads + 2 * kv_heads) * dim;
-        table_pages = (max_context + page - 1) / page;
+        table_pages = km_cuda_sdpa_table_pages(max_context);
         const size_t pages = (size_t)batch * table_pages;
         std::mt19937 random(9);
         table.resize(pages);
@@ -180,6 +190,15 @@ struct Attention {
     {
         const size_t page = KM_CUDA_PAGE_TOKENS;
         return (((size_t)table[b * table_pages + t / page] * kv_heads + h) * page + t % page) * dim;
+    }
+    // The same without pages: [context, kv_heads, dim].
+    std::vector<uint16_t> rows(const std::vector<uint16_t> &cache) const
+    {
+        std::vector<uint16_t> result;
+        for (size_t t = 0; t < (size_t)contexts[0]; t++)
+            for (uint32_t h = 0; h < kv_heads; h++)
+                result.insert(result.end(), &cache[at(0, t, h)], &cache[at(0, t, h)] + dim);
+        return result;
     }
     void solve()
     {
@@ -218,9 +237,9 @@ void verify_own_decode(Bench &bench, Attention &a)
     for (int again = 0; again < 2; again++) {
         Output out((size_t)batch * a.heads * a.dim);
         struct km_error error;
-        const struct km_cuda_attention_decode args = {q.data, keys.data, values.data, table.data, contexts.data,
-                                                      out.array.data, bench.scratch, batch, a.heads, a.kv_heads, a.dim,
-                                                      a.row_values, a.table_pages, a.max_context};
+        const struct km_cuda_attention_decode args = {
+            q.data, keys.data, values.data, table.data, contexts.data, out.array.data, bench.scratch,
+            batch,  a.heads,   a.kv_heads,  a.dim,      a.row_values,  a.table_pages,  a.max_context};
         check_km(km_cuda_attention_decode(bench.stream, &args, &error), error);
         compare("attention_decode", out.get(bench), a.wanted, 6e-3);
     }
@@ -230,27 +249,38 @@ void verify_own_decode(Bench &bench, Attention &a)
 void verify_cudnn(Bench &bench, Attention &a, const char *name)
 {
     a.solve();
+    const bool paged = a.tokens == 1;
     // cuDNN multiplies masked values by zero: what lies beyond a sequence must be finite.
     for (std::vector<uint16_t> *cache : {&a.keys, &a.values})
         for (uint16_t &value : *cache)
             if (value == 0x7fc0)
                 value = 0;
-    DeviceArray<uint16_t> q(a.qkv), keys(a.keys), values(a.values);
+    DeviceArray<uint16_t> q(a.qkv), keys(paged ? a.keys : a.rows(a.keys)),
+        values(paged ? a.values : a.rows(a.values));
     const uint32_t batch = (uint32_t)a.contexts.size();
-    DeviceArray<int32_t> table(a.table), contexts(a.contexts), tokens(std::vector<int32_t>(batch, (int32_t)a.tokens));
+    DeviceArray<int32_t> table(a.table), contexts(a.contexts),
+        tokens(std::vector<int32_t>(batch, (int32_t)a.tokens));
     Output out((size_t)batch * a.tokens * a.heads * a.dim);
     struct km_error error;
     struct km_cuda_sdpa *sdpa;
-    const struct km_cuda_sdpa_shape plan = {batch, a.heads, a.kv_heads, a.dim, a.tokens, a.max_context, a.row_values,
-                                            a.row_values, batch * a.table_pages};
+    const struct km_cuda_sdpa_shape plan = {batch,
+                                            a.heads,
+                                            a.kv_heads,
+                                            a.dim,
+                                            a.tokens,
+                                            a.max_context,
+                                            a.row_values,
+                                            a.kv_heads * a.dim,
+                                            paged ? batch * a.table_pages : 0};
     if (km_cuda_sdpa_create(bench.dnn, &plan, &sdpa, &error) != KM_OK) {
         fprintf(stderr, "%s: %s\n", name, error.message);
         return;
     }
-    const struct km_cuda_sdpa_buffers buffers = {q.data, keys.data, values.data, out.array.data, table.data, tokens.data,
-                                                 contexts.data, bench.workspace};
+    const struct km_cuda_sdpa_buffers buffers = {q.data,     keys.data,   values.data,   out.array.data,
+                                                 table.data, tokens.data, contexts.data, bench.workspace};
     check_km(km_cuda_sdpa_run(sdpa, bench.stream, &buffers, &error), error);
-    fprintf(stderr, "%s: %s form, workspace %.1f MB\n", name, km_cuda_sdpa_form(sdpa), 1e-6 * (double)km_cuda_sdpa_workspace_bytes(sdpa));
+    fprintf(stderr, "%s: %s form, workspace %.1f MB\n", name, km_cuda_sdpa_form(sdpa),
+            1e-6 * (double)km_cuda_sdpa_workspace_bytes(sdpa));
     compare(name, out.get(bench), a.wanted, 8e-3);
     km_cuda_sdpa_destroy(sdpa);
 }
@@ -258,7 +288,8 @@ void verify_cudnn(Bench &bench, Attention &a, const char *name)
 void verify_rope_and_cache(Bench &bench)
 {
     struct km_error error;
-    const uint32_t rows = 6, heads = 6, kv = 2, dim = 64, row_values = (heads + 2 * kv) * dim, page = KM_CUDA_PAGE_TOKENS;
+    const uint32_t rows = 6, heads = 6, kv = 2, dim = 64, row_values = (heads + 2 * kv) * dim,
+                   page = KM_CUDA_PAGE_TOKENS;
     std::vector<uint16_t> qkv = random_values(rows * row_values, 20);
     std::vector<float> angles(100 * dim);
     for (uint32_t p = 0; p < 100; p++)
@@ -277,7 +308,9 @@ void verify_rope_and_cache(Bench &bench)
         size_t row = i / row_values, head = i % row_values / dim, d = i % dim, half = dim / 2;
         const float *turn = &angles[((size_t)positions[row] * half + d % half) * 2];
         double partner = f(qkv[d < half ? i + half : i - half]);
-        wanted[i] = head >= heads + kv ? f(qkv[i]) : f(qkv[i]) * (double)turn[0] + (d < half ? -1.0 : 1.0) * partner * (double)turn[1];
+        wanted[i] = head >= heads + kv
+                        ? f(qkv[i])
+                        : f(qkv[i]) * (double)turn[0] + (d < half ? -1.0 : 1.0) * partner * (double)turn[1];
     }
     CUDA(cudaStreamSynchronize(bench.stream));
     std::vector<uint16_t> turned = fetch(device.data, qkv.size());
@@ -286,13 +319,16 @@ void verify_rope_and_cache(Bench &bench)
     const std::vector<int64_t> slots = {0, 17, 63, 31, 5, 48};
     DeviceArray<int64_t> slot_list(slots);
     Output keys(4 * kv * page * dim), values(4 * kv * page * dim);
-    const struct km_cuda_kv_write write = {device.data, slot_list.data, keys.array.data, values.array.data, rows, heads, kv, dim};
+    const struct km_cuda_kv_write write = {
+        device.data, slot_list.data, keys.array.data, values.array.data, rows, heads, kv, dim};
     check_km(km_cuda_kv_write(bench.stream, &write, &error), error);
-    std::vector<uint16_t> k = keys.get(bench), v = values.get(bench), k_wanted(k.size(), 0xffff), v_wanted(v.size(), 0xffff);
+    std::vector<uint16_t> k = keys.get(bench), v = values.get(bench), k_wanted(k.size(), 0xffff),
+                          v_wanted(v.size(), 0xffff);
     for (uint32_t row = 0; row < rows; row++)
         for (uint32_t h = 0; h < kv; h++)
             for (uint32_t d = 0; d < dim; d++) {
-                size_t to = (((size_t)slots[row] / page * kv + h) * page + (size_t)slots[row] % page) * dim + d;
+                size_t to =
+                    (((size_t)slots[row] / page * kv + h) * page + (size_t)slots[row] % page) * dim + d;
                 k_wanted[to] = turned[row * row_values + (heads + h) * dim + d];
                 v_wanted[to] = turned[row * row_values + (heads + kv + h) * dim + d];
             }

@@ -12,7 +12,8 @@ constexpr int page_tokens = KM_CUDA_PAGE_TOKENS;
 static_assert(page_tokens == 16, "a page is one tile of the tensor cores");
 constexpr int warps = 4, stages = 3, tile_rows = 16;
 constexpr uint32_t most_splits = 64;
-constexpr uint32_t most_counters = 1u << 20; // sequences times heads; at a fixed place, so that calls of all sizes share scratch
+constexpr uint32_t most_counters =
+    1u << 20; // sequences times heads; at a fixed place, so that calls of all sizes share scratch
 
 struct Split {
     uint32_t count, pages, group, tiles; // parts of the longest sequence, pages of a part; heads of a KV head
@@ -52,8 +53,8 @@ __device__ inline uint32_t two(float low, float high)
     return *(uint32_t *)&pair;
 }
 
-// Rows of a tile of keys or values in shared memory, their 16-byte chunks permuted so that the eight rows that a
-// matrix load touches lie in different banks.
+// Rows of a tile of keys or values in shared memory, their 16-byte chunks permuted so that the eight rows
+// that a matrix load touches lie in different banks.
 template <int Dim> __device__ inline uint32_t chunk_at(uint32_t tile, int row, int chunk)
 {
     return tile + (uint32_t)(row * Dim * 2 + ((chunk ^ (row & 7)) * 16));
@@ -65,7 +66,8 @@ template <int Dim> struct Partial { // of one part of a sequence and one query h
 };
 
 template <int Dim>
-__device__ Partial<Dim> partial(const struct km_cuda_attention_decode &args, uint32_t sequence, uint32_t head, uint32_t part)
+__device__ Partial<Dim> partial(const struct km_cuda_attention_decode &args, uint32_t sequence, uint32_t head,
+                                uint32_t part)
 {
     float *base = (float *)((uint32_t *)args.scratch + most_counters);
     size_t at = ((size_t)sequence * args.heads + head) * most_splits + part;
@@ -79,8 +81,8 @@ template <int Dim> struct Sums {
 };
 
 template <int Dim>
-__device__ inline void attend(Sums<Dim> &sums, const uint32_t (&q)[Dim / 16][4], uint32_t keys, uint32_t values,
-                              int tokens, float scale)
+__device__ inline void attend(Sums<Dim> &sums, const uint32_t (&q)[Dim / 16][4], uint32_t keys,
+                              uint32_t values, int tokens, float scale)
 {
     const int lane = threadIdx.x % 32, matrix = lane / 8, row = lane % 8;
     float scores[2][4] = {};
@@ -207,7 +209,8 @@ __device__ void finish_block(const struct km_cuda_attention_decode &args, const 
 }
 
 template <int Dim>
-__global__ void __launch_bounds__(warps * 32, 2) decode_kernel(struct km_cuda_attention_decode args, Split split)
+__global__ void __launch_bounds__(warps * 32, 2)
+    decode_kernel(struct km_cuda_attention_decode args, Split split)
 {
     extern __shared__ __align__(128) char shared[];
     constexpr int tile_bytes = page_tokens * Dim * 2, chunks = tile_bytes / 16;
@@ -231,7 +234,8 @@ __global__ void __launch_bounds__(warps * 32, 2) decode_kernel(struct km_cuda_at
             upcoming = mine < end ? table[mine] : 0;
         }
         if (page < end) {
-            size_t at = ((size_t)__shfl_sync(~0u, upcoming, turn % 32) * args.kv_heads + kv_head) * (tile_bytes / 2);
+            size_t at =
+                ((size_t)__shfl_sync(~0u, upcoming, turn % 32) * args.kv_heads + kv_head) * (tile_bytes / 2);
             uint32_t to = buffers + turn % stages * 2 * tile_bytes;
 #pragma unroll
             for (int c = lane; c < chunks; c += 32) {
@@ -274,8 +278,8 @@ __global__ void __launch_bounds__(warps * 32, 2) decode_kernel(struct km_cuda_at
 }
 
 // Into how many parts to divide the longest sequence. A block's slot on a multiprocessor takes a page in
-// page_us when all slots are busy, four times as fast when few are, and start_us to begin and end; the figures
-// are an H200's and set only the trade, not the result.
+// page_us when all slots are busy, four times as fast when few are, and start_us to begin and end; the
+// figures are an H200's and set only the trade, not the result.
 Split choose_split(const struct km_cuda_attention_decode &args, uint32_t slots)
 {
     Split best = {};
@@ -301,7 +305,8 @@ Split choose_split(const struct km_cuda_attention_decode &args, uint32_t slots)
 }
 
 template <int Dim>
-enum km_status launch(struct CUstream_st *stream, const struct km_cuda_attention_decode &args, struct km_error *error)
+enum km_status launch(struct CUstream_st *stream, const struct km_cuda_attention_decode &args,
+                      struct km_error *error)
 {
     constexpr int page_bytes = warps * stages * 2 * page_tokens * Dim * 2;
     constexpr int sum_bytes = warps * tile_rows * (Dim + 2) * 4;
@@ -325,16 +330,18 @@ enum km_status launch(struct CUstream_st *stream, const struct km_cuda_attention
 uint64_t km_cuda_attention_decode_scratch_bytes(uint32_t batch, uint32_t heads, uint32_t head_dim)
 {
     // The counters, and most_splits partial results and weights a sequence and head.
-    return most_counters * sizeof(uint32_t) + (uint64_t)batch * heads * most_splits * (head_dim + 1) * sizeof(float);
+    return most_counters * sizeof(uint32_t) +
+           (uint64_t)batch * heads * most_splits * (head_dim + 1) * sizeof(float);
 }
 
-enum km_status km_cuda_attention_decode(struct CUstream_st *stream, const struct km_cuda_attention_decode *args,
-                                        struct km_error *error)
+enum km_status km_cuda_attention_decode(struct CUstream_st *stream,
+                                        const struct km_cuda_attention_decode *args, struct km_error *error)
 {
     if (args->kv_heads == 0 || args->heads % args->kv_heads != 0 || args->batch == 0 || args->batch > 65535 ||
         (uint64_t)args->batch * args->heads > most_counters)
-        return km_fail(error, KM_BAD_INPUT, nullptr, 0, 0, "attention_decode: heads %u, kv_heads %u, batch %u",
-                       args->heads, args->kv_heads, args->batch);
+        return km_fail(error, KM_BAD_INPUT, nullptr, 0, 0,
+                       "attention_decode: heads %u, kv_heads %u, batch %u", args->heads, args->kv_heads,
+                       args->batch);
     if (args->head_dim == 128)
         return launch<128>(stream, *args, error);
     if (args->head_dim == 64)

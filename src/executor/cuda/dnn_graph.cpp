@@ -182,8 +182,8 @@ cudnnStatus_t DnnGraph::finish(Descriptor *plan, int64_t *workspace_bytes)
         proposal = make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     int64_t found = 0;
     if (status_ == CUDNN_STATUS_SUCCESS)
-        check(cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, most,
-                                       &found, proposals),
+        check(cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, most, &found, proposals),
               "asking for engines");
     if (status_ != CUDNN_STATUS_SUCCESS)
         return status_;
@@ -195,14 +195,14 @@ cudnnStatus_t DnnGraph::finish(Descriptor *plan, int64_t *workspace_bytes)
             status = cudnnBackendSetAttribute(candidate, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
                                               CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &proposals[i]);
         if (status == CUDNN_STATUS_SUCCESS)
-            status = cudnnBackendSetAttribute(candidate, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
-                                              &handle_);
+            status = cudnnBackendSetAttribute(candidate, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE,
+                                              1, &handle_);
         if (status == CUDNN_STATUS_SUCCESS)
             status = cudnnBackendFinalize(candidate);
         int64_t got = 0;
         if (status == CUDNN_STATUS_SUCCESS)
-            status = cudnnBackendGetAttribute(candidate, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
-                                              &got, workspace_bytes);
+            status = cudnnBackendGetAttribute(candidate, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                              CUDNN_TYPE_INT64, 1, &got, workspace_bytes);
         if (status == CUDNN_STATUS_SUCCESS) {
             *plan = candidate;
             return status;

@@ -37,12 +37,13 @@ class DnnGraph
     Tensor tensor(int64_t id, const Shape4 &shape, cudnnDataType_t type, bool by_value = false);
     Tensor intermediate(const Shape4 &shape, cudnnDataType_t type);
     // Lengths are null or tensors [batch, 1, 1, 1] that cut rows, columns or the inner dimension.
-    void matmul(const Tensor &a, const Tensor &b, const Tensor &c, const Tensor *m_length, const Tensor *n_length,
-                const Tensor *k_length);
+    void matmul(const Tensor &a, const Tensor &b, const Tensor &c, const Tensor *m_length,
+                const Tensor *n_length, const Tensor *k_length);
     Tensor pointwise(cudnnPointwiseMode_t mode, const Tensor &x, const Tensor *b, cudnnDataType_t compute,
                      cudnnDataType_t type, const Tensor *select = nullptr, int64_t axis = -1);
     Tensor reduce_columns(cudnnReduceTensorOp_t op, const Tensor &x);
-    void load_pages(const Tensor &container, const Tensor &lengths, const Tensor &page_table, const Tensor &out);
+    void load_pages(const Tensor &container, const Tensor &lengths, const Tensor &page_table,
+                    const Tensor &out);
     struct Unified {
         const Tensor *q, *k, *v, *out, *scale, *page_table_k, *page_table_v, *seq_q, *seq_kv;
     };
@@ -56,8 +57,8 @@ class DnnGraph
 
   private:
     Descriptor make(cudnnBackendDescriptorType_t type);
-    void set(Descriptor descriptor, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
-             const void *values);
+    void set(Descriptor descriptor, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+             int64_t count, const void *values);
     void set_tensor(Descriptor descriptor, cudnnBackendAttributeName_t name, const Tensor *tensor);
     void seal(Descriptor descriptor);
     void check(cudnnStatus_t status, const char *what);

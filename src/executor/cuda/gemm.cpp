@@ -161,15 +161,20 @@ enum km_status km_cuda_gemm_run(const struct km_cuda_gemm *gemm, struct CUstream
 {
     const float one = 1.0f, zero = 0.0f;
     if (gemm->shape.fp8) {
-        const float *w_scale = scales, *x_scale = scales + 1;
+        const float *w_scale = scales, *x_scale = scales + 4;
         TRY(cublasLtMatmulDescSetAttribute(gemm->operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &w_scale,
                                            sizeof w_scale));
         TRY(cublasLtMatmulDescSetAttribute(gemm->operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &x_scale,
                                            sizeof x_scale));
     }
-    TRY(cublasLtMatmul(gemm->blas->lt, gemm->operation, &one, w, gemm->w, x, gemm->x, &zero, y, gemm->y, y,
-                       gemm->y, &gemm->algorithm, gemm->blas->workspace, workspace_bytes, stream));
-    return KM_OK;
+    cublasStatus_t status =
+        cublasLtMatmul(gemm->blas->lt, gemm->operation, &one, w, gemm->w, x, gemm->x, &zero, y, gemm->y, y,
+                       gemm->y, &gemm->algorithm, gemm->blas->workspace, workspace_bytes, stream);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return KM_OK;
+    return km_fail(error, KM_IO, nullptr, 0, 0, "%s product of n = %u, k = %u, m = %u: %s",
+                   gemm->shape.fp8 ? "fp8" : "bf16", gemm->shape.n, gemm->shape.k, gemm->shape.m,
+                   cublasGetStatusString(status));
 }
 
 enum km_status km_cuda_grouped_gemm(struct km_cuda_blas *blas, struct CUstream_st *stream,

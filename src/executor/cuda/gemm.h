@@ -2,8 +2,8 @@
  *
  * w: [n, k], x: [m, k], y: [m, n], row-major on the device. bf16 operands with bf16 or fp32 results, or fp8
  * (e4m3) operands with one scale a tensor and bf16 results. The algorithm is the first that cuBLASLt's
- * heuristic offers for the shape: what PyTorch, and so most engines, run. A plan is made once a shape and may be
- * run on any buffers aligned to 16 bytes. */
+ * heuristic offers for the shape: what PyTorch, and so most engines, run. A plan is made once a shape and may
+ * be run on any buffers aligned to 16 bytes. */
 #ifndef KM_EXECUTOR_CUDA_GEMM_H
 #define KM_EXECUTOR_CUDA_GEMM_H
 
@@ -34,7 +34,8 @@ struct km_cuda_gemm_shape {
 enum km_status km_cuda_gemm_create(struct km_cuda_blas *blas, const struct km_cuda_gemm_shape *shape,
                                    struct km_cuda_gemm **out, struct km_error *error);
 void km_cuda_gemm_destroy(struct km_cuda_gemm *gemm);
-/* scales: device memory [2], of w and of x; read for fp8 only. */
+/* scales: device memory [8], of w at [0] and of x at [4] (cuBLASLt wants each aligned to 16 bytes); read for
+ * fp8 only. */
 enum km_status km_cuda_gemm_run(const struct km_cuda_gemm *gemm, struct CUstream_st *stream, const void *w,
                                 const void *x, void *y, const float *scales, struct km_error *error);
 

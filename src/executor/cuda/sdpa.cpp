@@ -1,10 +1,6 @@
 #include "executor/cuda/sdpa.h"
 #include "executor/cuda/dnn_graph.hpp"
 
-extern "C" {
-#include "executor/cuda/kernels.h"
-}
-
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -24,13 +20,13 @@ struct km_cuda_sdpa {
     int64_t workspace_bytes = 0;
     bool unified = false;
     float scale, minus_infinity = -std::numeric_limits<float>::infinity();
-    int32_t tokens, context;
+    int32_t past; // tokens before the queries
 };
 
 namespace
 {
 
-enum Id : int64_t { Q = 1, Keys, Values, Out, TableK, TableV, SeqQ, SeqKv, Scale, MinusInfinity, Tokens, Context };
+enum Id : int64_t { Q = 1, Keys, Values, Out, TableK, TableV, SeqQ, SeqKv, Scale, MinusInfinity, Past };
 
 struct Inputs {
     DnnGraph::Tensor q, keys, values, out, table_k, table_v, seq_q, seq_kv, scale;
@@ -39,11 +35,12 @@ struct Inputs {
 Inputs inputs(DnnGraph &graph, const struct km_cuda_sdpa_shape &s)
 {
     Inputs in;
-    const int64_t d = s.head_dim, page = KM_CUDA_PAGE_TOKENS, table = (s.context + page - 1) / page;
+    const int64_t d = s.head_dim, page = KM_CUDA_PAGE_TOKENS, table = km_cuda_sdpa_table_pages(s.context);
     const int64_t q_row = s.q_row_values;
-    in.q = graph.tensor(Q, {{s.batch, s.heads, s.tokens, d}, {s.tokens * q_row, d, q_row, 1}}, CUDNN_DATA_BFLOAT16);
-    in.out = graph.tensor(
-        Out, {{s.batch, s.heads, s.tokens, d}, {s.tokens * s.heads * d, d, s.heads * d, 1}}, CUDNN_DATA_BFLOAT16);
+    in.q = graph.tensor(Q, {{s.batch, s.heads, s.tokens, d}, {s.tokens * q_row, d, q_row, 1}},
+                        CUDNN_DATA_BFLOAT16);
+    in.out = graph.tensor(Out, {{s.batch, s.heads, s.tokens, d}, {s.tokens * s.heads * d, d, s.heads * d, 1}},
+                          CUDNN_DATA_BFLOAT16);
     in.scale = graph.tensor(Scale, packed(1, 1, 1, 1), CUDNN_DATA_FLOAT, true);
     if (s.pages) {
         const Shape4 cache = packed(s.pages, s.kv_heads, page, d);
@@ -56,9 +53,10 @@ Inputs inputs(DnnGraph &graph, const struct km_cuda_sdpa_shape &s)
     } else {
         const int64_t row = s.kv_row_values;
         // The first product wants the keys as [head_dim, context].
-        in.keys = graph.tensor(Keys, {{1, s.kv_heads, d, s.context}, {s.context * row, d, 1, row}}, CUDNN_DATA_BFLOAT16);
-        in.values =
-            graph.tensor(Values, {{1, s.kv_heads, s.context, d}, {s.context * row, d, row, 1}}, CUDNN_DATA_BFLOAT16);
+        in.keys = graph.tensor(Keys, {{1, s.kv_heads, d, s.context}, {s.context * row, d, 1, row}},
+                               CUDNN_DATA_BFLOAT16);
+        in.values = graph.tensor(Values, {{1, s.kv_heads, s.context, d}, {s.context * row, d, row, 1}},
+                                 CUDNN_DATA_BFLOAT16);
     }
     return in;
 }
@@ -67,7 +65,8 @@ Inputs inputs(DnnGraph &graph, const struct km_cuda_sdpa_shape &s)
 void unified(DnnGraph &graph, const struct km_cuda_sdpa_shape &s)
 {
     Inputs in = inputs(graph, s);
-    graph.unified_sdpa({&in.q, &in.keys, &in.values, &in.out, &in.scale, &in.table_k, &in.table_v, &in.seq_q, &in.seq_kv});
+    graph.unified_sdpa(
+        {&in.q, &in.keys, &in.values, &in.out, &in.scale, &in.table_k, &in.table_v, &in.seq_q, &in.seq_kv});
 }
 
 // The same as a pattern of small operations, which cuDNN recognises and fuses.
@@ -75,12 +74,14 @@ void composite(DnnGraph &graph, const struct km_cuda_sdpa_shape &s, bool statist
 {
     Inputs in = inputs(graph, s);
     const cudnnDataType_t f32 = CUDNN_DATA_FLOAT, i32 = CUDNN_DATA_INT32, boolean = CUDNN_DATA_BOOLEAN;
-    const int64_t d = s.head_dim, b = s.batch, h = s.heads, hk = s.kv_heads, context = s.context;
+    const int64_t d = s.head_dim, b = s.batch, h = s.heads, hk = s.kv_heads;
     const bool paged = s.pages != 0;
+    const int64_t context = paged ? km_cuda_sdpa_table_pages(s.context) * KM_CUDA_PAGE_TOKENS : s.context;
     const DnnGraph::Tensor *seq_q = paged ? &in.seq_q : nullptr, *seq_kv = paged ? &in.seq_kv : nullptr;
     DnnGraph::Tensor keys = in.keys, values = in.values;
     if (paged) {
-        keys = graph.intermediate({{b, hk, d, context}, {d * context * hk, d * context, 1, d}}, CUDNN_DATA_BFLOAT16);
+        keys = graph.intermediate({{b, hk, d, context}, {d * context * hk, d * context, 1, d}},
+                                  CUDNN_DATA_BFLOAT16);
         graph.load_pages(in.keys, in.seq_kv, in.table_k, keys);
     }
     DnnGraph::Tensor scores = graph.intermediate(packed(b, h, s.tokens, context), f32);
@@ -95,17 +96,12 @@ void composite(DnnGraph &graph, const struct km_cuda_sdpa_shape &s, bool statist
         auto in_both = graph.pointwise(CUDNN_POINTWISE_LOGICAL_AND, row_in, &column_in, boolean, boolean);
         scores = graph.pointwise(CUDNN_POINTWISE_BINARY_SELECT, scores, &none, f32, f32, &in_both);
     }
-    if (s.tokens > 1) { // causal: row + context - tokens >= column
+    if (!paged) { // causal: row + past >= column, in one addition: cuDNN 9.19 faults on + context - tokens
         auto row = graph.pointwise(CUDNN_POINTWISE_GEN_INDEX, scores, nullptr, f32, i32, nullptr, 2);
         auto column = graph.pointwise(CUDNN_POINTWISE_GEN_INDEX, scores, nullptr, f32, i32, nullptr, 3);
-        if (paged || s.tokens != s.context) {
-            DnnGraph::Tensor all = in.seq_kv, own = in.seq_q;
-            if (!paged) {
-                all = graph.tensor(Context, packed(1, 1, 1, 1), i32, true);
-                own = graph.tensor(Tokens, packed(1, 1, 1, 1), i32, true);
-            }
-            row = graph.pointwise(CUDNN_POINTWISE_ADD, row, &all, i32, i32);
-            row = graph.pointwise(CUDNN_POINTWISE_SUB, row, &own, i32, i32);
+        if (s.tokens != s.context) {
+            auto past = graph.tensor(Past, packed(1, 1, 1, 1), i32, true);
+            row = graph.pointwise(CUDNN_POINTWISE_ADD, row, &past, i32, i32);
         }
         auto seen = graph.pointwise(CUDNN_POINTWISE_CMP_GE, row, &column, boolean, boolean);
         scores = graph.pointwise(CUDNN_POINTWISE_BINARY_SELECT, scores, &none, f32, f32, &seen);
@@ -120,7 +116,8 @@ void composite(DnnGraph &graph, const struct km_cuda_sdpa_shape &s, bool statist
     }
     auto shares = graph.pointwise(CUDNN_POINTWISE_DIV, powers, &sum, f32, CUDNN_DATA_BFLOAT16);
     if (paged) {
-        values = graph.intermediate({{b, hk, context, d}, {d * context * hk, d * context, d, 1}}, CUDNN_DATA_BFLOAT16);
+        values = graph.intermediate({{b, hk, context, d}, {d * context * hk, d * context, d, 1}},
+                                    CUDNN_DATA_BFLOAT16);
         graph.load_pages(in.values, in.seq_kv, in.table_v, values);
     }
     graph.matmul(shares, values, in.out, seq_q, nullptr, seq_kv);
@@ -156,18 +153,21 @@ enum km_status km_cuda_sdpa_create(struct km_cuda_dnn *dnn, const struct km_cuda
                                    struct km_cuda_sdpa **out, struct km_error *error)
 {
     *out = nullptr;
+    if (shape->pages ? shape->tokens != 1 : shape->batch != 1 || shape->tokens > shape->context)
+        return km_fail(error, KM_BAD_INPUT, nullptr, 0, 0,
+                       "attention: %u sequences, %u queries each, %u tokens%s", shape->batch, shape->tokens,
+                       shape->context, shape->pages ? ", paged" : "");
     struct km_cuda_sdpa *sdpa = new (std::nothrow) km_cuda_sdpa;
     if (!sdpa)
         return km_fail(error, KM_IO, nullptr, 0, 0, "out of memory");
     sdpa->dnn = dnn;
     sdpa->shape = *shape;
     sdpa->scale = 1.0f / std::sqrt((float)shape->head_dim);
-    sdpa->tokens = (int32_t)shape->tokens;
-    sdpa->context = (int32_t)shape->context;
+    sdpa->past = (int32_t)(shape->context - shape->tokens);
     std::string failures;
     // In order of preference; the first that cuDNN can run is taken.
     for (int form = 0; form < 3; form++) {
-        if (form == 2 && (!shape->pages || shape->tokens != 1))
+        if (form == 2 && !shape->pages)
             continue;
         auto graph = std::make_unique<DnnGraph>(dnn->handle);
         if (form == 2)
@@ -184,9 +184,10 @@ enum km_status km_cuda_sdpa_create(struct km_cuda_dnn *dnn, const struct km_cuda
     }
     delete sdpa;
     return km_fail(error, KM_BAD_INPUT, nullptr, 0, 0,
-                   "cuDNN has no attention for heads %u, kv_heads %u, head_dim %u, batch %u, tokens %u, context %u%s: %s",
-                   shape->heads, shape->kv_heads, shape->head_dim, shape->batch, shape->tokens, shape->context,
-                   shape->pages ? ", paged" : "", failures.c_str());
+                   "cuDNN has no attention for heads %u, kv_heads %u, head_dim %u, batch %u, tokens %u, "
+                   "context %u%s: %s",
+                   shape->heads, shape->kv_heads, shape->head_dim, shape->batch, shape->tokens,
+                   shape->context, shape->pages ? ", paged" : "", failures.c_str());
 }
 
 void km_cuda_sdpa_destroy(struct km_cuda_sdpa *sdpa)
@@ -211,17 +212,19 @@ enum km_status km_cuda_sdpa_run(const struct km_cuda_sdpa *sdpa, struct CUstream
                                 const struct km_cuda_sdpa_buffers *buffers, struct km_error *error)
 {
     std::vector<int64_t> ids = {Q, Keys, Values, Out, Scale};
-    std::vector<const void *> pointers = {buffers->q, buffers->keys, buffers->values, buffers->out, &sdpa->scale};
+    std::vector<const void *> pointers = {buffers->q, buffers->keys, buffers->values, buffers->out,
+                                          &sdpa->scale};
     if (sdpa->shape.pages) {
         ids.insert(ids.end(), {TableK, TableV, SeqQ, SeqKv});
-        pointers.insert(pointers.end(), {buffers->page_table, buffers->page_table, buffers->seq_q, buffers->seq_kv});
+        pointers.insert(pointers.end(),
+                        {buffers->page_table, buffers->page_table, buffers->seq_q, buffers->seq_kv});
     }
     if (!sdpa->unified) {
         ids.push_back(MinusInfinity);
         pointers.push_back(&sdpa->minus_infinity);
-        if (!sdpa->shape.pages && sdpa->shape.tokens > 1 && sdpa->shape.tokens != sdpa->shape.context) {
-            ids.insert(ids.end(), {Tokens, Context});
-            pointers.insert(pointers.end(), {&sdpa->tokens, &sdpa->context});
+        if (!sdpa->shape.pages && sdpa->shape.tokens != sdpa->shape.context) {
+            ids.push_back(Past);
+            pointers.push_back(&sdpa->past);
         }
     }
     cudnnBackendDescriptor_t pack = nullptr;
@@ -229,8 +232,8 @@ enum km_status km_cuda_sdpa_run(const struct km_cuda_sdpa *sdpa, struct CUstream
     if (status == CUDNN_STATUS_SUCCESS)
         status = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
     if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, (int64_t)ids.size(),
-                                          ids.data());
+        status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64,
+                                          (int64_t)ids.size(), ids.data());
     if (status == CUDNN_STATUS_SUCCESS)
         status = cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
                                           (int64_t)pointers.size(), pointers.data());

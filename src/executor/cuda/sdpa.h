@@ -3,11 +3,13 @@
  *   out = softmax(scale * q * transpose(k) + mask) * v,   scale = 1 / sqrt(head_dim)
  *
  * q: [batch, tokens, heads, head_dim] with `q_row_values` values from one token to the next (a packed qkv
- * matrix is fine); out: [batch, tokens, heads, head_dim], packed; bf16. Keys and values are either paged (pages as in
- * kernels.h; page tables [batch, pages_per_sequence]; lengths [batch] on the device) or, for one sequence,
- * contiguous rows of the same packed qkv matrix. The mask is causal, aligned to the last token (the queries are the last
- * `tokens` of `context`). A query head h attends to KV head h / (heads / kv_heads) (grouped queries, arXiv
- * 2305.13245).
+ * matrix is fine); out: [batch, tokens, heads, head_dim], packed; bf16. A query head h attends to KV head h /
+ * (heads / kv_heads) (grouped queries, arXiv 2305.13245). Two forms:
+ *
+ * - decode: one query a sequence over a paged cache (kernels.h), each to its own length;
+ * - prefill: the last `tokens` of one sequence of `context` tokens, causal, keys and values in rows
+ *   [context, kv_heads, head_dim] with `kv_row_values` values from one token to the next. (Not over pages:
+ * with several queries a sequence, cuDNN 9.19 on Hopper reads outside a cache of 16-token pages.)
  *
  * A plan is built once a shape (cuDNN compiles some of them, which takes a fraction of a second). */
 #ifndef KM_EXECUTOR_CUDA_SDPA_H
@@ -21,6 +23,7 @@ extern "C" {
 #endif
 
 #include "base/error.h"
+#include "executor/cuda/kernels.h"
 
 struct CUstream_st;
 struct km_cuda_dnn; /* library handle */
@@ -33,13 +36,21 @@ unsigned long km_cuda_dnn_version(void);
 
 struct km_cuda_sdpa_shape {
     uint32_t batch, heads, kv_heads, head_dim;
-    uint32_t tokens;  /* queries of each sequence */
-    uint32_t context; /* longest: keys of a sequence, the queries' own included */
+    uint32_t tokens;                      /* queries of each sequence */
+    uint32_t context;                     /* longest: keys of a sequence, the queries' own included */
     uint32_t q_row_values, kv_row_values; /* kv: contiguous only */
     uint32_t pages;                       /* of the whole cache; 0 = contiguous */
 };
 
-/* Device memory. seq_q, seq_kv: [batch], and page_table: [batch, ceil(context / page tokens)], for paged plans. */
+/* cuDNN reads page tables and keys by tiles of 128 tokens: a sequence's row of the page table has this many
+ * entries, and those beyond its own pages name any page of the cache. */
+static inline uint32_t km_cuda_sdpa_table_pages(uint32_t context)
+{
+    return (context + 127) / 128 * (128 / KM_CUDA_PAGE_TOKENS);
+}
+
+/* Device memory. Decode: seq_q (ones), seq_kv: [batch], page_table: [batch,
+ * km_cuda_sdpa_table_pages(context)]. */
 struct km_cuda_sdpa_buffers {
     const void *q, *keys, *values;
     void *out;

@@ -82,8 +82,7 @@ __global__ void rope_kernel(struct km_cuda_rope args, uint64_t items)
         uint32_t d = (uint32_t)(i % packs) * 8;
         uint64_t row_head = i / packs, row = row_head / rotated, head = row_head - row * rotated;
         uint16_t *first = args.qkv + (row * (rotated + args.kv_heads) + head) * args.head_dim + d;
-        const float4 *angles =
-            (const float4 *)(args.table + ((size_t)args.positions[row] * half + d) * 2);
+        const float4 *angles = (const float4 *)(args.table + ((size_t)args.positions[row] * half + d) * 2);
         float a[8], b[8];
         unpack(*(const Pack8 *)first, a);
         unpack(*(const Pack8 *)(first + half), b);
@@ -275,8 +274,8 @@ unsigned long km_cuda_argmax_scratch_bytes(uint32_t rows)
     return (unsigned long)rows * (sizeof(unsigned long long) + sizeof(unsigned int));
 }
 
-enum km_status km_cuda_argmax(struct CUstream_st *stream, const float *logits, int32_t *tokens,
-                              void *scratch, uint32_t rows, uint32_t vocab, struct km_error *error)
+enum km_status km_cuda_argmax(struct CUstream_st *stream, const float *logits, int32_t *tokens, void *scratch,
+                              uint32_t rows, uint32_t vocab, struct km_error *error)
 {
     if (rows == 0 || rows > 65535)
         return bad_shape("argmax", "rows", rows, error);
