@@ -307,7 +307,7 @@ static void text_for_a_person(void **state)
     km_text_reset(&text);
     km_report_text(&report, &text);
     static const char *const lines[] = {
-        "13 rejected (stopped early)\n",
+        "13 rejected (partial: stopped early)\n",
         "saturated: more than the system can serve; 12,345 requests waited when the arrivals ended\n",
         "SLO         MISSED, goodput",
         "ttft p99 1,234 s, limit 2.00 s  MISSED\n",
