@@ -284,6 +284,7 @@ static void test_against_simulation(void **state)
         {"serial", 0.7, 0.05, {{"engine.batching.async_scheduling", "false"}}},
         {"few slots", 0.8, 0.05, {{"engine.batching.max_num_seqs", "16"}}},
         {"small budget", 0.7, 0.05, {{"engine.batching.max_num_batched_tokens", "512"}}},
+        {"short pieces", 0.7, 0.05, {{"engine.batching.long_prefill_token_threshold", "256"}}},
         {"small pool", 0.8, 0.05, {{"engine.kv.num_gpu_blocks_override", "2000"}}},
         {"two stages", 0.7, 0.10, {{"cluster.pipeline_parallel_size", "2"}}},
         {"first token only", 0.5, 0.10, {{"workload.output_tokens", "1"}}},

@@ -66,6 +66,22 @@ static void test_classes_keep_the_mean(void **state)
     assert_true(mix.decode_mean == 0);
 }
 
+static void test_pieces(void **state)
+{
+    (void)state;
+    const uint32_t prompts[] = {100, 350}, outputs[] = {5, 5};
+    struct km_length_mix mix, pieces;
+    assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 2, NULL), KM_OK);
+    close_to(km_length_mix_pieces(&mix, 150, &pieces), 2, 1e-12); /* 100; 150, 150, 50 */
+    close_to(pieces.prompt_mean, 112.5, 1e-12);
+    close_to(pieces.prompt_square, (10000 + 2 * 22500 + 2500) / 4.0, 1e-12);
+    close_to(pieces.prompt_class[0], 50, 1e-12);
+    close_to(pieces.prompt_class[KM_LENGTH_CLASSES - 1], 150, 1e-12);
+    assert_true(pieces.decode_mean == mix.decode_mean);
+    close_to(km_length_mix_pieces(&mix, 350, &pieces), 1, 1e-12);
+    close_to(pieces.prompt_mean, mix.prompt_mean, 1e-12);
+}
+
 static void test_window_cuts_contexts(void **state)
 {
     (void)state;
@@ -234,6 +250,26 @@ static void test_roofline(void **state)
     km_scenario_release(&scenario);
 }
 
+/* Even when every request is as long, the fit tells a token's time from a request's. */
+static void test_constant_lengths(void **state)
+{
+    (void)state;
+    const uint32_t prompts[] = {200}, outputs[] = {50};
+    struct km_length_mix mix;
+    assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 1, NULL), KM_OK);
+    const struct km_cost_config config = {.layout = {1, 1}, .linear = {0.01, 0.02, 1e-4, 5e-3}};
+    void *model = NULL;
+    assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
+    struct km_cost_clock source = {linear_model(), model, 1};
+    const struct km_step_clock clock = km_step_clock_of_cost(&source);
+    const struct km_fit_question question = {&clock, &mix, 8, UINT32_MAX};
+    struct km_service_fit service;
+    assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
+    close_to(service.a_s, 5.1e-3, 1e-6);
+    close_to(service.c_s, 0.03, 1e-6);
+    linear_model()->destroy(model);
+}
+
 /* --- bad input -------------------------------------------------------------------------------------------
  */
 
@@ -276,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded_lengths),
         cmocka_unit_test(test_classes_keep_the_mean),
+        cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_window_cuts_contexts),
         cmocka_unit_test(test_linear_is_found_again),
         cmocka_unit_test(test_estimates_are_never_negative),
@@ -283,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_a_batch_of_one_leaves_no_batch_terms),
         cmocka_unit_test(test_prompts_beyond_the_budget_take_more_steps),
         cmocka_unit_test(test_roofline),
+        cmocka_unit_test(test_constant_lengths),
         cmocka_unit_test(test_bad_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,9 @@
  * Prompts that arrive during a step start together in a next one. If they exceed the token budget left by the
  * decodes they take several steps, the budget filled first come first served; these count as one group. Group
  * sizes j form a Markov chain, j' Poisson with mean lambda times the group's time (j = 0: a step of decodes
- * alone). */
+ * alone). Groups are timed by the step clock for several draws of the prompt lengths, the tails included:
+ * whether a step leaves the captured graphs decides its time. With pipeline stages a step is one batch of
+ * those in flight. */
 #ifndef KM_QUEUEING_CONTINUOUS_STEPS_H
 #define KM_QUEUEING_CONTINUOUS_STEPS_H
 
@@ -12,7 +14,7 @@
 struct km_steps_at {
     double decode_s;   /* S_0(m); 0 with m = 0 */
     double step_s;     /* E[S](m): time per token of a decode; 0 with m = 0 */
-    double residual_s; /* from an arrival to the end of the group it falls in */
+    double residual_s; /* from an arrival to the end of the step or group it falls in */
     double ahead_s;    /* a group already formed then, with overlapped scheduling */
     double own_s;      /* from the start of its own group to its first token */
     /* Prompts waiting when a request begins to decode, beyond those a decode step finds on average, delay its

@@ -100,12 +100,10 @@ static void add(struct points *points, double batch, double tokens, double secon
     points->items[points->count++] = (struct point){batch, tokens, seconds};
 }
 
-static void add_batch(const struct km_fit_question *q, uint32_t batch, bool first_token,
-                      struct points *points)
+static void add_batch(const struct km_fit_question *q, uint32_t batch, struct points *points)
 {
     double prompts_s = prefill_s(q, batch);
-    if (first_token)
-        add(points, batch, 1.0, prompts_s);
+    add(points, batch, 1.0, prompts_s);
     for (size_t i = 0; i < KM_LENGTH_CLASSES; i++) {
         double tokens = fmax(q->mix->output_class[i], 1.0);
         add(points, batch, tokens, prompts_s + decode_s(q, batch, tokens - 1.0));
@@ -241,8 +239,8 @@ enum km_status km_fit_law(const struct km_fit_question *question, struct km_law_
         return status;
     struct points points = {0};
     for (uint32_t batch = 1; batch < question->max_batch && batch < 1u << 30; batch *= 2)
-        add_batch(question, batch, true, &points);
-    add_batch(question, question->max_batch, true, &points);
+        add_batch(question, batch, &points);
+    add_batch(question, question->max_batch, &points);
     double k[CONSTANTS];
     status = fit(&points, 0xf, k, &out->quality, error);
     if (status == KM_OK)
@@ -259,7 +257,7 @@ enum km_status km_fit_service(const struct km_fit_question *question, struct km_
     if (status != KM_OK)
         return status;
     struct points points = {0};
-    add_batch(question, 1, false, &points);
+    add_batch(question, 1, &points);
     double k[CONSTANTS];
     status = fit(&points, 1u << 1 | 1u << 3, k, &out->quality, error);
     if (status == KM_OK) {

@@ -8,7 +8,7 @@
  * H(b, l) of the engine: one step with the b prompts (b classes of the workload's prompt lengths, scaled to
  * its mean) that yields the first tokens, then l - 1 decode steps of b sequences whose contexts grow from the
  * mean prompt. b runs over powers of two and the largest batch, l over 1 and the quantile classes of the
- * output length. S(N) likewise with b = 1, l over the classes alone. Steps follow each other at the engine's
+ * output length. S(N) likewise with b = 1. Steps follow each other at the engine's
  * pace (queueing/step_clock.h), host times included where nothing hides them; prompts beyond the token budget
  * take several steps.
  *

@@ -147,6 +147,33 @@ enum km_status km_length_mix_recorded(struct km_length_mix *mix, const uint32_t 
     return KM_OK;
 }
 
+double km_length_mix_pieces(const struct km_length_mix *mix, uint32_t most_tokens, struct km_length_mix *out)
+{
+    struct {
+        double tokens[KM_LENGTH_CLASSES + 1], weight[KM_LENGTH_CLASSES + 1];
+    } pieces;
+    double whole = 0.0, mean = 0.0, square = 0.0;
+    for (size_t c = 0; c < KM_LENGTH_CLASSES; c++) {
+        double before = fmax(ceil(mix->prompt_class[c] / most_tokens) - 1.0, 0.0);
+        whole += before;
+        pieces.tokens[c] = mix->prompt_class[c] - before * most_tokens;
+    }
+    qsort(pieces.tokens, KM_LENGTH_CLASSES, sizeof *pieces.tokens, ascending);
+    pieces.tokens[KM_LENGTH_CLASSES] = most_tokens;
+    for (size_t c = 0; c <= KM_LENGTH_CLASSES; c++) {
+        pieces.weight[c] = c < KM_LENGTH_CLASSES ? 1.0 : whole;
+        mean += pieces.weight[c] * pieces.tokens[c];
+        square += pieces.weight[c] * pieces.tokens[c] * pieces.tokens[c];
+    }
+    double total = KM_LENGTH_CLASSES + whole;
+    *out = *mix;
+    out->prompt_mean = mean / total;
+    out->prompt_square = square / total;
+    classes(pieces.tokens, pieces.weight, KM_LENGTH_CLASSES + (whole > 0.0), total, out->prompt_class,
+            out->prompt_top);
+    return total / KM_LENGTH_CLASSES;
+}
+
 double km_length_mix_context(const struct km_length_mix *mix)
 {
     if (mix->decode_mean <= 0.0)

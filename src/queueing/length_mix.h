@@ -39,6 +39,11 @@ enum km_status km_length_mix_recorded(struct km_length_mix *mix, const uint32_t 
 /* The share of the top class that its part `part` holds. */
 double km_length_top_share(unsigned part);
 
+/* The prompts cut into pieces of at most `most_tokens` >= 1 (over the classes): `out` is `mix` with the
+ * pieces for its prompts (prompt_mean, prompt_square, prompt_class, prompt_top). Returns the mean number of
+ * pieces of a prompt. */
+double km_length_mix_pieces(const struct km_length_mix *mix, uint32_t most_tokens, struct km_length_mix *out);
+
 /* Mean context of a decode step; with a window, each cut to it (over the classes, P and N taken as
  * independent). 0 when no request decodes. */
 double km_length_mix_context(const struct km_length_mix *mix);

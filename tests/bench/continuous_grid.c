@@ -1,12 +1,15 @@
 /* The approximation of continuous batching (src/queueing/continuous.h) against the event core, over models,
- * devices, engines, lengths and loads: prints tests/bench/continuous-approximation.md's tables.
+ * devices, engines, lengths and loads: prints the tables of tests/bench/continuous-approximation.md. Run it
+ * in the repository's root.
  *
  *     continuous_grid [--azure TRACE.csv] [--requests N] [--seeds N] [CASE...]
  *
- * Load is the arrival rate over the throughput limit of the approximation; "limit" of a case is checked by a
- * run at four times that rate. Errors are (approximation - simulation) / simulation; ci is the simulation's
- * 95 % half-width of the mean over the mean. */
+ * Load is the arrival rate over the throughput limit of the approximation, which is itself compared with the
+ * throughput of a run at four times that rate. Errors are (approximation - simulation) / simulation; ci is
+ * the simulation's 95 % half-width of the mean over the mean. Cases "azure-..." want the trace; its pairs of
+ * lengths are drawn independently into a file in /tmp, except where the recorded order is the point. */
 #include "base/random.h"
+#include "base/text.h"
 #include "scenario/queue_question.h"
 #include "workload/trace.h"
 
@@ -82,7 +85,10 @@ static const struct grid_case cases[] = {
               "{distribution: lognormal, mean: 3000, sd: 3000, max: 20000}")}},
 };
 
-static const double loads[] = {0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95};
+#define LOADS   7
+#define TTFT_AT 2 /* positions below: load 0.5 and 0.8 */
+#define CI_AT   4
+static const double loads[LOADS] = {0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95};
 
 struct options {
     const char *azure, *drawn;
@@ -215,9 +221,15 @@ static double percent(double approximation, double simulation)
     return 100.0 * (approximation / simulation - 1.0);
 }
 
+/* One line of the summary, errors in percent. */
+struct summary {
+    double limit, e2e[LOADS], ttft[LOADS], ci, slowest_ms;
+};
+
 static const char *const slots_by[] = {"sequences", "KV", "tokens"};
 
-static void run_case(const struct grid_case *c, const struct options *options)
+static void run_case(const struct grid_case *c, const struct options *options, struct km_text *details,
+                     struct summary *out)
 {
     struct km_scenario scenario;
     struct km_setup setup;
@@ -234,24 +246,29 @@ static void run_case(const struct grid_case *c, const struct options *options)
         stop(&error);
     double limit = answer.stable_below_per_s;
     simulate(&scenario, &setup, 4.0 * limit, 1, &m);
+    *out = (struct summary){.limit = percent(limit, m.throughput)};
     struct km_law_fit law = {0};
     struct km_service_fit service = {0};
     if (km_fit_law(&question.fit, &law, &error) != KM_OK ||
         km_fit_service(&question.fit, &service, &error) != KM_OK)
         stop(&error);
-    printf("\n%s: limit %.4g requests/s, simulated %.4g (%+.1f %%), preemptions %.2f a request; M = %.4g by "
-           "%s; law up to b = %u: "
-           "k1 %.3g k2 %.3g k3 %.3g k4 %.3g, rms %.1f %% max %.1f %%%s; S = %.4g N + %.3g, rms %.1f %% max "
-           "%.1f %%\n\n",
-           c->name, limit, m.throughput, percent(limit, m.throughput), m.preemptions, answer.slots,
-           slots_by[answer.slots_by], question.fit.max_batch, law.law.k1, law.law.k2, law.law.k3, law.law.k4,
-           100 * law.quality.rms_relative, 100 * law.quality.max_relative, law.quality.poor ? " (poor)" : "",
-           service.a_s, service.c_s, 100 * service.quality.rms_relative, 100 * service.quality.max_relative);
-    printf(
+    km_text_printf(
+        details,
+        "\n### %s\n\nLimit %.4g requests/s, simulated %.4g (%+.1f %%), preemptions %.2f a request; M = %.4g "
+        "by "
+        "%s; law up to b = %u: "
+        "k1 %.3g k2 %.3g k3 %.3g k4 %.3g, rms %.1f %% max %.1f %%%s; S = %.4g N + %.3g, rms %.1f %% max "
+        "%.1f %%\n\n",
+        c->name, limit, m.throughput, percent(limit, m.throughput), m.preemptions, answer.slots,
+        slots_by[answer.slots_by], question.fit.max_batch, law.law.k1, law.law.k2, law.law.k3, law.law.k4,
+        100 * law.quality.rms_relative, 100 * law.quality.max_relative, law.quality.poor ? " (poor)" : "",
+        service.a_s, service.c_s, 100 * service.quality.rms_relative, 100 * service.quality.max_relative);
+    km_text_printf(
+        details,
         "| load | rate /s | E2E s | ci %% | E2E err %% | TTFT s | err %% | TPOT ms | err %% | wait err %% | "
         "running | err %% | "
         "preempted | prefill share | ms |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
-    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+    for (size_t i = 0; i < LOADS; i++) {
         double rate = loads[i] * limit;
         simulate(&scenario, &setup, rate, options->seeds, &m);
         question.continuous.arrival_rate_per_s = rate;
@@ -259,17 +276,33 @@ static void run_case(const struct grid_case *c, const struct options *options)
         if (km_continuous_solve(&question.continuous, &answer, &error) != KM_OK)
             stop(&error);
         double took_ms = 1e3 * (now_s() - start_s);
-        printf("| %.2f | %.4g | %.4g | %.1f | **%+.1f** | %.4g | %+.0f | %.4g | %+.1f | %+.0f | %.4g | %+.1f "
-               "| %.2f | %.2f | %.1f |\n",
-               loads[i], rate, m.e2e_s, 100.0 * m.ci, percent(answer.mean_e2e_s, m.e2e_s), m.ttft_s,
-               percent(answer.mean_ttft_s, m.ttft_s), 1e3 * m.tpot_s, percent(answer.mean_tpot_s, m.tpot_s),
-               percent(answer.mean_wait_s, m.wait_s), m.running, percent(answer.mean_running, m.running),
-               m.preemptions, answer.prefill_share, took_ms);
-        fflush(stdout);
+        out->e2e[i] = percent(answer.mean_e2e_s, m.e2e_s);
+        out->ttft[i] = percent(answer.mean_ttft_s, m.ttft_s);
+        out->slowest_ms = fmax(out->slowest_ms, took_ms);
+        if (i == CI_AT)
+            out->ci = 100.0 * m.ci;
+        km_text_printf(
+            details,
+            "| %.2f | %.4g | %.4g | %.1f | **%+.1f** | %.4g | %+.0f | %.4g | %+.1f | %+.0f | %.4g | %+.1f "
+            "| %.2f | %.2f | %.1f |\n",
+            loads[i], rate, m.e2e_s, 100.0 * m.ci, percent(answer.mean_e2e_s, m.e2e_s), m.ttft_s,
+            percent(answer.mean_ttft_s, m.ttft_s), 1e3 * m.tpot_s, percent(answer.mean_tpot_s, m.tpot_s),
+            percent(answer.mean_wait_s, m.wait_s), m.running, percent(answer.mean_running, m.running),
+            m.preemptions, answer.prefill_share, took_ms);
     }
     km_queue_question_release(&question);
     km_setup_release(&setup);
     km_scenario_release(&scenario);
+}
+
+static void print_row(const struct grid_case *c, const struct summary *row)
+{
+    printf("| %s | %+.1f |", c->name, row->limit);
+    for (size_t i = 0; i < LOADS; i++)
+        printf(" %+.1f |", row->e2e[i]);
+    printf(" %.1f | %+.0f | %+.0f | %.1f |\n", row->ci, row->ttft[TTFT_AT], row->ttft[CI_AT],
+           row->slowest_ms);
+    fflush(stdout);
 }
 
 int main(int argc, char **argv)
@@ -291,15 +324,24 @@ int main(int argc, char **argv)
     options.drawn = drawn;
     if (options.azure)
         draw_pairs(options.azure, drawn, strtoul(options.requests, NULL, 10));
+    struct km_text details = {0};
+    printf("| case | limit | 0.10 | 0.30 | 0.50 | 0.70 | 0.80 | 0.90 | 0.95 | ci at 0.80 | TTFT at 0.50 | "
+           "TTFT at 0.80 | slowest ms |\n"
+           "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct summary row;
         bool wanted = first >= argc;
         for (int a = first; a < argc; a++)
             wanted |= strcmp(argv[a], cases[i].name) == 0;
         if (wanted && !options.azure && uses_azure(&cases[i]))
             wanted = false;
         if (wanted)
-            run_case(&cases[i], &options);
+            run_case(&cases[i], &options, &details, &row);
+        if (wanted)
+            print_row(&cases[i], &row);
     }
+    fputs(km_text_c(&details), stdout);
+    km_text_release(&details);
     if (options.azure)
         remove(drawn);
     return 0;
