@@ -275,8 +275,11 @@ static void run_scenario(const struct km_entry *policy, const struct km_entry *m
                          const struct km_entry *cost, uint64_t seed, struct ends *ends)
 {
     char cost_text[100];
-    snprintf(cost_text, sizeof cost_text, "{model: %s%s}", cost->name,
-             strcmp(cost->name, "linear") == 0 ? ", k1: 0.001, k2: 0.002, k3: 0.0001, k4: 0.005" : "");
+    const char *parameters = strcmp(cost->name, "linear") == 0
+                                 ? ", k1: 0.001, k2: 0.002, k3: 0.0001, k4: 0.005"
+                             : strcmp(cost->name, "profile") == 0 ? ", profile: h200-sxm-aiconfigurator"
+                                                                  : "";
+    snprintf(cost_text, sizeof cost_text, "{model: %s%s}", cost->name, parameters);
     const struct km_override overrides[] = {
         {"workload",
          "{arrivals: {process: poisson, rate_per_s: 5}, requests: 40, prompt_tokens: {distribution: "
