@@ -101,7 +101,7 @@ static void inside(const char *id, const char *what, struct km_queue_estimate si
         return;
     print_message("%s %-10s %10.5g, reference %10.5g, +- %.2g\n", id, what, simulated.value, expected,
                   simulated.ci95);
-    assert_true(simulated.ci95 > 0); /* not NAN */
+    assert_true(simulated.ci95 > 0);               /* not NAN */
     assert_true(simulated.ci95 <= 0.3 * expected); /* an interval that says something */
     assert_true(fabs(simulated.value - expected) <= simulated.ci95);
 }

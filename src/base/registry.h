@@ -1,8 +1,10 @@
-/* Registries: const tables of interchangeable things (policies, KV managers, cost models, trace formats, ...), found by name.
+/* Registries: const tables of interchangeable things (policies, KV managers, cost models, trace formats,
+ * ...), found by name.
  *
- * The first member of every such table is a `struct km_entry`, so that listings, "did you mean" and the contract tests walk any
- * registry alike. A registry is a NULL-terminated array of entries; adding a thing is one file and one line in it. Names are
- * resolved once, when a scenario is loaded; nothing compares strings in the simulation loop. */
+ * The first member of every such table is a `struct km_entry`, so that listings, "did you mean" and the
+ * contract tests walk any registry alike. A registry is a NULL-terminated array of entries; adding a thing is
+ * one file and one line in it. Names are resolved once, when a scenario is loaded; nothing compares strings
+ * in the simulation loop. */
 #ifndef KM_BASE_REGISTRY_H
 #define KM_BASE_REGISTRY_H
 

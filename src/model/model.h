@@ -39,10 +39,10 @@ struct km_layer {
     uint32_t window;    /* sliding or chunked window in tokens; 0 = full context */
     int32_t kv_source;  /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
     bool qkv_bias, output_bias;
-    bool qk_norm; /* RMSNorm on each head's q and k */
+    bool qk_norm;      /* RMSNorm on each head's q and k */
     bool qk_norm_full; /* with qk_norm: one norm over the q (k) of all heads together (OLMo 2) */
     bool sinks;        /* one learned attention-sink logit a query head (gpt-oss) */
-    bool rope;    /* rotary embedding applied here */
+    bool rope;         /* rotary embedding applied here */
     /* MLA */
     uint32_t q_lora_rank; /* 0 = no low-rank query */
     uint32_t kv_lora_rank, qk_nope_dim, qk_rope_dim;
@@ -106,8 +106,8 @@ void km_model_parameters(const struct km_model *model, struct km_parameters *out
 void km_layer_parameters(const struct km_model *model, const struct km_layer *layer,
                          struct km_parameters *out);
 
-/* Bytes these weights take: mixers in precision->attention, MLPs and experts in ->weights, embedding, LM head,
- * router and norms in ->embeddings. */
+/* Bytes these weights take: mixers in precision->attention, MLPs and experts in ->weights, embedding, LM
+ * head, router and norms in ->embeddings. */
 double km_parameters_bytes(const struct km_parameters *parameters, const struct km_precision *precision);
 
 /* KV values (not bytes) one token adds in one layer: 2 * kv_heads * dim for attention, latent + rope for MLA,

@@ -24,7 +24,7 @@ struct km_queue_system {
     double patience_s;         /* 0 = infinite */
     const double *wait_tail_s; /* [wait_tail_count] times t of P(W > t) */
     size_t wait_tail_count;    /* at most KM_QUEUE_MAX_TAILS */
-uint64_t requests; /* fewer when they would not fit into simulated time (53 days) */
+    uint64_t requests;         /* fewer when they would not fit into simulated time (53 days) */
     uint64_t seed;
 };
 
