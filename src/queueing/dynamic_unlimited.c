@@ -8,9 +8,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define LAST_STATE     1e-12
-#define LAST_STATE_CUT 1e-9 /* for a law without a limit, whose heavy tail would call for ever more states   \
-                             */
+#define LAST_STATE 1e-12
+#define LAST_STATE_CUT                                                                                       \
+    1e-9 /* for a law without a limit, whose heavy tail would call for ever more states                      \
+          */
 #define NEGLIGIBLE_STATE 1e-15
 
 struct chain {
@@ -26,8 +27,22 @@ static uint32_t members(size_t state)
     return state ? (uint32_t)state : 1;
 }
 
+static double smallest_last(const struct km_batch_law *law)
+{
+    return law->tokens->bounded ? LAST_STATE : LAST_STATE_CUT;
+}
+
+/* Arrivals during a batch of b so long that longer ones are as rare as the last state may be. */
+static double rare_arrivals(const struct km_batch_law *law, double rate_per_s, uint32_t b)
+{
+    double longest = km_token_law_quantile_above(law->tokens, smallest_last(law) / b);
+    double members = b * (law->elastic ? law->tokens->mean : longest);
+    double mean = rate_per_s * (law->k1_s * b + law->k2_s + law->k3_s * members + law->k4_s * longest);
+    return mean + 3 * sqrt(mean);
+}
+
 /* Where the chain hardly ever gets: nine standard deviations above the batch that brings itself back, b =
- * lambda E[T_b]. Above `limit` when that is where it is. */
+ * lambda E[T_b], or where a rare batch takes it. Above `limit` when that is where it is. */
 static uint32_t guess_last(const struct km_batch_law *law, double rate_per_s, uint32_t limit)
 {
     uint32_t low = 1, high = limit;
@@ -45,6 +60,7 @@ static uint32_t guess_last(const struct km_batch_law *law, double rate_per_s, ui
     double slope = fmin(rate_per_s * (m[1].m1 - m[0].m1), 0.999);
     double variance = rate_per_s * m[0].m1 + rate_per_s * rate_per_s * fmax(m[0].m2 - m[0].m1 * m[0].m1, 0);
     double last = low + 9 * sqrt(variance / (1 - slope * slope)) + 16;
+    last = fmax(last, rare_arrivals(law, rate_per_s, low));
     return last < limit ? (uint32_t)last : limit + 1;
 }
 
@@ -144,7 +160,7 @@ enum km_status km_dynamic_solve_unlimited(const struct km_batch_law *law, double
         enum km_status status = chain_solve(&chain, rate_per_s, error);
         if (status != KM_OK)
             return status;
-        if (chain.pi[chain.last] < (law->tokens->bounded ? LAST_STATE : LAST_STATE_CUT)) {
+        if (chain.pi[chain.last] < smallest_last(law)) {
             *fits = true;
             break;
         }
