@@ -25,7 +25,7 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
 void km_measured_destroy(struct km_measured *measured);
 
 /* One execution of an operator in seconds, fixed times included, and where the time comes from; false, with
- * nothing written, when nothing in the profile answers. Answers by rows are remembered. */
+ * nothing written, when nothing in the profile answers. Answers are remembered. */
 bool km_measured_rows(struct km_measured *measured, const struct km_op *op, double rows, double *time_s,
                       enum km_origin *origin);
 bool km_measured_attention(struct km_measured *measured, const struct km_op *op,

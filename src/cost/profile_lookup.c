@@ -18,7 +18,7 @@ struct seeker {
 
 /* A measured value this many times nearer or farther may stand in for a nearer one whose rows do not reach
  * around the dims that follow. */
-#define STAND_IN_LOG   1.6
+#define STAND_IN       5.0
 #define STAND_IN_TRIES 32
 
 static double coordinate(double size)
@@ -65,7 +65,7 @@ static bool reaches(const struct seeker *s, const struct branch *b, const double
         double value = here.rows[above].dims[here.level];
         if (above > here.first) {
             double below = here.rows[above - 1].dims[here.level];
-            if (coordinate(asked) - coordinate(below) < coordinate(value) - coordinate(asked))
+            if ((asked + 1.0) * (asked + 1.0) < (below + 1.0) * (value + 1.0)) /* nearer in coordinates */
                 value = below;
         }
         size_t first = bound(&here, value, false), end = bound(&here, value, true);
@@ -110,7 +110,8 @@ static bool neighbour(const struct seeker *s, const struct branch *b, const doub
         if (below ? next == b->first : next == b->end)
             break;
         value = b->rows[below ? next - 1 : next].dims[b->level];
-        if (fabs(coordinate(value) - coordinate(asked)) > STAND_IN_LOG)
+        double farther = (value + 1.0) / (asked + 1.0);
+        if (farther > STAND_IN || farther * STAND_IN < 1.0)
             break;
     }
     *out = nearest;
