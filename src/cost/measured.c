@@ -337,19 +337,19 @@ static enum km_origin worse(enum km_origin a, enum km_origin b)
 
 /* Decodes in the launch of a prompt's kernel: without a launch of their own, but each query row fills a tile
  * and computes at the rate of long prompts. */
-static double decodes_beside_prompts(struct km_measured *m, const struct km_op *op, const double *shared,
+static double decodes_beside_prompts(struct km_measured *m, const struct km_op *op,
                                      const struct km_attention_load *load, double alone_s)
 {
-    const struct km_attention_load least = {.decodes = 1.0, .decode_context = 1.0};
+    const struct km_attention_load least = {.decodes = 1.0, .decode_context = 1.0, .longest_context = 1.0};
     const struct km_attention_load most = {.prefill_tokens = LONG_PROMPT,
                                            .prefill_pairs = LONG_PROMPT * (LONG_PROMPT + 1.0) / 2.0,
                                            .prefill_context = LONG_PROMPT,
                                            .chunks = 1.0};
     double launch_s = 0.0, long_s, tile_rows = m->config->engine->mixed_tile_rows;
     enum km_origin ignored;
-    decode(m, op, shared, &least, &launch_s, &ignored);
+    km_measured_attention(m, op, &least, &launch_s, &ignored);
     double beside_s = fmax(0.0, alone_s - launch_s);
-    if (tile_rows == 0.0 || !prefill(m, op, shared, &most, &long_s, &ignored))
+    if (tile_rows == 0.0 || !km_measured_attention(m, op, &most, &long_s, &ignored))
         return beside_s;
     double tiles_s =
         long_s * tile_rows * op->tile_flops * load->decode_context / (op->pair_flops * most.prefill_pairs);
@@ -375,7 +375,7 @@ static bool attention(struct km_measured *m, const struct km_op *op, const struc
     if (decodes && !prompts)
         decodes_s *= skew(m, load);
     if (decodes && prompts)
-        decodes_s = decodes_beside_prompts(m, op, shared, load, decodes_s);
+        decodes_s = decodes_beside_prompts(m, op, load, decodes_s);
     *time_s = prompts_s + decodes_s;
     *origin = worse(first, second);
     return true;
