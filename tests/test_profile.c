@@ -427,6 +427,47 @@ static void mixed_steps_are_sane(void **state)
     km_arena_release(&w.arena);
 }
 
+/* Answers are remembered; what was asked before must not show. */
+static void order_does_not_matter(void **state)
+{
+    (void)state;
+    enum { STEPS = 8000 };
+    static struct km_chunk chunks[STEPS];
+    static double forward_s[STEPS];
+    struct world w;
+    struct km_error error;
+    open_world(&w);
+    struct km_cost_config config = config_of(&w, DATA "good/small.json");
+    srand(11);
+    for (int i = 0; i < STEPS; i++)
+        chunks[i] = (struct km_chunk){(uint32_t)(1 + rand() % 2000), (uint32_t)(rand() % 500)};
+    for (int pass = 0; pass < 2; pass++) {
+        void *cost;
+        must(km_cost_profile.create(&config, &cost, &error), &error);
+        for (int j = 0; j < STEPS; j++) {
+            int i = pass ? STEPS - 1 - j : j;
+            uint32_t n = 1 + chunks[i].tokens % 100;
+            struct km_step_shape step = {.chunks = &chunks[i],
+                                         .chunk_count = 1,
+                                         .prefill_tokens = chunks[i].tokens,
+                                         .sampled = n,
+                                         .decode = {.count = n,
+                                                    .sum_context = n * 1000,
+                                                    .sum_windowed = n * 1000,
+                                                    .below_window = n,
+                                                    .max_context = 1000}};
+            double step_s;
+            km_cost_profile.step(cost, &step, &step_s);
+            if (pass == 0)
+                forward_s[i] = step_s;
+            else
+                assert_true(step_s == forward_s[i]);
+        }
+        km_cost_profile.destroy(cost);
+    }
+    km_arena_release(&w.arena);
+}
+
 static void refuses(void **state)
 {
     (void)state;
@@ -543,6 +584,7 @@ int main(void)
         cmocka_unit_test(random_tables),
         cmocka_unit_test(model_takes_measured_times),
         cmocka_unit_test(mixed_steps_are_sane),
+        cmocka_unit_test(order_does_not_matter),
         cmocka_unit_test(refuses),
         cmocka_unit_test(skew),
         cmocka_unit_test(shipped_profiles),

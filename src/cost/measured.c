@@ -404,8 +404,9 @@ bool km_measured_attention(struct km_measured *m, const struct km_op *op,
               load->prefill_pairs);
     struct attention_answer *slot = &m->attended[key >> 52 & (REMEMBERED - 1)];
     if (slot->answer.op != op || !same_load(&slot->load, load)) {
-        *slot = (struct attention_answer){.answer = {.op = op}, .load = *load};
-        slot->answer.found = attention(m, op, load, &slot->answer.time_s, &slot->answer.origin);
+        struct attention_answer fresh = {.answer = {.op = op}, .load = *load};
+        fresh.answer.found = attention(m, op, load, &fresh.answer.time_s, &fresh.answer.origin);
+        *slot = fresh; /* only now: an answer may need others, which may take this slot */
     }
     if (slot->answer.found) {
         *time_s = slot->answer.time_s;
