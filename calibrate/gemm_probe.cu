@@ -1,8 +1,10 @@
-// How long matrix products take in CUDA graph replay, over shapes from skinny to square: the figures behind the roofline's
-// efficiency factors in configs/devices/. Weights rotate through more memory than the L2 cache holds, inputs are random, and every
-// product of a graph writes its own output. Prints CSV: n,k,m,us_min,us_median,us_max.
+// How long matrix products take in CUDA graph replay, over shapes from skinny to square: the figures behind
+// the roofline's efficiency factors in configs/devices/. Weights rotate through more memory than the L2 cache
+// holds, inputs are random, and every product of a graph writes its own output. Prints CSV:
+// n,k,m,us_min,us_median,us_max.
 //
-//   nvcc -O2 -gencode=arch=compute_90,code=sm_90 calibrate/gemm_probe.cu -lcublas -o gemm_probe && ./gemm_probe > gemm.csv
+//   nvcc -O2 -gencode=arch=compute_90,code=sm_90 calibrate/gemm_probe.cu -lcublas -o gemm_probe &&
+//   ./gemm_probe > gemm.csv
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -11,18 +13,19 @@
 #include <cuda_runtime.h>
 #include <vector>
 
-#define CHECK(call)                                                                                                            \
-    do {                                                                                                                       \
-        auto status_ = (call);                                                                                                 \
-        if (status_ != 0) {                                                                                                    \
-            fprintf(stderr, "%s:%d: %s failed with %d\n", __FILE__, __LINE__, #call, (int)status_);                            \
-            exit(2);                                                                                                           \
-        }                                                                                                                      \
+#define CHECK(call)                                                                                          \
+    do {                                                                                                     \
+        auto status_ = (call);                                                                               \
+        if (status_ != 0) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s failed with %d\n", __FILE__, __LINE__, #call, (int)status_);          \
+            exit(2);                                                                                         \
+        }                                                                                                    \
     } while (0)
 
 __global__ void fill(__nv_bfloat16 *values, size_t count, unsigned seed)
 {
-    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count; i += (size_t)gridDim.x * blockDim.x) {
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count;
+         i += (size_t)gridDim.x * blockDim.x) {
         unsigned x = (unsigned)i * 2654435761u + seed;
         x ^= x >> 16;
         x *= 0x85ebca6bu;
@@ -34,7 +37,8 @@ __global__ void fill(__nv_bfloat16 *values, size_t count, unsigned seed)
 // An element-wise kernel of one read and one write a value: the least a small kernel costs in a graph.
 __global__ void scale(const __nv_bfloat16 *in, __nv_bfloat16 *out, size_t count)
 {
-    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count; i += (size_t)gridDim.x * blockDim.x)
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < count;
+         i += (size_t)gridDim.x * blockDim.x)
         out[i] = __float2bfloat16(0.5f * __bfloat162float(in[i]));
 }
 
@@ -47,7 +51,8 @@ static __nv_bfloat16 *random_values(size_t count, unsigned seed)
     return values;
 }
 
-template <typename Body> static void time_graph(cudaStream_t stream, int per_graph, int replays, Body body, float *us)
+template <typename Body>
+static void time_graph(cudaStream_t stream, int per_graph, int replays, Body body, float *us)
 {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
@@ -83,9 +88,10 @@ template <typename Body> static void time_graph(cudaStream_t stream, int per_gra
 int main(int argc, char **argv)
 {
     bool small = argc > 1;
-    const int shapes[][2] = {{6144, 4096},   {4096, 4096},   {28672, 4096}, {4096, 14336}, {128256, 4096}, {10240, 8192}, {8192, 8192},
-                             {57344, 8192},  {8192, 28672},  {1536, 4096},  {4096, 1024},  {1024, 1024},   {4096, 2048},  {2048, 8192},
-                             {16384, 16384}, {151936, 4096}, {3072, 1024},  {768, 2048}};
+    const int shapes[][2] = {{6144, 4096},   {4096, 4096}, {28672, 4096}, {4096, 14336}, {128256, 4096},
+                             {10240, 8192},  {8192, 8192}, {57344, 8192}, {8192, 28672}, {1536, 4096},
+                             {4096, 1024},   {1024, 1024}, {4096, 2048},  {2048, 8192},  {16384, 16384},
+                             {151936, 4096}, {3072, 1024}, {768, 2048}};
     const int rows[] = {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192};
     cudaDeviceProp device;
     CHECK(cudaGetDeviceProperties(&device, 0));
@@ -112,7 +118,11 @@ int main(int argc, char **argv)
     float us[3];
     for (size_t values : {(size_t)4096, (size_t)1 << 18, (size_t)1 << 22, (size_t)1 << 29}) {
         time_graph(
-            stream, 64, 10, [&](int) { scale<<<(unsigned)std::min<size_t>(values / 256, 4096), 256, 0, stream>>>(in, out, values); }, us);
+            stream, 64, 10,
+            [&](int) {
+                scale<<<(unsigned)std::min<size_t>(values / 256, 4096), 256, 0, stream>>>(in, out, values);
+            },
+            us);
         printf("scale,%zu,1,%.3f,%.3f,%.3f\n", values, us[0], us[1], us[2]);
         if (values == ((size_t)1 << 22) && small)
             break;
@@ -130,8 +140,9 @@ int main(int argc, char **argv)
             time_graph(
                 stream, per_graph, replays,
                 [&](int i) {
-                    CHECK(cublasGemmEx(blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)n, m, (int)k, &one, pool + ((size_t)i % copies) * n * k,
-                                       CUDA_R_16BF, (int)k, in, CUDA_R_16BF, (int)k, &zero, out + ((size_t)i % outputs) * m * n,
+                    CHECK(cublasGemmEx(blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)n, m, (int)k, &one,
+                                       pool + ((size_t)i % copies) * n * k, CUDA_R_16BF, (int)k, in,
+                                       CUDA_R_16BF, (int)k, &zero, out + ((size_t)i % outputs) * m * n,
                                        CUDA_R_16BF, (int)n, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
                 },
                 us);

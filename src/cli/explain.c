@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/explain_answers.h"
 #include "cli/options.h"
+#include "cli/overrides.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -215,19 +216,12 @@ static int run(int argc, char **argv, struct km_error *error)
     enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path, 1, &helped, error);
     if (status != KM_OK || helped)
         return km_exit_code(status);
-    struct km_override overrides[256];
-    char keys[256][256];
-    for (size_t i = 0; i < flags.sets.count; i++) {
-        const char *item = flags.sets.items[i], *equals = strchr(item, '=');
-        if (!equals || equals == item || (size_t)(equals - item) >= sizeof keys[0])
-            return km_exit_code(
-                km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--set: expected KEY=VALUE, got \"%s\"", item));
-        memcpy(keys[i], item, (size_t)(equals - item));
-        keys[i][equals - item] = '\0';
-        overrides[i] = (struct km_override){keys[i], equals + 1};
-    }
+    struct km_cli_overrides overrides;
+    status = km_cli_overrides_read(&flags.sets, &overrides, error);
+    if (status != KM_OK)
+        return km_exit_code(status);
     struct km_scenario scenario;
-    status = km_scenario_read(path, overrides, flags.sets.count, &scenario, error);
+    status = km_scenario_read(path, overrides.items, overrides.count, &scenario, error);
     if (status != KM_OK)
         return km_exit_code(status);
     status = explain(&scenario, &flags, error);

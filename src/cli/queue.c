@@ -2,7 +2,9 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/overrides.h"
 #include "cli/queue_report.h"
+#include "cli/queue_scenario.h"
 
 #include <errno.h>
 #include <math.h>
@@ -20,6 +22,7 @@ struct flags {
     const char *sweep, *optimize, *json;
     double epsilon, kappa;
     struct km_queue_effort effort;
+    struct km_option_list sets;
 };
 
 struct sweep_range {
@@ -201,6 +204,33 @@ static enum km_status run_optimum(const struct km_queue_section *section, const 
     return status;
 }
 
+/* An ordinary scenario: its own question, for all disciplines beside each other. */
+static enum km_status answer_scenario(const char *path, const struct flags *flags, struct km_error *error)
+{
+    for (size_t i = 0; i < KM_QUEUE_KEYS; i++)
+        if (flags->keys[i].value)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                           "%s: belongs to a queue section, not to a scenario", flags->keys[i].name);
+    if (flags->sweep || flags->optimize)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: belongs to a queue section, not to a scenario",
+                       flags->sweep ? "--sweep" : "--optimize");
+    struct km_cli_overrides overrides;
+    struct km_scenario scenario;
+    enum km_status status = km_cli_overrides_read(&flags->sets, &overrides, error);
+    if (status == KM_OK)
+        status = km_scenario_read(path, overrides.items, overrides.count, &scenario, error);
+    if (status != KM_OK)
+        return status;
+    struct km_text json = {0}, table = {0};
+    status = km_queue_scenario_answer(&scenario, &flags->effort, &table, &json, error);
+    if (status == KM_OK || status == KM_NO)
+        status = publish_and_pass(flags, &json, &table, status, error);
+    km_text_release(&json);
+    km_text_release(&table);
+    km_scenario_release(&scenario);
+    return status;
+}
+
 static enum km_status answer(const char *path, const struct flags *flags, struct km_arena *arena,
                              struct km_error *error)
 {
@@ -208,6 +238,11 @@ static enum km_status answer(const char *path, const struct flags *flags, struct
     struct km_token_law law = {0};
     struct sweep_range range = {0};
     enum km_status status = check_flags(flags, error);
+    if (status == KM_OK && path && km_queue_is_scenario(path))
+        return answer_scenario(path, flags, error);
+    if (status == KM_OK && flags->sets.count)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "--set: only with a scenario; a queue section has flags of its own");
     if (status == KM_OK && flags->sweep)
         status = read_sweep(flags->sweep, &range, error);
     if (status == KM_OK)
@@ -258,7 +293,7 @@ static int run(int argc, char **argv, struct km_error *error)
         {"--patience-s", "S", "of mg1: who is not served by then leaves"},
         {"--wait-tail-s", "T,T,...", "where P(wait > T) is wanted"},
     };
-    struct km_option options[KM_QUEUE_KEYS + 10];
+    struct km_option options[KM_QUEUE_KEYS + 11];
     size_t count = 0;
     for (; count < KM_QUEUE_KEYS; count++) {
         flags.keys[count].name = keys[count].name;
@@ -272,6 +307,8 @@ static int run(int argc, char **argv, struct km_error *error)
         {"--epsilon", KM_OPTION_NUMBER, &flags.epsilon, "SHARE",
          "... the share of answers it may cut short, or"},
         {"--kappa", KM_OPTION_NUMBER, &flags.kappa, "S", "... the seconds of waiting that a token is worth"},
+        {"--set", KM_OPTION_LIST, &flags.sets, "KEY=VALUE",
+         "override a key of a scenario; may be given again"},
         {"--theory-only", KM_OPTION_FLAG, &flags.effort.theory_only, NULL, "do not simulate"},
         {"--requests", KM_OPTION_COUNT, &flags.effort.requests, "N", "to simulate (200000)"},
         {"--seed", KM_OPTION_COUNT, &flags.effort.seed, "N", "of the simulation (1)"},

@@ -1,14 +1,23 @@
 /* The `queue:` section of a file, or the flags of the same names, as a question to the queueing models.
  *
  *   queue:
- *     discipline: mg1                       # mg1 | dynamic | fixed | elastic_dynamic | elastic_fixed
+ *     discipline: mg1                     (mg1, dynamic, fixed, elastic_dynamic or elastic_fixed)
+ *
  *     arrival_rate_per_s: 0.025
- *     service: {a: 0.0225, c: 0}            # mg1: S = a N + c; the others {k1, k2, k3, k4}; absent ones are
- * 0 output_tokens: {distribution: lognormal, mu: 7, sigma: 0.7, max: 1600} trace: file # instead: the output
- * tokens of a recorded trace batch_cap: 16                         # dynamic, elastic_dynamic; absent =
- * everything buffered batch_size: 8                         # fixed, elastic_fixed patience_s: 60 # mg1: who
- * has waited that long leaves; absent = nobody wait_tail_s: [10, 40, 90]             # where P(W > t) is
- * wanted
+ *
+ *     service: {a: 0.0225, c: 0}          (mg1: S = a N + c; the others {k1, k2, k3, k4}; absent ones are 0)
+ *
+ *     output_tokens: {distribution: lognormal, mu: 7, sigma: 0.7, max: 1600}
+ *
+ *     trace: FILE                         (instead: the output tokens of a recorded trace)
+ *
+ *     batch_cap: 16                       (dynamic, elastic_dynamic; absent = everything buffered)
+ *
+ *     batch_size: 8                       (fixed, elastic_fixed)
+ *
+ *     patience_s: 60                      (mg1: who has waited that long leaves; absent = nobody)
+ *
+ *     wait_tail_s: [10, 40, 90]           (where P(W > t) is wanted)
  *
  * A flag's value is what would stand in the file; mappings may be written a=0.0225,c=0 and lists 10,40,90. */
 #ifndef KM_CLI_QUEUE_SECTION_H

@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/overrides.h"
 #include "report/report.h"
 
 #include <signal.h>
@@ -233,23 +234,15 @@ static int run(int argc, char **argv, struct km_error *error)
     if (status != KM_OK || helped)
         return km_exit_code(status);
 
-    struct km_override overrides[258];
-    char keys[256][256];
-    size_t count = 0;
-    for (size_t i = 0; i < flags.sets.count; i++, count++) {
-        const char *item = flags.sets.items[i], *equals = strchr(item, '=');
-        if (!equals || equals == item || (size_t)(equals - item) >= sizeof keys[0])
-            return km_exit_code(
-                km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--set: expected KEY=VALUE, got \"%s\"", item));
-        memcpy(keys[i], item, (size_t)(equals - item));
-        keys[i][equals - item] = '\0';
-        overrides[count] = (struct km_override){keys[i], equals + 1};
-    }
+    struct km_cli_overrides overrides;
+    status = km_cli_overrides_read(&flags.sets, &overrides, error);
+    if (status != KM_OK)
+        return km_exit_code(status);
     if (seed)
-        overrides[count++] = (struct km_override){"seed", seed};
+        km_cli_overrides_add(&overrides, "seed", seed);
 
     struct km_scenario scenario;
-    status = km_scenario_read(path, overrides, count, &scenario, error);
+    status = km_scenario_read(path, overrides.items, overrides.count, &scenario, error);
     if (status != KM_OK)
         return km_exit_code(status);
     int code = 0;
