@@ -298,12 +298,41 @@ static int remove_folder(void **state)
     return system(command);
 }
 
+#define SCENARIO KM_SOURCE_DIR "/configs/quickstart.yaml "
+
+/* An ordinary scenario asks its own question: laws fitted to its engine, and each answer beside its
+ * simulation. */
+static void test_scenario(void **state)
+{
+    (void)state;
+    static const char *const disciplines[] = {"dynamic", "elastic_dynamic", "continuous"};
+    cJSON *json = answer(SCENARIO "--requests 50000 --json -", 0);
+    assert_true(at(json, "fit.service.max_relative") < 0.05);
+    assert_true(at(json, "mg1.theory.utilization") > 1);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "mg1"), "simulation")));
+    for (size_t i = 0; i < sizeof disciplines / sizeof disciplines[0]; i++) {
+        char path[80];
+        snprintf(path, sizeof path, "%s.theory.mean_response_s", disciplines[i]);
+        double theory = at(json, path);
+        snprintf(path, sizeof path, "%s.simulation.mean_response_s.value", disciplines[i]);
+        assert_true(fabs(at(json, path) / theory - 1) < 0.05);
+    }
+    cJSON_Delete(json);
+    json = answer(SCENARIO "--set workload.rate_scale=8 --theory-only --json -", 1);
+    assert_true(at(json, "continuous.theory.utilization") > 1);
+    cJSON_Delete(json);
+    struct outcome outcome = queue(SCENARIO "--discipline mg1");
+    assert_int_equal(outcome.code, 2);
+    assert_string_equal(outcome.err, "--discipline: belongs to a queue section, not to a scenario\n");
+    release(&outcome);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),           cmocka_unit_test(test_token_limit),
         cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_simulation_agrees),
-        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_scenario),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
