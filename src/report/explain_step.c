@@ -59,6 +59,34 @@ static void operators(const struct km_step_account *a, struct km_text *out)
                        km_cell_seconds(time, whole_s));
 }
 
+/* With a measured profile: which operators' times are how certain. */
+static void origins(const struct km_step_account *a, struct km_text *out)
+{
+    double time_s[KM_ORIGIN_COUNT] = {0};
+    for (uint32_t i = 0; i < a->op_count; i++)
+        time_s[a->ops[i].origin] += a->ops[i].time_s;
+    if (a->op_count == 0 || time_s[KM_ORIGIN_MODEL] >= a->device_s * (1.0 - 1e-9))
+        return;
+    for (int origin = 0; origin < KM_ORIGIN_COUNT; origin++) {
+        char share[KM_CELL];
+        size_t line = out->length;
+        if (time_s[origin] <= 0.0)
+            continue;
+        km_text_printf(out, "  %s %s:", km_origin_name((enum km_origin)origin),
+                       km_cell_percent(share, time_s[origin] / a->device_s));
+        for (uint32_t i = 0; i < a->op_count; i++) {
+            const struct km_op_cost *cost = &a->ops[i];
+            if (cost->origin != (enum km_origin)origin || cost->stage != a->slowest_stage)
+                continue;
+            bool full = out->length - line + strlen(cost->op->name) + 1 > 80;
+            if (full)
+                line = out->length + 1;
+            km_text_printf(out, "%s%s", full ? "\n    " : " ", cost->op->name);
+        }
+        km_text_puts(out, "\n");
+    }
+}
+
 static void as_run(const struct km_step_account *a, struct km_text *out)
 {
     char x[KM_CELL], y[KM_CELL], z[KM_CELL];
@@ -72,7 +100,9 @@ static void as_run(const struct km_step_account *a, struct km_text *out)
                 before = ", ";
             }
     }
-    km_text_puts(out, "\n  graph   ");
+    km_text_puts(out, "\n");
+    origins(a, out);
+    km_text_puts(out, "  graph   ");
     if (!a->captured)
         km_text_printf(out, "none: launched kernel by kernel, no shorter than %s\n",
                        km_cell_seconds(x, a->launch_s));
