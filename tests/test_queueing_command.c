@@ -238,7 +238,6 @@ static void test_mistakes(void **state)
          "unstable: rho = 63.0712; stable below lambda = 0.0317102 per s"},
         {CONFIG " --optimize max_tokens --epsilon 0.001 --arrival-rate-per-s 0.04 --theory-only", 1, NULL},
         {"nowhere.yaml", 2, "nowhere.yaml: cannot open: No such file or directory"},
-        {KM_SOURCE_DIR "/configs/quickstart.yaml", 2, NULL},
         {"", 2, "queue.discipline: missing"},
         {"--discipline mg2", 2,
          "--discipline: queue.discipline: unknown name \"mg2\"; did you mean \"mg1\"?"},
