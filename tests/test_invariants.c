@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -340,13 +341,60 @@ static void every_combination_of_a_scenario(void **state)
             }
 }
 
+/* ---- a production trace, whole ---- */
+
+#define AZURE KM_SOURCE_DIR "/../shared/data/traces/azure-conv-2023.csv"
+
+struct conservation {
+    uint64_t ended, prompt_tokens, output_tokens;
+};
+
+static void count_tokens(void *context, enum km_outcome outcome, const struct km_record *record)
+{
+    struct conservation *seen = context;
+    assert_int_equal(outcome, KM_COMPLETED);
+    seen->ended++;
+    seen->prompt_tokens += record->prompt_tokens;
+    seen->output_tokens += record->output_tokens;
+}
+
+/* 19,366 requests of 22,361,870 prompt and 4,088,665 output tokens go in; as many come out, every prompt
+ * token is computed once, every output token sampled once, and no block is left in use. */
+static void azure_conversation_trace(void **state)
+{
+    (void)state;
+    if (access(AZURE, R_OK) != 0)
+        skip();
+    const struct km_override overrides[] = {{"workload", "{trace: \"" AZURE "\"}"}};
+    struct km_error error;
+    struct km_scenario scenario;
+    struct km_setup setup;
+    struct km_run_result result;
+    struct conservation seen = {0};
+    assert_int_equal(
+        km_scenario_read(KM_SOURCE_DIR "/configs/quickstart.yaml", overrides, 1, &scenario, &error), KM_OK);
+    assert_int_equal(km_setup_create(&scenario, &setup, &error), KM_OK);
+    const struct km_run_options options = {.fast_forward = true, .ended = count_tokens, .context = &seen};
+    assert_int_equal(km_setup_run(&setup, 1, &options, &result, &error), KM_OK);
+    assert_int_equal(seen.ended, 19366);
+    assert_int_equal(seen.prompt_tokens, 22361870);
+    assert_int_equal(seen.output_tokens, 4088665);
+    assert_int_equal(result.summary.completed, seen.ended);
+    assert_int_equal(result.summary.preemptions, 0);
+    assert_int_equal(result.simulation.work.sampled, seen.output_tokens);
+    /* The first output token comes from the prompt's last step; the last is never computed on. */
+    assert_int_equal(result.simulation.work.tokens, seen.prompt_tokens + seen.output_tokens - seen.ended);
+    assert_int_equal(result.simulation.used_blocks, 0);
+    km_setup_release(&setup);
+    km_scenario_release(&scenario);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_policy_and_manager),
-        cmocka_unit_test(every_manager_under_dice),
-        cmocka_unit_test(continuous_is_in_order),
-        cmocka_unit_test(every_combination_of_a_scenario),
+        cmocka_unit_test(every_policy_and_manager), cmocka_unit_test(every_manager_under_dice),
+        cmocka_unit_test(continuous_is_in_order),   cmocka_unit_test(every_combination_of_a_scenario),
+        cmocka_unit_test(azure_conversation_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
