@@ -186,8 +186,11 @@ struct ragged {
 
 static int by_dims(const void *a, const void *b)
 {
-    const struct km_profile_row *x = &((const struct ragged *)a)->row, *y = &((const struct ragged *)b)->row;
-    return memcmp(x->dims, y->dims, sizeof x->dims);
+    const double *x = ((const struct ragged *)a)->row.dims, *y = ((const struct ragged *)b)->row.dims;
+    for (int i = 0; i < KM_PROFILE_DIMS; i++)
+        if (x[i] != y[i])
+            return x[i] < y[i] ? -1 : 1;
+    return 0;
 }
 
 static int by_value(const void *a, const void *b)

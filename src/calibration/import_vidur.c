@@ -178,7 +178,7 @@ static enum km_status read_attention_line(const struct source *s, struct km_erro
 
 static enum km_status read_collective_line(const struct source *s, const char *kind, struct km_error *error)
 {
-    double bytes, ranks, us;
+    double bytes = 0.0, ranks = 0.0, us = 0.0;
     bool there;
     enum km_status status = size_of(s, "size", &bytes, error);
     if (status == KM_OK)

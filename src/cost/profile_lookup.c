@@ -131,7 +131,7 @@ static bool seek(struct seeker *s, const struct branch *b, const double *at, dou
         struct branch c = child(b, asked);
         return seek(s, &c, at, out);
     }
-    double low, high, moved[KM_PROFILE_DIMS];
+    double low = asked, high = asked, moved[KM_PROFILE_DIMS];
     bool has_low = neighbour(s, b, at, true, &low), has_high = neighbour(s, b, at, false, &high);
     if (!has_low || !has_high) {
         s->outside = true;
