@@ -1,8 +1,11 @@
 #include "classes.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <memory>
+#include <thread>
 
 static Shape attention_shape(const char *op, double heads, double kv_heads, double head_dim)
 {
@@ -105,21 +108,45 @@ uint16_t *results(const Bench &bench, const Sizes &s, int i)
     return bench.out + rotate(Bench::out_values, (size_t)s.batch * s.tokens * s.heads * s.head_dim, i);
 }
 
-// By cuDNN: decode over pages, prefill over rows.
-bool time_cudnn(Bench &bench, const Sizes &s, bool paged, double estimate_us, Sample *out)
+struct km_cuda_sdpa_shape plan_shape(const Sizes &s, bool paged)
 {
-    struct km_error error;
-    struct km_cuda_sdpa *made;
-    const uint32_t kv_row = s.kv_heads * s.head_dim;
-    const struct km_cuda_sdpa_shape plan = {s.batch,   s.heads,      s.kv_heads, s.head_dim,         s.tokens,
-                                            s.context, s.row_values, kv_row,     paged ? s.pages : 0};
-    if (km_cuda_sdpa_create(bench.dnn, &plan, &made, &error) != KM_OK) {
-        fprintf(stderr, "%s\n", error.message);
-        return false;
+    return {s.batch,
+            s.heads,
+            s.kv_heads,
+            s.head_dim,
+            s.tokens,
+            s.context,
+            s.row_values,
+            s.kv_heads * s.head_dim,
+            paged ? s.pages : 0};
+}
+
+Sizes prefill_sizes(const Shape &shape)
+{
+    const uint32_t tokens = (uint32_t)shape.size("tokens"), past = (uint32_t)shape.size("past");
+    return Sizes::of(shape, 1, tokens, past + tokens);
+}
+
+// By cuDNN: decode over pages, prefill over rows.
+bool time_cudnn(Bench &bench, const Shape &shape, const Sizes &s, bool paged, double estimate_us, Sample *out)
+{
+    std::shared_ptr<struct km_cuda_sdpa> sdpa;
+    auto prepared = bench.plans.find(shape.key());
+    if (prepared != bench.plans.end() && !paged) {
+        sdpa = prepared->second;
+    } else {
+        struct km_error error;
+        struct km_cuda_sdpa *made;
+        const struct km_cuda_sdpa_shape plan = plan_shape(s, paged);
+        if (km_cuda_sdpa_create(bench.dnn, &plan, &made, &error) != KM_OK) {
+            fprintf(stderr, "%s\n", error.message);
+            return false;
+        }
+        sdpa.reset(made, km_cuda_sdpa_destroy);
     }
-    std::unique_ptr<struct km_cuda_sdpa, void (*)(struct km_cuda_sdpa *)> sdpa(made, km_cuda_sdpa_destroy);
-    if (km_cuda_sdpa_workspace_bytes(made) > Bench::workspace_bytes)
+    if (km_cuda_sdpa_workspace_bytes(sdpa.get()) > Bench::workspace_bytes)
         return false;
+    const uint32_t kv_row = s.kv_heads * s.head_dim;
     const int instances = instances_for(s, estimate_us);
     Caches caches(s, paged ? instances : 1);
     auto body = [&](int i) {
@@ -174,17 +201,49 @@ Sample measure_decode(Bench &bench, const Ceilings &ceilings, const Shape &shape
 bool measure_decode_cudnn(Bench &bench, const Ceilings &ceilings, const Shape &shape, Sample *out)
 {
     const Sizes s = Sizes::of(shape, (uint32_t)shape.size("batch"), 1, (uint32_t)shape.size("context"));
-    return time_cudnn(bench, s, true, roofline_us(ceilings, shape) + 6.0, out);
+    return time_cudnn(bench, shape, s, true, roofline_us(ceilings, shape) + 6.0, out);
 }
 
 Sample measure_prefill(Bench &bench, const Ceilings &ceilings, const Shape &shape)
 {
-    const uint32_t tokens = (uint32_t)shape.size("tokens"), past = (uint32_t)shape.size("past");
-    const Sizes s = Sizes::of(shape, 1, tokens, past + tokens);
+    const Sizes s = prefill_sizes(shape);
     Sample sample;
-    if (!time_cudnn(bench, s, false, roofline_us(ceilings, shape) * 1.4 + 5.0, &sample))
+    if (!time_cudnn(bench, shape, s, false, roofline_us(ceilings, shape) * 1.4 + 5.0, &sample))
         die("%s: cuDNN has no kernel", shape.key().c_str());
     return sample;
+}
+
+void prepare_prefills(Bench &bench, const std::vector<Shape> &shapes)
+{
+    const size_t threads =
+        std::max<size_t>(1, std::min<size_t>({std::thread::hardware_concurrency(), 16, shapes.size()}));
+    std::vector<std::shared_ptr<struct km_cuda_sdpa>> made(shapes.size());
+    std::atomic<size_t> next = 0;
+    int device;
+    CUDA(cudaGetDevice(&device));
+    while (bench.planners.size() < threads) {
+        struct km_error error;
+        struct km_cuda_dnn *dnn;
+        check_km(km_cuda_dnn_create(&dnn, &error), error);
+        bench.planners.emplace_back(dnn, km_cuda_dnn_destroy);
+    }
+    std::vector<std::thread> workers;
+    for (size_t t = 0; t < threads; t++)
+        workers.emplace_back([&, t] {
+            CUDA(cudaSetDevice(device));
+            for (size_t i; (i = next++) < shapes.size();) {
+                struct km_error error;
+                struct km_cuda_sdpa *sdpa;
+                const struct km_cuda_sdpa_shape plan = plan_shape(prefill_sizes(shapes[i]), false);
+                if (km_cuda_sdpa_create(bench.planners[t].get(), &plan, &sdpa, &error) == KM_OK)
+                    made[i].reset(sdpa, km_cuda_sdpa_destroy);
+            }
+        });
+    for (std::thread &worker : workers)
+        worker.join();
+    for (size_t i = 0; i < shapes.size(); i++)
+        if (made[i])
+            bench.plans[shapes[i].key()] = made[i];
 }
 
 // Both decode kernels side by side, into a file beside the tables.
@@ -242,7 +301,12 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
         }
     measure_refined(tables, decode);
 
-    std::vector<double> pasts = {0, 256, 1024, 4096, 16384, 65536},
+    // Fewer kinds: a plan takes cuDNN long to build, and the fraction reached hardly depends on the number of
+    // KV heads.
+    kinds.resize(std::min<size_t>(kinds.size(), 5));
+    if (!plan.quick)
+        kinds.insert(kinds.end(), {{8, 1, 128}, {32, 8, 64}});
+    std::vector<double> pasts = {0, 512, 2048, 8192, 32768},
                         tokens = {16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
     if (plan.quick) {
         pasts = {0, 1024};
@@ -264,5 +328,18 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
             prefill.lines.push_back(line);
         }
     }
+    std::vector<Shape> ahead;
+    for (const Line &line : prefill.lines)
+        for (double t : line.values) {
+            Shape shape = line.shape;
+            shape.sizes.back().second = t;
+            if (!tables.has(shape))
+                ahead.push_back(shape);
+        }
+    auto start = std::chrono::steady_clock::now();
+    prepare_prefills(bench, ahead);
+    fprintf(stderr, "attention_prefill: %zu plans in %.1f s\n", ahead.size(),
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     measure_refined(tables, prefill);
+    bench.plans.clear();
 }

@@ -79,11 +79,13 @@ Bench::Bench(int device)
     CUDA(cudaMalloc(&out, out_values * sizeof *out));
     CUDA(cudaMalloc(&scratch, scratch_bytes));
     CUDA(cudaMalloc(&workspace, workspace_bytes));
-    CUDA(cudaMalloc(&scrub_, 3 * (size_t)properties.l2CacheSize));
+    const size_t scrubbed = 3 * (size_t)properties.l2CacheSize;
+    CUDA(cudaMalloc(&scrub_, scrubbed + 16));
     CUDA(cudaMemsetAsync(scratch, 0, scratch_bytes, stream));
     fill_random(pool, pool_values, 1, stream);
     fill_random8(pool8, pool8_values, 2, stream);
     fill_random(out, out_values, 3, stream);
+    fill_random((uint16_t *)scrub_, scrubbed / sizeof(uint16_t), 4, stream);
     CUDA(cudaStreamSynchronize(stream));
 }
 
@@ -91,6 +93,8 @@ Bench::~Bench()
 {
     for (void *memory : {(void *)pool, (void *)pool8, (void *)out, scratch, workspace, scrub_})
         cudaFree(memory);
+    plans.clear();
+    planners.clear();
     km_cuda_dnn_destroy(dnn);
     km_cuda_blas_destroy(blas);
     cudaEventDestroy(begin_);
@@ -131,7 +135,7 @@ cudaGraphExec_t Bench::capture(const Work &work, int instances)
 int Bench::instances_for(const Work &work, double graph_us)
 {
     double wanted = graph_us / std::max(work.estimate_us, 0.5);
-    return std::max(1, std::min({(int)std::lround(wanted), work.most_instances, 128}));
+    return std::max(work.least_instances, std::min({(int)std::lround(wanted), work.most_instances, 128}));
 }
 
 float Bench::replay(cudaGraphExec_t graph)
@@ -143,6 +147,17 @@ float Bench::replay(cudaGraphExec_t graph)
     CUDA(cudaEventSynchronize(end_));
     CUDA(cudaEventElapsedTime(&ms, begin_, end_));
     return 1000.0f * ms;
+}
+
+// Fills the cache with lines that need not be written back. It takes long enough for the launch behind it to
+// be queued before the first event passes.
+void Bench::scrub()
+{
+    struct km_error error;
+    const uint32_t values = (uint32_t)(3 * (size_t)properties.l2CacheSize / sizeof(float));
+    check_km(km_cuda_argmax(stream, (const float *)scrub_, (int32_t *)((float *)scrub_ + values), scratch, 1,
+                            values, &error),
+             error);
 }
 
 static Sample summary(const std::vector<double> &us)
@@ -166,8 +181,7 @@ Sample Bench::burst(const Work &work)
     }
     std::vector<double> us;
     for (int r = 0; r < replays; r++) {
-        // Also long enough for the launch to be queued before the first event passes.
-        CUDA(cudaMemsetAsync(scrub_, r, 3 * (size_t)properties.l2CacheSize, stream));
+        scrub();
         us.push_back(replay(graph) / instances);
     }
     CUDA(cudaGraphExecDestroy(graph));

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cuda_runtime.h>
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -45,11 +47,12 @@ class Bench
         double estimate_us;
         int most_instances; // distinct inputs there are
         std::function<void(int)> body;
+        int least_instances = 1;
     };
     // How many instances a burst will run: inputs to prepare.
     static int instances(double estimate_us, int most)
     {
-        return instances_for({estimate_us, most, nullptr}, 400.0);
+        return instances_for({estimate_us, most, nullptr, 1}, 400.0);
     }
     static int instances_per(const Work &work, double graph_us)
     {
@@ -71,7 +74,7 @@ class Bench
     uint16_t *out = nullptr; // results
     static constexpr size_t out_values = (size_t)2 << 30;
     void *scratch = nullptr; // decode attention and argmax, zeroed
-    static constexpr size_t scratch_bytes = (size_t)1 << 30;
+    static constexpr size_t scratch_bytes = (size_t)4 << 30;
     void *workspace = nullptr; // cuDNN's
     static constexpr size_t workspace_bytes = (size_t)2 << 30;
 
@@ -82,11 +85,15 @@ class Bench
     Health health() const;
     std::string driver() const;
     double idle_s = 0.0; // slept so far
+    // cuDNN's plans built ahead, by shape, with the handles they were built with (attention_class.cpp).
+    std::vector<std::shared_ptr<struct km_cuda_dnn>> planners;
+    std::map<std::string, std::shared_ptr<struct km_cuda_sdpa>> plans;
 
   private:
     cudaGraphExec_t capture(const Work &work, int instances);
     static int instances_for(const Work &work, double graph_us);
     float replay(cudaGraphExec_t graph);
+    void scrub();
     void *scrub_ = nullptr;
     cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };

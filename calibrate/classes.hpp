@@ -38,6 +38,8 @@ Sample measure_grouped(Bench &bench, const Ceilings &ceilings, const Shape &shap
 Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape);
 Sample measure_decode(Bench &bench, const Ceilings &ceilings, const Shape &shape);
 Sample measure_prefill(Bench &bench, const Ceilings &ceilings, const Shape &shape);
+// Builds cuDNN's plans of these prefills on all cores: it takes the better part of a second each.
+void prepare_prefills(Bench &bench, const std::vector<Shape> &shapes);
 // The same decode by cuDNN; false where cuDNN has none.
 bool measure_decode_cudnn(Bench &bench, const Ceilings &ceilings, const Shape &shape, Sample *out);
 
