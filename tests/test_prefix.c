@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "kv/kv.h"
+#include "workload/request.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,6 +47,23 @@ static void decode(struct km_kv *kv, uint32_t from, uint32_t to)
     km_growth_release(&growth);
 }
 
+/* The two ways to give blocks back, each in the simulator's order. */
+static void preempt(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
+{
+    sequence->state = KM_SEQ_DECODE;
+    kv->manager->release(kv, sequence, tokens);
+    assert_null(sequence->kv);
+    sequence->state = KM_SEQ_WAITING;
+    sequence->preemptions++;
+}
+
+static void end(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
+{
+    sequence->state = KM_SEQ_ENDING;
+    kv->manager->release(kv, sequence, tokens);
+    assert_null(sequence->kv);
+}
+
 #define HASHED(...)                                                                                          \
     {                                                                                                        \
         .prefix_hashes = (const uint64_t[]){__VA_ARGS__},                                                    \
@@ -65,7 +83,7 @@ static void hits_and_misses(void **state)
     struct km_sequence a = HASHED(1, 2);
     assert_int_equal(admit_all(kv, &a, 1024), 0);
     assert_int_equal(kv->used_blocks, 4);
-    kv->manager->release(kv, &a, 1024);
+    end(kv, &a, 1024);
     assert_int_equal(kv->used_blocks, 0);
     const struct {
         struct km_sequence sequence;
@@ -106,11 +124,11 @@ static void hits_what_is_scheduled(void **state)
     /* b goes on with blocks of its own: it looked when it was admitted. */
     assert_true(kv->manager->extend(kv, &b, 513, 1100));
     assert_int_equal(kv->used_blocks, 8);
-    kv->manager->release(kv, &a, 1024);
+    end(kv, &a, 1024);
     assert_int_equal(kv->used_blocks, 8); /* a's first two are b's, too, and all four are c's */
-    kv->manager->release(kv, &c, 1025);
+    end(kv, &c, 1025);
     assert_int_equal(kv->used_blocks, 5);
-    kv->manager->release(kv, &b, 1100);
+    end(kv, &b, 1100);
     assert_int_equal(kv->used_blocks, 0);
     kv->manager->destroy(kv);
 }
@@ -125,12 +143,12 @@ static void room(void **state)
     assert_int_equal(admit_all(kv, &c, 256), 0);
     assert_int_equal(admit_all(kv, &b, 1024), -1); /* 768 hits, but not one block left */
     assert_int_equal(kv->used_blocks, 5);
-    kv->manager->release(kv, &c, 256);
+    end(kv, &c, 256);
     assert_int_equal(admit_all(kv, &b, 1024), 768);
     assert_int_equal(kv->used_blocks, 5);
-    kv->manager->release(kv, &a, 1024);
+    end(kv, &a, 1024);
     assert_int_equal(kv->used_blocks, 4);
-    kv->manager->release(kv, &b, 1024);
+    end(kv, &b, 1024);
     assert_int_equal(admit_all(kv, &c, 512), 0);   /* a's own fourth block, and the one nobody named */
     assert_int_equal(admit_all(kv, &d, 1025), -1); /* five blocks, three are free */
     assert_int_equal(admit_all(kv, &d, 700), 512);
@@ -149,9 +167,9 @@ static void eviction_order(void **state)
     assert_int_equal(admit_all(kv, &a, 512), 0);
     assert_int_equal(admit_all(kv, &b, 512), 0);
     assert_int_equal(admit_all(kv, &c, 512), 0);
-    kv->manager->release(kv, &a, 512);
-    kv->manager->release(kv, &b, 512);
-    kv->manager->release(kv, &c, 512);
+    end(kv, &a, 512);
+    end(kv, &b, 512);
+    end(kv, &c, 512);
 #define CACHED(s) kv->manager->match(kv, &(s), 513)
     assert_int_equal(admit_all(kv, &taker[0], 1), 0); /* one block was never used */
     assert_true(CACHED(a) == 512 && CACHED(b) == 512 && CACHED(c) == 512);
@@ -161,40 +179,87 @@ static void eviction_order(void **state)
     assert_true(CACHED(a) == 0 && CACHED(b) == 512 && CACHED(c) == 512);
     assert_int_equal(admit_all(kv, &taker[2], 1), 0);
     assert_true(CACHED(b) == 256 && CACHED(c) == 512);
-    kv->manager->release(kv, &again, 257); /* its unnamed block goes in front of b's beginning */
+    end(kv, &again, 257); /* its unnamed block goes in front of b's beginning */
     assert_int_equal(admit_all(kv, &taker[3], 512), 0);
     assert_true(CACHED(b) == 256 && CACHED(c) == 0);
     assert_int_equal(admit_all(kv, &taker[4], 1), 0);
     assert_true(CACHED(b) == 256);
     assert_int_equal(kv->used_blocks, 6);
-    kv->manager->release(kv, &taker[3], 512); /* behind it */
+    end(kv, &taker[3], 512); /* behind it */
     struct km_sequence last = {0};
     assert_int_equal(admit_all(kv, &last, 1), 0);
     assert_int_equal(CACHED(b), 0);
     kv->manager->destroy(kv);
 }
 
-/* A preempted sequence finds its own blocks: of the prompt, and of what it generated under its last hash, but
- * no more. */
+/* A preempted sequence finds its own blocks: of the prompt, and of what it generated. Beyond the hashes
+ * nobody else does. */
 static void preempted(void **state)
 {
     (void)state;
     struct km_kv *kv = halves(100);
-    struct km_sequence a = HASHED(1, 2), twin = HASHED(1, 2);
+    struct km_sequence a = HASHED(1, 2), twin = HASHED(1, 2), longer = HASHED(1, 2, 3);
+    a.id = 1;
+    twin.id = longer.id = 2;
+    twin.preemptions = 1;
     assert_int_equal(admit_all(kv, &a, 600), 0);
     decode(kv, 600, 1400);
     assert_int_equal(kv->used_blocks, 6);
     assert_int_equal(kv->manager->match(kv, &twin, 1024), 512); /* not while it decodes */
-    kv->manager->release(kv, &a, 1400);
+    preempt(kv, &a, 1400);
     assert_int_equal(kv->used_blocks, 0);
     assert_int_equal(kv->manager->match(kv, &twin, 1024), 768);
-    assert_int_equal(admit(kv, &a, 1401, 1), 1024);
-    assert_int_equal(kv->used_blocks, 5);
-    kv->manager->release(kv, &a, 1025); /* again, while it is recomputing */
-    assert_int_equal(admit_all(kv, &a, 1401), 1024);
+    assert_int_equal(kv->manager->match(kv, &twin, 1401), 1024);
+    assert_int_equal(kv->manager->match(kv, &longer, 1401), 1024);
+    assert_int_equal(admit(kv, &a, 1401, 1), 1280);
     assert_int_equal(kv->used_blocks, 6);
-    kv->manager->release(kv, &a, 1401);
+    preempt(kv, &a, 1281); /* again, while it is recomputing */
+    assert_int_equal(admit_all(kv, &a, 1401), 1280);
+    decode(kv, 1401, 1800);
+    assert_int_equal(kv->used_blocks, 8);
+    end(kv, &a, 1800);
     assert_int_equal(kv->used_blocks, 0);
+    assert_int_equal(kv->manager->match(kv, &longer, 1801), 1024);
+    kv->manager->destroy(kv);
+}
+
+/* Without hashes, too; and others may need some of its blocks before it is back. */
+static void preempted_without_hashes(void **state)
+{
+    (void)state;
+    struct km_kv *kv = halves(12);
+    struct km_sequence a = {.id = 1}, b = {.id = 2}, c = {.id = 3}, stranger = {.id = 4, .preemptions = 1};
+    assert_int_equal(admit_all(kv, &a, 600), 0);
+    decode(kv, 600, 1400);
+    assert_null(a.kv); /* nothing is kept of a sequence that was never preempted */
+    preempt(kv, &a, 1400);
+    assert_int_equal(kv->used_blocks, 0);
+    assert_int_equal(kv->manager->match(kv, &a, 1401), 1280); /* five whole blocks */
+    assert_int_equal(kv->manager->match(kv, &a, 1280), 1024); /* one token must be computed */
+    assert_int_equal(kv->manager->match(kv, &stranger, 1401), 0);
+    assert_int_equal(admit_all(kv, &b, 1792), 0); /* six never used, and a's begun one */
+    assert_int_equal(kv->manager->match(kv, &a, 1401), 1280);
+    assert_int_equal(admit_all(kv, &c, 257), 0); /* a's fifth and fourth */
+    assert_int_equal(kv->manager->match(kv, &a, 1401), 768);
+    assert_int_equal(admit_all(kv, &a, 1401),
+                     -1); /* of six blocks three are cached, and those alone are free */
+    assert_int_equal(kv->used_blocks, 9);
+    end(kv, &c, 257);
+    assert_int_equal(admit_all(kv, &a, 1401), -1);
+    end(kv, &b, 1792);
+    assert_int_equal(admit(kv, &a, 1401, 300), 768);
+    assert_int_equal(kv->used_blocks, 5);
+    assert_true(kv->manager->extend(kv, &a, 1068, 1401));
+    assert_int_equal(kv->used_blocks, 6);
+    decode(kv, 1401, 1600);
+    preempt(kv, &a, 1600);
+    assert_int_equal(kv->manager->match(kv, &a, 1601), 1536);
+    assert_int_equal(admit_all(kv, &a, 1601), 1536);
+    decode(kv, 1601, 2048);
+    end(kv, &a, 2048);
+    assert_int_equal(kv->used_blocks, 0);
+    /* What it generated after its last return has no name: it will not come again. */
+    assert_int_equal(kv->manager->match(kv, &a, 2049), 1536);
     kv->manager->destroy(kv);
 }
 
@@ -205,12 +270,12 @@ static void copies(void **state)
     struct km_kv *kv = halves(4);
     struct km_sequence a = HASHED(1), b = HASHED(1), c = {0}, probe = HASHED(1);
     assert_int_equal(admit_all(kv, &a, 512), 0);
-    kv->manager->release(kv, &a, 512);
+    end(kv, &a, 512);
     assert_int_equal(admit_all(kv, &b, 512), 256); /* computes its second block again */
     assert_int_equal(kv->used_blocks, 2);
     assert_int_equal(admit_all(kv, &c, 512), 0); /* the unused block, and a's second */
     assert_int_equal(kv->manager->match(kv, &probe, 513), 512);
-    kv->manager->release(kv, &b, 512);
+    end(kv, &b, 512);
     assert_int_equal(kv->manager->match(kv, &probe, 513), 512);
     kv->manager->destroy(kv);
 }
@@ -222,7 +287,7 @@ static void promised(void **state)
     struct km_kv *kv = halves(4);
     struct km_sequence a = HASHED(1, 2), probe = HASHED(1, 2);
     assert_int_equal(admit_all(kv, &a, 1024), 0);
-    kv->manager->release(kv, &a, 1024);
+    end(kv, &a, 1024);
     assert_int_equal(kv->manager->match(kv, &probe, 1025), 1024);
     kv->promised_blocks = 2;
     assert_int_equal(kv->manager->match(kv, &probe, 1025), 512);
@@ -246,6 +311,7 @@ struct model_block {
     uint64_t position;     /* which block of a sequence it is */
     uint64_t hashes[MOST_HASHES];
     uint32_t hash_count;
+    uint64_t owner; /* who alone can hit it, from 1; 0 = whoever has the hashes */
 };
 
 struct model_sequence {
@@ -267,15 +333,22 @@ static uint32_t hashes_of(const struct model *m, uint64_t position)
     return (uint32_t)(((position + 1) * m->block_size + 511) / 512);
 }
 
+static bool is_shared(const struct model *m, const struct km_sequence *s, uint64_t position)
+{
+    return hashes_of(m, position) <= s->prefix_hash_count;
+}
+
 static int model_find(const struct model *m, const struct km_sequence *s, uint64_t position)
 {
     int found = -1;
     uint32_t hashes = hashes_of(m, position);
+    bool shared = is_shared(m, s, position);
     for (uint32_t i = 0; i < m->block_count; i++) {
         const struct model_block *b = &m->blocks[i];
-        if (b->named && b->position == position && b->hash_count == hashes &&
-            memcmp(b->hashes, s->prefix_hashes, hashes * sizeof *b->hashes) == 0 &&
-            (found < 0 || b->named < m->blocks[found].named))
+        bool same = shared ? b->owner == 0 && b->hash_count == hashes &&
+                                 memcmp(b->hashes, s->prefix_hashes, hashes * sizeof *b->hashes) == 0
+                           : b->owner == s->id + 1;
+        if (b->named && b->position == position && same && (found < 0 || b->named < m->blocks[found].named))
             found = (int)i;
     }
     return found;
@@ -289,21 +362,16 @@ static uint64_t model_used(const struct model *m)
     return used;
 }
 
-static bool has_name(const struct model *m, const struct km_sequence *s, uint64_t position)
-{
-    return hashes_of(m, position) <= s->prefix_hash_count;
-}
-
 static uint32_t model_match(const struct model *m, const struct km_sequence *s, uint32_t tokens)
 {
     uint32_t hits = 0;
-    while ((hits + 1) * m->block_size < tokens && has_name(m, s, hits) && model_find(m, s, hits) >= 0)
+    while ((hits + 1) * m->block_size < tokens && model_find(m, s, hits) >= 0)
         hits++;
     return hits * m->block_size;
 }
 
-/* Blocks up to `tokens` of context, each the longest free one; then names of those now full. */
-static void model_grow(struct model *m, struct model_sequence *s, uint32_t tokens, bool name)
+/* Blocks up to `tokens` of context, each the longest free one. */
+static void model_grow(struct model *m, struct model_sequence *s, uint32_t tokens)
 {
     while (s->count * m->block_size < tokens) {
         uint32_t oldest = UINT32_MAX;
@@ -316,12 +384,22 @@ static void model_grow(struct model *m, struct model_sequence *s, uint32_t token
         s->blocks[s->count++] = oldest;
     }
     s->tokens = tokens;
-    for (uint32_t p = 0; name && (p + 1) * m->block_size <= tokens && has_name(m, &s->sequence, p); p++) {
+}
+
+/* Names of the full blocks: of those that others may hit, and if `own` of those that it alone may. */
+static void model_name(struct model *m, struct model_sequence *s, bool own)
+{
+    for (uint32_t p = 0; (p + 1) * m->block_size <= s->tokens; p++) {
         struct model_block *b = &m->blocks[s->blocks[p]];
-        if (b->named)
+        bool shared = is_shared(m, &s->sequence, p);
+        if (b->named || !(shared || own))
             continue;
         b->named = ++m->now;
         b->position = p;
+        if (!shared) {
+            b->owner = s->sequence.id + 1;
+            continue;
+        }
         b->hash_count = hashes_of(m, p);
         memcpy(b->hashes, s->hashes, b->hash_count * sizeof *b->hashes);
     }
@@ -343,9 +421,9 @@ static bool model_fits(const struct model *m, const struct km_sequence *s, uint3
     return need + model_used(m) <= m->block_count;
 }
 
-static void model_release(struct model *m, struct model_sequence *s)
+static void model_release(struct model *m, struct model_sequence *s, bool comes_back)
 {
-    model_grow(m, s, s->tokens, true);
+    model_name(m, s, comes_back);
     while (s->count) {
         struct model_block *b = &m->blocks[s->blocks[--s->count]];
         if (--b->references == 0)
@@ -355,14 +433,15 @@ static void model_release(struct model *m, struct model_sequence *s)
 }
 
 /* Requests from a small world, so that they meet: each hash is one of two. */
-static void draw_request(gsl_rng *rng, struct model_sequence *s, uint32_t most_tokens)
+static void draw_request(gsl_rng *rng, struct model_sequence *s, uint64_t id, uint32_t most_tokens)
 {
     *s = (struct model_sequence){.target = 1 + (uint32_t)gsl_rng_uniform_int(rng, most_tokens)};
     uint32_t hashes = (s->target + 511) / 512;
-    if (gsl_rng_uniform_int(rng, 5) == 0) /* unique, or not wholly described */
+    if (gsl_rng_uniform_int(rng, 3) == 0) /* unique, or not wholly described */
         hashes = (uint32_t)gsl_rng_uniform_int(rng, hashes + 1);
     for (uint32_t i = 0; i < hashes; i++)
         s->hashes[i] = gsl_rng_uniform_int(rng, 2);
+    s->sequence.id = id;
     s->sequence.prefix_hashes = s->hashes;
     s->sequence.prefix_hash_count = hashes;
 }
@@ -377,7 +456,8 @@ static void try_admit(struct km_kv *kv, struct model *m, struct model_sequence *
     if (!fits)
         return;
     model_hit(m, s, hit);
-    model_grow(m, s, first, true);
+    model_grow(m, s, first);
+    model_name(m, s, s->sequence.preemptions > 0);
     s->phase = first == s->target ? DECODING : PREFILL;
 }
 
@@ -385,7 +465,7 @@ struct world {
     struct km_kv *kv;
     struct model model;
     struct model_sequence sequences[MOST_SEQUENCES];
-    uint64_t hits, refusals, decoded;
+    uint64_t requests, hits, own_hits, refusals, decoded;
 };
 
 static struct model_sequence *any(struct world *w, gsl_rng *rng)
@@ -401,7 +481,8 @@ static void go_on(struct world *w, struct model_sequence *s, gsl_rng *rng)
     assert_int_equal(w->kv->manager->extend(w->kv, &s->sequence, s->tokens, to), fits);
     if (!fits)
         return;
-    model_grow(&w->model, s, to, true);
+    model_grow(&w->model, s, to);
+    model_name(&w->model, s, s->sequence.preemptions > 0);
     s->phase = to == s->target ? DECODING : PREFILL;
 }
 
@@ -422,7 +503,7 @@ static void everybody_decodes(struct world *w, gsl_rng *rng, bool with_company)
     for (uint64_t step = 0; step < steps; step++)
         for (uint32_t i = 0; i < MOST_SEQUENCES; i++)
             if (member[i])
-                model_grow(&w->model, &w->sequences[i], w->sequences[i].tokens + 1, false);
+                model_grow(&w->model, &w->sequences[i], w->sequences[i].tokens + 1);
     if (with_company && steps) {
         w->kv->promised_blocks = w->kv->manager->decode_blocks(w->kv, &growth, 0, 1);
         for (uint32_t i = 0; i < 3; i++) {
@@ -439,14 +520,16 @@ static void everybody_decodes(struct world *w, gsl_rng *rng, bool with_company)
 
 static void leaves(struct world *w, struct model_sequence *s, gsl_rng *rng, uint32_t most_tokens)
 {
-    w->kv->manager->release(w->kv, &s->sequence, s->tokens);
-    assert_null(s->sequence.kv);
     bool comes_back = gsl_rng_uniform_int(rng, 2) && s->tokens < w->model.block_count * w->model.block_size;
+    if (comes_back)
+        preempt(w->kv, &s->sequence, s->tokens);
+    else
+        end(w->kv, &s->sequence, s->tokens);
     if (s->phase == DECODING)
         s->target = s->tokens + 1; /* and the token in flight */
-    model_release(&w->model, s);
+    model_release(&w->model, s, comes_back);
     if (!comes_back)
-        draw_request(rng, s, most_tokens);
+        draw_request(rng, s, w->requests++, most_tokens);
 }
 
 static void random_lives(void **state)
@@ -462,7 +545,7 @@ static void random_lives(void **state)
         w.kv = create("prefix", blocks, block_size);
         w.model = (struct model){.block_count = blocks, .block_size = block_size};
         for (uint32_t i = 0; i < MOST_SEQUENCES; i++)
-            draw_request(rng, &w.sequences[i], most_tokens);
+            draw_request(rng, &w.sequences[i], w.requests++, most_tokens);
         for (int op = 0; op < 300; op++) {
             struct model_sequence *s = any(&w, rng);
             uint64_t kind = gsl_rng_uniform_int(rng, 8);
@@ -483,19 +566,20 @@ static void random_lives(void **state)
                 uint32_t hit = w.kv->manager->match(w.kv, &probe->sequence, probe->target);
                 assert_int_equal(hit, model_match(&w.model, &probe->sequence, probe->target));
                 w.hits += hit > 0;
+                w.own_hits += hit > probe->sequence.prefix_hash_count * KM_PREFIX_BLOCK_TOKENS;
                 w.refusals +=
                     probe->phase == ABSENT && !model_fits(&w.model, &probe->sequence, probe->target, hit);
             }
         }
         for (uint32_t i = 0; i < MOST_SEQUENCES; i++)
             if (w.sequences[i].phase != ABSENT)
-                w.kv->manager->release(w.kv, &w.sequences[i].sequence, w.sequences[i].tokens);
+                end(w.kv, &w.sequences[i].sequence, w.sequences[i].tokens);
         assert_int_equal(w.kv->used_blocks, 0);
         w.kv->manager->destroy(w.kv);
         gsl_rng_free(rng);
     }
     /* The lives do meet. */
-    assert_true(w.hits > 100000 && w.refusals > 100000 && w.decoded > 100000);
+    assert_true(w.hits > 100000 && w.own_hits > 10000 && w.refusals > 100000 && w.decoded > 100000);
 }
 
 /* While others only decode, a match never grows and who was refused stays refused. */
@@ -507,7 +591,7 @@ static void decoding_helps_nobody(void **state)
         struct world w = {.kv = create("prefix", 30, 128)};
         w.model = (struct model){.block_count = 30, .block_size = 128};
         for (uint32_t i = 0; i < MOST_SEQUENCES; i++)
-            draw_request(rng, &w.sequences[i], 2048);
+            draw_request(rng, &w.sequences[i], w.requests++, 2048);
         for (int op = 0; op < 60; op++) {
             struct model_sequence *s = any(&w, rng);
             if (s->phase == ABSENT)
@@ -544,6 +628,7 @@ int main(void)
         cmocka_unit_test(room),
         cmocka_unit_test(eviction_order),
         cmocka_unit_test(preempted),
+        cmocka_unit_test(preempted_without_hashes),
         cmocka_unit_test(copies),
         cmocka_unit_test(promised),
         cmocka_unit_test(random_lives),

@@ -1,5 +1,5 @@
-/* Whole runs with prefix caching: nothing changes without hashes, fast-forward changes nothing, and recorded
- * traffic finds about what it could find. */
+/* Whole runs with prefix caching: without hashes only preempted requests find anything, fast-forward changes
+ * nothing, and recorded traffic finds about what it could find. */
 #include "base/random.h"
 #include "base/simtime.h"
 #include "scenario/run.h"
@@ -122,47 +122,7 @@ static void settings(void **state)
     free(reserved.records);
 }
 
-/* ---- without hashes ---- */
-
-static void unique_requests(void **state)
-{
-    (void)state;
-    static const struct variant variants[] = {
-        {"as shipped", {{"workload.requests", "800"}}},
-        {"starved",
-         {{"workload.requests", "600"},
-          {"engine.kv.num_gpu_blocks_override", "1100"},
-          {"workload.rate_scale", "4"}}},
-        {"overloaded",
-         {{"workload.requests", "600"},
-          {"workload.rate_scale", "20"},
-          {"engine.batching.max_num_seqs", "32"}}},
-        {"pipeline parallel, starved",
-         {{"workload.requests", "300"},
-          {"cluster.pipeline_parallel_size", "2"},
-          {"engine.kv.num_gpu_blocks_override", "1100"},
-          {"workload.rate_scale", "4"}}},
-    };
-    uint64_t preemptions = 0;
-    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
-        struct outcome prefix, paged;
-        run(&variants[i], "engine.kv.enable_prefix_caching", "true", true, &prefix);
-        run(&variants[i], "engine.kv.enable_prefix_caching", "false", true, &paged);
-        same_records(variants[i].name, &prefix, &paged);
-        assert_true(prefix.result.summary.prefix_hit_rate == 0.0);
-        prefix.result.summary.prefix_hit_rate = paged.result.summary.prefix_hit_rate; /* NAN: none asked */
-        assert_true(same_summary(&prefix.result.summary, &paged.result.summary));
-        /* Every counter, the events too: fast-forward jumps as far. */
-        assert_memory_equal(&prefix.result.simulation.work, &paged.result.simulation.work,
-                            sizeof(struct km_work));
-        preemptions += paged.result.summary.preemptions;
-        free(prefix.records);
-        free(paged.records);
-    }
-    assert_true(preemptions > 50);
-}
-
-/* ---- fast-forward ---- */
+/* ---- fast-forward on and off ---- */
 
 struct effort {
     uint64_t runs, hits, preemptions, jumped;
@@ -184,6 +144,90 @@ static void compare_modes(const struct variant *variant, const char *key, const 
     free(out[0].records);
     free(out[1].records);
 }
+
+/* ---- without hashes ---- */
+
+/* Nobody is preempted: the same as without caching, to every counter. */
+static void unique_requests(void **state)
+{
+    (void)state;
+    static const struct variant variants[] = {
+        {"as shipped", {{"workload.requests", "800"}}},
+        {"overloaded",
+         {{"workload.requests", "600"},
+          {"workload.rate_scale", "20"},
+          {"engine.batching.max_num_seqs", "32"}}},
+        {"pipeline parallel", {{"workload.requests", "300"}, {"cluster.pipeline_parallel_size", "2"}}},
+    };
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        struct outcome prefix, paged;
+        run(&variants[i], "engine.kv.enable_prefix_caching", "true", true, &prefix);
+        run(&variants[i], "engine.kv.enable_prefix_caching", "false", true, &paged);
+        same_records(variants[i].name, &prefix, &paged);
+        assert_int_equal(paged.result.summary.preemptions, 0);
+        assert_true(prefix.result.summary.prefix_hit_rate == 0.0);
+        prefix.result.summary.prefix_hit_rate = paged.result.summary.prefix_hit_rate; /* NAN: none asked */
+        assert_true(same_summary(&prefix.result.summary, &paged.result.summary));
+        /* The events too: fast-forward jumps as far. */
+        assert_memory_equal(&prefix.result.simulation.work, &paged.result.simulation.work,
+                            sizeof(struct km_work));
+        free(prefix.records);
+        free(paged.records);
+    }
+}
+
+/* Preempted requests find their own blocks, and compute the less; that is no hit in the hit rate. */
+static void preempted_unique_requests(void **state)
+{
+    (void)state;
+    static const struct variant variants[] = {
+        {"starved",
+         {{"workload.requests", "600"},
+          {"engine.kv.num_gpu_blocks_override", "1100"},
+          {"workload.rate_scale", "4"}}},
+        {"starved, few sequences",
+         {{"workload.requests", "400"},
+          {"engine.kv.num_gpu_blocks_override", "1000"},
+          {"engine.batching.max_num_seqs", "12"},
+          {"workload.rate_scale", "8"}}},
+        {"starved, small chunks",
+         {{"workload.requests", "300"},
+          {"engine.kv.num_gpu_blocks_override", "1100"},
+          {"engine.batching.max_num_batched_tokens", "256"},
+          {"workload.rate_scale", "4"}}},
+        {"starved, pipeline parallel",
+         {{"workload.requests", "300"},
+          {"cluster.pipeline_parallel_size", "2"},
+          {"engine.kv.num_gpu_blocks_override", "1100"},
+          {"workload.rate_scale", "4"}}},
+    };
+    struct effort effort = {0};
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        struct outcome prefix, paged;
+        run(&variants[i], "engine.kv.enable_prefix_caching", "true", true, &prefix);
+        run(&variants[i], "engine.kv.enable_prefix_caching", "false", true, &paged);
+        uint64_t computed = prefix.result.simulation.work.tokens;
+        uint64_t computed_anew = paged.result.simulation.work.tokens;
+        uint64_t needed = prefix.result.summary.prompt_tokens + prefix.result.summary.output_tokens -
+                          prefix.result.summary.completed; /* the last token of each is never read */
+        print_message("%s: %llu and %llu preemptions, %llu and %llu tokens computed of %llu\n",
+                      variants[i].name, (unsigned long long)prefix.result.summary.preemptions,
+                      (unsigned long long)paged.result.summary.preemptions, (unsigned long long)computed,
+                      (unsigned long long)computed_anew, (unsigned long long)needed);
+        assert_int_equal(prefix.result.summary.completed, prefix.result.summary.submitted);
+        assert_int_equal(prefix.result.summary.completed, paged.result.summary.completed);
+        assert_true(prefix.result.summary.preemptions > 10 && paged.result.summary.preemptions > 10);
+        assert_true(needed <= computed && computed < computed_anew);
+        assert_true(prefix.result.summary.prefix_hit_rate == 0.0);
+        free(prefix.records);
+        free(paged.records);
+        compare_modes(&variants[i], "engine.batching.async_scheduling", "false", &effort);
+        compare_modes(&variants[i], "engine.batching.async_scheduling", "true", &effort);
+    }
+    assert_true(effort.preemptions > 100 && effort.hits == 0);
+}
+
+/* ---- with hashes ---- */
 
 static void shipped_sessions(void **state)
 {
@@ -336,8 +380,11 @@ static void mooncake_trace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(settings),         cmocka_unit_test(unique_requests),
-        cmocka_unit_test(shipped_sessions), cmocka_unit_test(random_traces),
+        cmocka_unit_test(settings),
+        cmocka_unit_test(unique_requests),
+        cmocka_unit_test(preempted_unique_requests),
+        cmocka_unit_test(shipped_sessions),
+        cmocka_unit_test(random_traces),
         cmocka_unit_test(mooncake_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

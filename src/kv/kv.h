@@ -51,7 +51,8 @@ struct km_kv_manager {
                               uint64_t steps);
     /* Take them; they are there. */
     void (*decode)(struct km_kv *kv, const struct km_growth *growth, uint64_t clock, uint64_t steps);
-    /* The sequence ended or is preempted with `tokens` of context: give its blocks back. */
+    /* With `tokens` of context the sequence ended (its state is KM_SEQ_ENDING), or is preempted and may come
+     * back (any other; `preemptions` is not yet counted up): give its blocks back. */
     void (*release)(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens);
 };
 

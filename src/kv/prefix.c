@@ -2,18 +2,17 @@
  * same prefix are kept once and shared, and stay findable after their holders have gone, until the blocks are
  * needed (least recently used first).
  *
- * Token t of a request with prefix hashes is (prefix_hashes[t / 512], t mod 512), whether it was sent or
- * generated; so block b is identified by b and the hashes from the first to the one its last token falls
- * under. A block can be hit as soon as it is wholly scheduled to be computed. Beyond the hashes, and in
- * requests without any, every token is unique to its request and its run: such blocks are anonymous, and
- * never hit.
+ * Token t of a request is (hash t / 512, t mod 512), whether it was sent or generated; so block b is
+ * identified by b and the hashes from the first to the one its last token falls under. The first hashes of a
+ * request are its prefix hashes, and those beyond are its own: what they cover it shares with nobody. A block
+ * can be hit as soon as it is wholly scheduled to be computed.
  *
+ * - Only a request that comes back can hit blocks of its own. They are named when it is preempted, and from
+ *   then on as they are computed; in requests never preempted they are anonymous, and cost nothing.
  * - A sequence that ends or is preempted gives its blocks back last one first, so that the ends of prefixes
  *   are evicted before their beginnings.
- * - Blocks of generated tokens under the last hash are named when the sequence gives its blocks back, not
- *   while it decodes: a cohort's growth stays a matter of counting, and a match never grows by decoding.
- * - After a preemption the tokens generated beyond the hashes are computed anew, where an engine may still
- *   find them cached.
+ * - Blocks of generated tokens are named when the sequence gives its blocks back, not while it decodes: a
+ *   cohort's growth stays a matter of counting, and a match never grows by decoding.
  * - A sequence that computes a block another one has cached meanwhile (or its whole prompt's last block, of
  *   which one token must be computed) keeps its own copy.
  *
@@ -73,17 +72,28 @@ static uint64_t block_key(uint64_t chain, uint64_t block)
     return mix(chain + (block + 1) * GOLDEN);
 }
 
+static uint64_t hash_at(const struct km_sequence *sequence, uint32_t i)
+{
+    return i < sequence->prefix_hash_count ? sequence->prefix_hashes[i] : chain_on(mix(sequence->id), i);
+}
+
 /* Hashes that `blocks` >= 1 blocks come under. */
 static uint32_t hashes_under(const struct km_kv *kv, uint64_t blocks)
 {
     return (uint32_t)((blocks * kv->config.block_size - 1) / KM_PREFIX_BLOCK_TOKENS + 1);
 }
 
-/* Whole blocks of the first `tokens` that have a name. */
-static uint64_t nameable_blocks(const struct km_kv *kv, const struct km_sequence *sequence, uint64_t tokens)
+/* Whole blocks of the first `tokens` that have a name, with those of the sequence's own if `own`. */
+static uint64_t nameable_blocks(const struct km_kv *kv, const struct km_sequence *sequence, uint64_t tokens,
+                                bool own)
 {
     uint64_t hashed = (uint64_t)sequence->prefix_hash_count * KM_PREFIX_BLOCK_TOKENS;
-    return (tokens < hashed ? tokens : hashed) / kv->config.block_size;
+    return (own || tokens < hashed ? tokens : hashed) / kv->config.block_size;
+}
+
+static bool was_preempted(const struct km_sequence *sequence)
+{
+    return sequence->preemptions > 0;
 }
 
 /* Key of the holding's next block. */
@@ -91,7 +101,7 @@ static uint64_t next_key(const struct km_kv *kv, struct holding *holding, const 
 {
     uint32_t hashes = hashes_under(kv, holding->count + 1);
     for (; holding->chain_hashes < hashes; holding->chain_hashes++)
-        holding->chain = chain_on(holding->chain, sequence->prefix_hashes[holding->chain_hashes]);
+        holding->chain = chain_on(holding->chain, hash_at(sequence, holding->chain_hashes));
     return block_key(holding->chain, holding->count);
 }
 
@@ -121,10 +131,10 @@ static void holding_push(struct holding *holding, uint32_t block)
 }
 
 /* Name what the sequence's first `tokens` fill, beyond what it holds by name. */
-static void name_through(struct prefix *prefix, const struct km_sequence *sequence, uint32_t tokens)
+static void name_through(struct prefix *prefix, const struct km_sequence *sequence, uint32_t tokens, bool own)
 {
     struct holding *holding = sequence->kv;
-    uint64_t nameable = nameable_blocks(&prefix->kv, sequence, tokens);
+    uint64_t nameable = nameable_blocks(&prefix->kv, sequence, tokens, own);
     while (holding->count < nameable)
         holding_push(holding, km_block_cache_name(&prefix->cache, next_key(&prefix->kv, holding, sequence)));
 }
@@ -172,7 +182,7 @@ static uint64_t prefix_most_blocks(const struct km_kv *kv, uint64_t tokens)
 static uint32_t prefix_match(struct km_kv *kv, const struct km_sequence *sequence, uint32_t tokens)
 {
     struct prefix *prefix = prefix_of(kv);
-    uint64_t absent = tokens ? nameable_blocks(kv, sequence, tokens - 1u) : 0;
+    uint64_t absent = tokens ? nameable_blocks(kv, sequence, tokens - 1u, was_preempted(sequence)) : 0;
     if (absent == 0)
         return 0;
     /* Blocks promised to decodes of this batch are theirs, though not yet taken. */
@@ -181,7 +191,7 @@ static uint32_t prefix_match(struct km_kv *kv, const struct km_sequence *sequenc
     prefix->chains = km_grow(prefix->chains, &prefix->chain_capacity, hashes, sizeof *prefix->chains);
     uint64_t chain = 0;
     for (uint32_t i = 0; i < hashes; i++)
-        prefix->chains[i] = chain = chain_on(chain, sequence->prefix_hashes[i]);
+        prefix->chains[i] = chain = chain_on(chain, hash_at(sequence, i));
     uint64_t present = 0; /* this many are there; of those below `absent` it is not known */
     while (present < absent) {
         uint64_t middle = present + (absent - present) / 2;
@@ -203,7 +213,7 @@ static bool find_hits(struct prefix *prefix, const struct km_sequence *sequence,
     uint32_t hashes = 0;
     for (uint64_t b = 0; b < count; b++) {
         for (uint32_t under = hashes_under(&prefix->kv, b + 1); hashes < under; hashes++)
-            chain = chain_on(chain, sequence->prefix_hashes[hashes]);
+            chain = chain_on(chain, hash_at(sequence, hashes));
         prefix->hits[b] = km_block_cache_find(&prefix->cache, block_key(chain, b));
         assert(prefix->hits[b]);
         if (!km_block_cache_is_held(&prefix->cache, prefix->hits[b]) && most_free-- == 0)
@@ -221,7 +231,7 @@ static bool prefix_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_
     if (fresh > km_kv_free_blocks(kv) ||
         (hits && !find_hits(prefix, sequence, hits, km_kv_free_blocks(kv) - fresh)))
         return false;
-    if (sequence->prefix_hash_count) {
+    if (sequence->prefix_hash_count || was_preempted(sequence)) {
         struct holding *holding = sequence->kv = holding_take(prefix);
         for (uint64_t b = 0; b < hits; b++) {
             holding_push(holding, prefix->hits[b]);
@@ -231,7 +241,7 @@ static bool prefix_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_
     }
     take(prefix, km_kv_blocks_for(kv, first_tokens) - hits);
     if (sequence->kv)
-        name_through(prefix, sequence, first_tokens);
+        name_through(prefix, sequence, first_tokens, was_preempted(sequence));
     return true;
 }
 
@@ -243,7 +253,7 @@ static bool prefix_extend(struct km_kv *kv, struct km_sequence *sequence, uint32
         return false;
     take(prefix_of(kv), need);
     if (sequence->kv)
-        name_through(prefix_of(kv), sequence, to_tokens);
+        name_through(prefix_of(kv), sequence, to_tokens, was_preempted(sequence));
     return true;
 }
 
@@ -273,9 +283,12 @@ static void prefix_decode(struct km_kv *kv, const struct km_growth *growth, uint
 static void prefix_release(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
 {
     struct prefix *prefix = prefix_of(kv);
+    bool returns = sequence->state != KM_SEQ_ENDING;
+    if (returns && !sequence->kv)
+        sequence->kv = holding_take(prefix);
     struct holding *holding = sequence->kv;
     if (holding)
-        name_through(prefix, sequence, tokens);
+        name_through(prefix, sequence, tokens, returns);
     uint64_t anonymous = km_kv_blocks_for(kv, tokens) - (holding ? holding->count : 0);
     km_block_cache_give(&prefix->cache, anonymous);
     km_kv_give(kv, anonymous);
