@@ -192,19 +192,33 @@ __device__ void finish_block(const struct km_cuda_attention_decode &args, const 
     __threadfence();
     if (threadIdx.x == 0)
         *arrived = 0;
-    for (uint32_t i = threadIdx.x; i < rows * Dim; i += blockDim.x) {
-        uint32_t head = first_head + i / Dim, d = i % Dim;
-        float top = -INFINITY, total = 0.0f, value = 0.0f;
+    // All weights at once, then all values of a result at once: loads that wait for each other would cost
+    // most of the time of a short context.
+    __shared__ float weights[tile_rows][most_splits];
+    for (uint32_t i = threadIdx.x; i < rows * parts; i += blockDim.x)
+        weights[i / parts][i % parts] =
+            __ldcg(partial<Dim>(args, sequence, first_head + i / parts, i % parts).weight);
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < rows * (Dim / 4); i += blockDim.x) {
+        uint32_t row = i / (Dim / 4), d = i % (Dim / 4) * 4, head = first_head + row;
+        float top = -INFINITY, total = 0.0f;
+        float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         for (uint32_t p = 0; p < parts; p++)
-            top = fmaxf(top, *(volatile float *)partial<Dim>(args, sequence, head, p).weight);
+            top = fmaxf(top, weights[row][p]);
+#pragma unroll 8
         for (uint32_t p = 0; p < parts; p++) {
-            Partial<Dim> other = partial<Dim>(args, sequence, head, p);
-            float weight = exp2f(*(volatile float *)other.weight - top);
+            float4 other = __ldcg((const float4 *)(partial<Dim>(args, sequence, head, p).values + d));
+            float weight = exp2f(weights[row][p] - top);
             total += weight;
-            value += weight * ((volatile float *)other.values)[d];
+            value.x += weight * other.x;
+            value.y += weight * other.y;
+            value.z += weight * other.z;
+            value.w += weight * other.w;
         }
-        ((__nv_bfloat16 *)args.out)[((size_t)sequence * args.heads + head) * Dim + d] =
-            __float2bfloat16(value / total);
+        __nv_bfloat162 *out =
+            (__nv_bfloat162 *)((__nv_bfloat16 *)args.out + ((size_t)sequence * args.heads + head) * Dim + d);
+        out[0] = __floats2bfloat162_rn(value.x / total, value.y / total);
+        out[1] = __floats2bfloat162_rn(value.z / total, value.w / total);
     }
 }
 
@@ -278,23 +292,27 @@ __global__ void __launch_bounds__(warps * 32, 2)
 }
 
 // Into how many parts to divide the longest sequence. A block's slot on a multiprocessor takes a page in
-// page_us when all slots are busy, four times as fast when few are, and start_us to begin and end; the
-// figures are an H200's and set only the trade, not the result.
+// page_us when all slots are busy, up to four times as fast when few are; a block takes start_us to begin and
+// end and merge_us to leave its part to others. The figures are an H200's and set only the trade, not the
+// result.
 Split choose_split(const struct km_cuda_attention_decode &args, uint32_t slots)
 {
     Split best = {};
     best.group = args.heads / args.kv_heads;
     best.tiles = (best.group + tile_rows - 1) / tile_rows;
     const uint32_t pages = (args.max_context + page_tokens - 1) / page_tokens;
-    const double base = (double)args.batch * args.kv_heads * best.tiles, page_us = 0.5, start_us = 3.0;
+    const double base = (double)args.batch * args.kv_heads * best.tiles, page_us = 0.5, start_us = 3.0,
+                 merge_us = 3.0;
     double least = INFINITY;
     for (uint32_t parts = 1; parts <= most_splits && parts <= (pages + warps - 1) / warps; parts++) {
         uint32_t each = (pages + parts - 1) / parts;
         if ((pages + each - 1) / each != parts)
             continue;
-        double filled = base * parts / slots, waves = filled > 4.0 ? filled : ceil(filled);
-        double cost = waves * (start_us + each * page_us * fmax(0.25, fmin(1.0, filled)));
-        cost += parts > 1 ? 1.0 + 0.05 * parts : 0.0;
+        double filled = base * parts / slots, full = floor(filled), rest = filled - full;
+        double block_us = start_us + (parts > 1 ? merge_us : 0.0);
+        double cost = full * (block_us + each * page_us);
+        if (rest > 0.0) // the last wave has the device's bandwidth to itself
+            cost += block_us + each * page_us * fmax(0.25, rest);
         if (cost < least) {
             least = cost;
             best.count = parts;
