@@ -246,6 +246,7 @@ int main(int argc, char **argv)
     tables.write_json(
         options.out, options.device.empty() ? device_name(bench.properties.name) : options.device,
         {{"source", "own measurement"},
+         {"kernels_of", "kingman"},
          {"command", command},
          {"date", date},
          {"device", text("%s, %d multiprocessors, %d bytes of L2", bench.properties.name,

@@ -8,7 +8,13 @@
  *     (attention_skew), if it has one;
  *   - both at once in attention_mixed, all prompts as one chunk with as many query-key pairs; without that
  *     table as the sum less one launch, where every decode takes a tile of the engine's mixed_tile_rows query
- *     rows at the rate of long prompts if that takes longer than alone. */
+ *     rows at the rate of long prompts if that takes longer than alone.
+ *
+ * A profile may be of kernels that stand in for the engine's own (provenance.kernels_of names another program
+ * than the engine). An element-wise or attention operator then takes the measured time or what cost model
+ * roofline makes of the engine's description (op_overhead_scale, attention_sequence_s, mixed_tile_rows),
+ * whichever is longer. Products of matrices and collectives come from libraries that engines share, and are
+ * taken as measured. */
 #ifndef KM_COST_MEASURED_H
 #define KM_COST_MEASURED_H
 
@@ -25,7 +31,8 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
 void km_measured_destroy(struct km_measured *measured);
 
 /* One execution of an operator in seconds, fixed times included, and where the time comes from; false, with
- * nothing written, when nothing in the profile answers. Answers are remembered. */
+ * nothing written, when nothing in the profile answers. Answers are remembered. `*time_s` comes in as the
+ * time by the engine's description, or 0: it stays, with its origin, where a stand-in's kernel took less. */
 bool km_measured_rows(struct km_measured *measured, const struct km_op *op, double rows, double *time_s,
                       enum km_origin *origin);
 bool km_measured_attention(struct km_measured *measured, const struct km_op *op,

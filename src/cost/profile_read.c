@@ -180,7 +180,7 @@ static enum km_status read_document(const struct km_json *json, struct km_profil
 {
     static const char *const keys[] = {"schema", "device", "provenance", "tables", NULL};
     int64_t schema = 0;
-    const char *device = NULL, *source = NULL;
+    const char *device = NULL, *source = NULL, *kernels_of = NULL;
     const cJSON *provenance = NULL;
     if (!cJSON_IsObject(json->root))
         return km_json_fail(json, json->root, error, "a profile is an object");
@@ -198,13 +198,18 @@ static enum km_status read_document(const struct km_json *json, struct km_profil
         status = km_json_object(json, json->root, "provenance", KM_JSON_REQUIRED, &provenance, error);
     if (status == KM_OK)
         status = km_json_string(json, provenance, "source", KM_JSON_REQUIRED, &source, error);
+    if (status == KM_OK)
+        status = km_json_string(json, provenance, "kernels_of", KM_JSON_OPTIONAL, &kernels_of, error);
     if (status != KM_OK)
         return status;
+    if (kernels_of && !kernels_of[0])
+        return km_json_fail(json, km_json_get(provenance, "kernels_of"), error, "expected a program's name");
     char *text = cJSON_Print(provenance);
     if (!text)
         km_out_of_memory();
     profile->device = km_arena_strdup(&profile->arena, device);
     profile->provenance = km_arena_strdup(&profile->arena, text);
+    profile->kernels_of = kernels_of ? km_arena_strdup(&profile->arena, kernels_of) : NULL;
     cJSON_free(text);
     return read_tables(json, profile, error);
 }

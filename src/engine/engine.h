@@ -75,7 +75,9 @@ struct km_engine {
     uint32_t mixed_tile_rows; /* query rows of one tile in a mixed step's attention; 0 = decodes cost the same
                                  as alone */
     double op_overhead_scale; /* time of an element-wise or attention operator beyond its bytes, over the
- device's time of a smallest kernel inside a graph */
+                                 device's time of a smallest kernel inside a graph. With a measured profile
+                                 it counts where the kernels measured are not this engine's
+                                 (cost/measured.h), and for operators that were not measured */
 
     /* collectives */
     struct km_all_reduce_rule all_reduce[KM_MAX_ALL_REDUCE_RULES]; /* the first that holds; the last always */
