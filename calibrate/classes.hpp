@@ -30,6 +30,9 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
 void stream_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan);
 void scalar_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan);
 void layer_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan);
+// On all GPUs present, by twos, fours and eights; says so where there is one GPU or no NCCL.
+void collective_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan);
+std::string nccl_version(); // "none" when built without
 
 // A random shape of one class, log-uniform over the range that the profile covers.
 Shape random_shape(const std::string &op, std::mt19937 &random);

@@ -16,8 +16,8 @@ static const char usage[] =
     "                   (default: PROFILE.json with .csv instead)\n"
     "  --device NAME    name of the device description (default: h200-sxm and the like, from what the driver "
     "says)\n"
-    "  --classes LIST   of gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,layer (default: all; "
-    "none: no more)\n"
+    "  --classes LIST   of gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer "
+    "(default: all; none: no more)\n"
     "  --budget SECONDS of each class (default: 60)\n"
     "  --target ERROR   interpolation error at which a line of shapes is not refined further (default: "
     "0.03)\n"
@@ -33,8 +33,8 @@ namespace
 {
 
 struct Options {
-    std::string out, csv, device, classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,layer",
-                                  check_csv;
+    std::string out, csv, device,
+        classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer", check_csv;
     double budget_s = 60.0, target = 0.03;
     bool quick = false;
     int check = 0, gpu = 0;
@@ -215,6 +215,7 @@ int main(int argc, char **argv)
         void (*run)(Bench &, Tables &, const Ceilings &, const Plan &);
     } classes[] = {{"scalar", scalar_class},
                    {"stream", stream_class},
+                   {"collective", collective_class},
                    {"attention", attention_class},
                    {"gemm", gemm_class},
                    {"grouped_gemm", grouped_gemm_class},
@@ -255,10 +256,11 @@ int main(int argc, char **argv)
          {"cuda", text("%d.%d", runtime / 1000, runtime / 10 % 100)},
          {"cublas", version(km_cuda_blas_version(bench.blas), 100)},
          {"cudnn", version(km_cuda_dnn_version(), 100)},
+         {"nccl", nccl_version()},
          {"kernels", "gemm: cuBLASLt, first of its heuristic, 32 MiB of workspace; grouped_gemm: "
                      "cublasGemmGroupedBatchedEx; "
                      "attention_prefill: cuDNN, keys and values in rows; attention_decode: own, split over "
-                     "pages of 16; stream: own"},
+                     "pages of 16; stream, one_shot, two_shot: own; collectives without NVLink multicast"},
          {"method", "CUDA graph replay between events, inputs rotated and caches scrubbed, random data, "
                     "median of 5 to 15 replays; "
                     "gemm in bursts after rest, gemm_sustained under continuous load"},
