@@ -575,6 +575,105 @@ static void stand_ins(void **state)
 }
 
 /* Every shipped profile reads, answers for a model, and stays below 1 MB. */
+/* The share of the roofline between the one-shot rows of 4 us at 64 KiB and 5 us at 1 MiB, in logarithms; the
+ * edge's below. */
+static double one_shot_s(const struct km_device *device, double bytes)
+{
+    const double low[KM_PROFILE_DIMS] = {[KM_COLLECTIVE_BYTES] = 65536},
+                 high[KM_PROFILE_DIMS] = {[KM_COLLECTIVE_BYTES] = 1048576},
+                 at[KM_PROFILE_DIMS] = {[KM_COLLECTIVE_BYTES] = bytes};
+    double from = log(km_profile_ideal_s(device, KM_PROFILE_COLLECTIVE, low) / 4e-6),
+           to = log(km_profile_ideal_s(device, KM_PROFILE_COLLECTIVE, high) / 5e-6);
+    double weight = fmax(0.0, (log1p(bytes) - log1p(65536.0)) / (log1p(1048576.0) - log1p(65536.0)));
+    return km_profile_ideal_s(device, KM_PROFILE_COLLECTIVE, at) / exp(from + weight * (to - from));
+}
+
+/* All-reduces of two ranks as measured; of other numbers by the formulas. */
+static void collectives(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *engine;
+        enum km_all_reduce algorithm;
+        double fixed_s;
+        uint32_t ranks, tokens; /* 8 KiB each */
+        double measured_s;      /* 0 = see origin */
+        enum km_origin origin;
+    } cases[] = {
+        {"other", KM_ALL_REDUCE_ONE_SHOT, 0, 2, 8, 4e-6, KM_ORIGIN_MEASURED},
+        {"other", KM_ALL_REDUCE_ONE_SHOT, 0, 2, 128, 5e-6, KM_ORIGIN_MEASURED},
+        {"other", KM_ALL_REDUCE_ONE_SHOT, 0, 2, 32, 0, KM_ORIGIN_INTERPOLATED},
+        {"other", KM_ALL_REDUCE_ONE_SHOT, 0, 2, 4, 0, KM_ORIGIN_EXTRAPOLATED},
+        /* the library's, though others are faster; what was measured rather than what lies beyond */
+        {"other", KM_ALL_REDUCE_RING, 0, 2, 8, 10e-6, KM_ORIGIN_MEASURED},
+        {"other", KM_ALL_REDUCE_FASTEST, 0, 2, 2048, 100e-6, KM_ORIGIN_MEASURED},
+        /* another engine's own kernel takes no less than its description says; NCCL is NCCL */
+        {"vllm-0.26", KM_ALL_REDUCE_ONE_SHOT, 50e-6, 2, 8, 0, KM_ORIGIN_MODEL},
+        {"vllm-0.26", KM_ALL_REDUCE_RING, 50e-6, 2, 8, 10e-6, KM_ORIGIN_MEASURED},
+        {"other", KM_ALL_REDUCE_ONE_SHOT, 0, 4, 8, 0, KM_ORIGIN_MODEL},
+        {"other", KM_ALL_REDUCE_RING, 0, 8, 8, 0, KM_ORIGIN_MODEL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct world w;
+        void *profile, *roofline;
+        struct km_error error;
+        open_world(&w);
+        w.engine.name = cases[i].engine;
+        w.engine.all_reduce[0] =
+            (struct km_all_reduce_rule){.algorithm = cases[i].algorithm, .fixed_s = cases[i].fixed_s};
+        w.engine.all_reduce_count = 1;
+        struct km_cost_config config = config_of(&w, DATA "collectives.json");
+        config.layout.tensor_parallel = cases[i].ranks;
+        must(km_cost_profile.create(&config, &profile, &error), &error);
+        must(km_cost_roofline.create(&config, &roofline, &error), &error);
+        const uint32_t n = cases[i].tokens;
+        const struct km_step_shape step = {.sampled = n,
+                                           .decode = {.count = n,
+                                                      .sum_context = n * 64,
+                                                      .sum_windowed = n * 64,
+                                                      .below_window = n,
+                                                      .max_context = 64}};
+        struct op_times answer = time_op(&km_cost_profile, profile, &step, "all_reduce");
+        struct op_times described = time_op(&km_cost_roofline, roofline, &step, "all_reduce");
+        double one_s = answer.time_s / answer.count;
+        assert_int_equal(answer.origin, cases[i].origin);
+        if (cases[i].measured_s > 0.0)
+            assert_close(one_s, cases[i].measured_s, 1e-9);
+        else if (cases[i].origin == KM_ORIGIN_MODEL)
+            assert_close(answer.time_s, described.time_s, 1e-12);
+        else
+            assert_close(one_s, one_shot_s(&w.device, 8192.0 * n), 1e-9);
+        km_cost_profile.destroy(profile);
+        km_cost_roofline.destroy(roofline);
+        km_arena_release(&w.arena);
+    }
+}
+
+/* The committed times of two H200: a collective takes no less than its bytes over the link, and no more the
+ * fewer the bytes, but for noise. */
+static void shipped_collectives(void **state)
+{
+    (void)state;
+    struct world w;
+    struct km_profile profile;
+    struct km_error error;
+    open_world(&w);
+    must(km_profile_read(KM_SOURCE_DIR "/configs/profiles/h200-sxm.json", &profile, &error), &error);
+    const struct km_profile_table *table = &profile.tables[KM_PROFILE_COLLECTIVE];
+    assert_true(table->count > 200);
+    for (size_t i = 0; i < table->count; i++) {
+        const double *at = table->rows[i].dims, kind = at[KM_COLLECTIVE_KIND];
+        double parts = kind == KM_REDUCE_SCATTER || kind == KM_ALL_TO_ALL ? 0.5 : 1.0;
+        assert_true(at[KM_COLLECTIVE_RANKS] == 2.0);
+        double least_us = parts * at[KM_COLLECTIVE_BYTES] / w.device.node.link.bandwidth_bytes_per_s * 1e6;
+        assert_true(table->rows[i].us > least_us);
+        if (i > 0 && memcmp(at, table->rows[i - 1].dims, KM_COLLECTIVE_BYTES * sizeof *at) == 0)
+            assert_true(table->rows[i].us > 0.5 * table->rows[i - 1].us);
+    }
+    km_profile_release(&profile);
+    km_arena_release(&w.arena);
+}
+
 static void shipped_profiles(void **state)
 {
     (void)state;
@@ -641,6 +740,8 @@ int main(void)
         cmocka_unit_test(refuses),
         cmocka_unit_test(skew),
         cmocka_unit_test(stand_ins),
+        cmocka_unit_test(collectives),
+        cmocka_unit_test(shipped_collectives),
         cmocka_unit_test(shipped_profiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,14 +49,29 @@ double km_all_reduce_s(const struct km_link *link, enum km_all_reduce algorithm,
 }
 
 /* The engine's first rule that holds; the last one always does. */
-static double ruled_all_reduce_s(const struct km_link *link, const struct km_engine *engine, uint32_t ranks,
-                                 double bytes)
+static const struct km_all_reduce_rule *rule_for(const struct km_link *link, const struct km_engine *engine,
+                                                 uint32_t ranks, double bytes)
 {
     const struct km_all_reduce_rule *rule = engine->all_reduce;
     for (uint32_t left = engine->all_reduce_count; left > 1; left--, rule++)
         if ((!rule->max_ranks || ranks <= rule->max_ranks) &&
             (!(rule->below_bytes > 0.0) || bytes < rule->below_bytes) && (!rule->direct || link->direct))
             break;
+    return rule;
+}
+
+bool km_all_reduce_by_library(const struct km_link *link, const struct km_engine *engine, uint32_t ranks,
+                              double bytes)
+{
+    enum km_all_reduce algorithm = rule_for(link, engine, ranks, bytes)->algorithm;
+    return algorithm == KM_ALL_REDUCE_RING || algorithm == KM_ALL_REDUCE_TREE ||
+           algorithm == KM_ALL_REDUCE_RING_OR_TREE;
+}
+
+static double ruled_all_reduce_s(const struct km_link *link, const struct km_engine *engine, uint32_t ranks,
+                                 double bytes)
+{
+    const struct km_all_reduce_rule *rule = rule_for(link, engine, ranks, bytes);
     struct km_link reached = *link;
     if (rule->bandwidth_share > 0.0)
         reached.efficiency *= rule->bandwidth_share;

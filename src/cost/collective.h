@@ -36,6 +36,11 @@ double km_collective_s(const struct km_node *node, const struct km_engine *engin
 double km_all_reduce_s(const struct km_link *link, enum km_all_reduce algorithm, uint32_t ranks,
                        double bytes);
 
+/* Does the engine leave this all-reduce inside a node to a library (a ring or trees), rather than to kernels
+ * that read their peers' memory? */
+bool km_all_reduce_by_library(const struct km_link *link, const struct km_engine *engine, uint32_t ranks,
+                              double bytes);
+
 /* Ring attention's way around: ranks - 1 rounds, each of `bytes` to the next rank. */
 double km_ring_pass_s(const struct km_node *node, const struct km_engine *engine, struct km_group group,
                       double bytes);

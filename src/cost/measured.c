@@ -1,6 +1,7 @@
 #include "cost/measured.h"
 
 #include "base/memory.h"
+#include "cost/collective.h"
 #include "cost/profile_roofline.h"
 
 #include <math.h>
@@ -158,7 +159,25 @@ static bool stream(struct km_measured *m, const struct km_op *op, double rows, d
                    time_s, origin);
 }
 
-/* The fastest of the implementations that were measured, in a graph rather than launched singly. */
+/* Do rows of this collective reach around the number of ranks? Another number is another algorithm's. */
+static bool ranks_measured(const struct km_measured *m, const double *at)
+{
+    const struct km_profile_table *table = &m->profile.tables[KM_PROFILE_COLLECTIVE];
+    bool fewer = false, more = false;
+    for (size_t i = 0; i < table->count && !(fewer && more); i++) {
+        const double *dims = table->rows[i].dims;
+        if (dims[KM_COLLECTIVE_KIND] != at[KM_COLLECTIVE_KIND] ||
+            dims[KM_COLLECTIVE_IMPLEMENTATION] != at[KM_COLLECTIVE_IMPLEMENTATION] ||
+            dims[KM_COLLECTIVE_MODE] != at[KM_COLLECTIVE_MODE])
+            continue;
+        fewer |= dims[KM_COLLECTIVE_RANKS] <= at[KM_COLLECTIVE_RANKS];
+        more |= dims[KM_COLLECTIVE_RANKS] >= at[KM_COLLECTIVE_RANKS];
+    }
+    return fewer && more;
+}
+
+/* The fastest of the implementations that were measured, in a graph rather than launched singly, within the
+ * measured sizes rather than beyond. */
 static bool collective(struct km_measured *m, const struct km_op *op, double bytes, double *time_s,
                        enum km_origin *origin)
 {
@@ -169,29 +188,45 @@ static bool collective(struct km_measured *m, const struct km_op *op, double byt
                                         [KM_SEND_RECV] = "send_recv"};
     const struct km_profile_dim *dims = km_profile_schemas[KM_PROFILE_COLLECTIVE].dims;
     const struct km_node *node = &m->config->device->node;
+    const struct km_engine *engine = m->config->engine;
     if (op->group.ranks < 2 ||
         op->group.first + (op->group.ranks - 1) * op->group.stride >= node->gpus_per_node)
         return false; /* profiles are of one node */
+    const bool library = op->collective == KM_ALL_REDUCE &&
+                         km_all_reduce_by_library(&node->link, engine, op->group.ranks, bytes);
+    bool peers_kernel = false;
     double at[KM_PROFILE_DIMS] = {0}, least_s = 0.0;
     km_profile_word(&m->profile, &dims[KM_COLLECTIVE_KIND], kinds[op->collective], &at[KM_COLLECTIVE_KIND]);
     at[KM_COLLECTIVE_RANKS] = op->group.ranks;
     at[KM_COLLECTIVE_BYTES] = bytes;
     double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_COLLECTIVE, at);
     for (double mode = 1.0; mode >= 0.0 && least_s == 0.0; mode--)
-        for (double i = 0.0; dims[KM_COLLECTIVE_IMPLEMENTATION].words[(size_t)i]; i++) {
+        for (size_t i = 0; dims[KM_COLLECTIVE_IMPLEMENTATION].words[i]; i++) {
+            const char *implementation = dims[KM_COLLECTIVE_IMPLEMENTATION].words[i];
             double candidate_s;
             enum km_origin from;
             at[KM_COLLECTIVE_MODE] = mode;
-            at[KM_COLLECTIVE_IMPLEMENTATION] = i;
-            if (!time_of(m, KM_PROFILE_COLLECTIVE, at, ideal_s, &candidate_s, &from) ||
-                (least_s > 0.0 && candidate_s >= least_s))
+            at[KM_COLLECTIVE_IMPLEMENTATION] = (double)i;
+            if ((library && strcmp(implementation, "nccl") != 0) || !ranks_measured(m, at) ||
+                !time_of(m, KM_PROFILE_COLLECTIVE, at, ideal_s, &candidate_s, &from))
+                continue;
+            bool beyond = from == KM_ORIGIN_EXTRAPOLATED,
+                 best_beyond = least_s > 0.0 && *origin == KM_ORIGIN_EXTRAPOLATED;
+            if (least_s > 0.0 && (beyond == best_beyond ? candidate_s >= least_s : beyond))
                 continue;
             least_s = candidate_s;
             *origin = from;
+            peers_kernel = strstr(implementation, "_shot") != NULL;
         }
-    if (least_s > 0.0)
-        *time_s = least_s;
-    return least_s > 0.0;
+    if (least_s == 0.0)
+        return false;
+    *time_s = least_s;
+    double described_s = km_collective_s(node, engine, op->collective, op->group, bytes);
+    if (m->stand_in && peers_kernel && least_s < described_s) {
+        *time_s = described_s;
+        *origin = KM_ORIGIN_MODEL;
+    }
+    return true;
 }
 
 static bool look_up(struct km_measured *m, const struct km_op *op, double rows, double *time_s,

@@ -13,8 +13,12 @@
  * A profile may be of kernels that stand in for the engine's own (provenance.kernels_of names another program
  * than the engine). An element-wise or attention operator then takes the measured time or what cost model
  * roofline makes of the engine's description (op_overhead_scale, attention_sequence_s, mixed_tile_rows),
- * whichever is longer. Products of matrices and collectives come from libraries that engines share, and are
- * taken as measured. */
+ * whichever is longer. Products of matrices and NCCL's collectives come from libraries that engines share,
+ * and are taken as measured; one- and two-shot all-reduces are not.
+ *
+ * A collective takes the fastest of the implementations measured for so many ranks (or for fewer and for
+ * more), interpolated between message sizes; an all-reduce that the engine leaves to a library takes NCCL's.
+ * Where the profile has none, the alpha-beta model counts. */
 #ifndef KM_COST_MEASURED_H
 #define KM_COST_MEASURED_H
 
