@@ -124,4 +124,10 @@ struct km_batching_policy {
 
 extern const struct km_entry *const km_batching_registry[];
 
+/* NULL when there is none of that name. */
+static inline const struct km_batching_policy *km_batching_find(const char *name)
+{
+    return (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry, name);
+}
+
 #endif

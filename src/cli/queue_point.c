@@ -25,8 +25,7 @@ static const struct km_batching_policy *policy_of(enum km_discipline discipline)
         [KM_DISCIPLINE_FIXED] = "fixed",           [KM_DISCIPLINE_ELASTIC_DYNAMIC] = "elastic",
         [KM_DISCIPLINE_ELASTIC_FIXED] = "elastic",
     };
-    return (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry,
-                                                                             names[discipline]);
+    return km_batching_find(names[discipline]);
 }
 
 /* The event core has no requests that leave at once, and takes at most so many points of the tail. */

@@ -82,4 +82,10 @@ struct km_cost_model {
 
 extern const struct km_entry *const km_cost_registry[];
 
+/* NULL when there is none of that name. */
+static inline const struct km_cost_model *km_cost_find(const char *name)
+{
+    return (const struct km_cost_model *)(const void *)km_registry_find(km_cost_registry, name);
+}
+
 #endif

@@ -46,4 +46,10 @@ struct km_executor {
 
 extern const struct km_entry *const km_executor_registry[];
 
+/* NULL when there is none of that name. */
+static inline const struct km_executor *km_executor_find(const char *name)
+{
+    return (const struct km_executor *)(const void *)km_registry_find(km_executor_registry, name);
+}
+
 #endif

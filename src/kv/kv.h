@@ -80,4 +80,10 @@ void km_kv_give(struct km_kv *kv, uint64_t blocks);
 
 extern const struct km_entry *const km_kv_registry[];
 
+/* NULL when there is none of that name. */
+static inline const struct km_kv_manager *km_kv_find(const char *name)
+{
+    return (const struct km_kv_manager *)(const void *)km_registry_find(km_kv_registry, name);
+}
+
 #endif

@@ -21,4 +21,10 @@ struct km_router {
 
 extern const struct km_entry *const km_routing_registry[];
 
+/* NULL when there is none of that name. */
+static inline const struct km_router *km_routing_find(const char *name)
+{
+    return (const struct km_router *)(const void *)km_registry_find(km_routing_registry, name);
+}
+
 #endif

@@ -55,7 +55,7 @@ static void describe(const struct km_queue_system *system, const struct km_execu
                              .enable_chunked_prefill = true,
                              .batch_size = system->batch_size,
                              .batch_cap = system->batch_cap},
-                .kv_manager = (const struct km_kv_manager *)(const void *)km_kv_registry[0],
+                .kv_manager = km_kv_find("paged"),
                 .kv = {.capacity_blocks = (uint64_t)1 << 48, .block_size = 1024, .max_model_len = UINT32_MAX},
                 .executor = executor,
                 .executor_state = executor_state,
@@ -64,7 +64,7 @@ static void describe(const struct km_queue_system *system, const struct km_execu
                 .patience_ps = system->patience_s > 0.0 ? km_ps_from_s(system->patience_s) : KM_PS_NEVER,
             },
         .replicas = 1,
-        .router = (const struct km_router *)(const void *)km_routing_registry[0],
+        .router = km_routing_find("round_robin"),
         .metrics = metrics,
         .ended = record_request,
         .context = recorder,
@@ -98,10 +98,8 @@ enum km_status km_queue_simulate(const struct km_queue_system *system, struct km
                                                .layout = {.tensor_parallel = 1, .pipeline_parallel = 1},
                                                .engine = &engine,
                                                .linear = system->law};
-    const struct km_cost_model *cost =
-        (const struct km_cost_model *)(const void *)km_registry_find(km_cost_registry, "linear");
-    const struct km_executor *executor =
-        (const struct km_executor *)(const void *)km_registry_find(km_executor_registry, "simulated");
+    const struct km_cost_model *cost = km_cost_find("linear");
+    const struct km_executor *executor = km_executor_find("simulated");
     void *executor_state = NULL;
     enum km_status status = executor->create(&cost_config, cost, &executor_state, error);
     if (status != KM_OK)

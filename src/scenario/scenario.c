@@ -131,8 +131,7 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
     if (status != KM_OK)
         return status;
-    const struct km_batching_policy *policy =
-        (const struct km_batching_policy *)(const void *)km_registry_find(km_batching_registry, e->policy);
+    const struct km_batching_policy *policy = km_batching_find(e->policy);
     if (policy && policy->needs_batch_size && e->batch_size == 0)
         return km_scenario_refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
     if (policy && policy->needs_batch_size && e->batch_size > e->max_num_seqs)
