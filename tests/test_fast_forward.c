@@ -330,7 +330,7 @@ static void run_closed_loop(const struct random_case *r, const struct km_workloa
     if (km_simulation_run(&config, result, &error) != KM_OK)
         fail_msg("%s", error.message);
     km_metrics_kv(metrics, result->work.block_seconds, result->work.peak_blocks);
-    km_metrics_work(metrics, 0.0, 0.0, result->work.busy_s);
+    km_metrics_busy(metrics, result->work.busy_s);
     km_metrics_summarize(metrics, summary);
     km_metrics_destroy(metrics);
 }

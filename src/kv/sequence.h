@@ -24,10 +24,8 @@ struct km_sequence {
     uint64_t arrival_ps;
     uint64_t admission; /* running: rank of its admission, increasing */
     uint32_t prompt_tokens;
-    uint32_t target_tokens;           /* tokens to compute before it can yield its next output token */
-    uint32_t computed_tokens;         /* WAITING, PREFILL: computed or scheduled so far (hits included) */
-    uint32_t max_output_tokens;       /* the largest output the engine must reckon with */
-    uint32_t predicted_output_tokens; /* 0 = no prediction */
+    uint32_t target_tokens;   /* tokens to compute before it can yield its next output token */
+    uint32_t computed_tokens; /* WAITING, PREFILL: computed or scheduled so far (hits included) */
     uint32_t preemptions;
     uint32_t class_index;
     int64_t session;

@@ -34,7 +34,7 @@ struct km_metrics {
 
     uint64_t steps;
     u128 step_ps, step_sequences, step_tokens;
-    double flops, bytes, busy_s, block_seconds;
+    double busy_s, block_seconds;
     uint64_t peak_blocks, queried_tokens, hit_tokens;
 };
 
@@ -168,10 +168,8 @@ void km_metrics_steps(struct km_metrics *m, uint64_t steps, uint64_t sequences, 
     m->step_ps += duration_ps;
 }
 
-void km_metrics_work(struct km_metrics *m, double flops, double bytes, double busy_s)
+void km_metrics_busy(struct km_metrics *m, double busy_s)
 {
-    m->flops += flops;
-    m->bytes += bytes;
     m->busy_s += busy_s;
 }
 
@@ -267,8 +265,6 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
         .mean_blocks = ratio(m->block_seconds, duration_s),
         .prefix_hit_rate = ratio((double)m->hit_tokens, (double)m->queried_tokens),
         .busy_s = m->busy_s,
-        .flops = m->flops,
-        .bytes = m->bytes,
         .verdict =
             m->completed ? km_stability_verdict(m->stability, m->means[KM_QUEUEING_DELAY]) : KM_UNKNOWN,
         .waiting_at_last_arrival = km_stability_backlog(m->stability),

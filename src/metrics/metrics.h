@@ -72,9 +72,9 @@ void km_metrics_gaps(struct km_metrics *metrics, uint64_t first_ps, int64_t slop
 void km_metrics_steps(struct km_metrics *metrics, uint64_t steps, uint64_t sequences, uint64_t tokens,
                       uint64_t duration_ps);
 /* Totals a replica kept itself (in integers, so that they do not depend on how steps were grouped), told once
- * at the end; calls add up over replicas: model FLOPs and bytes of all steps, the time integral of KV blocks
+ * at the end; calls add up over replicas: execution time of all steps, the time integral of KV blocks
  * in use, the most blocks ever in use. */
-void km_metrics_work(struct km_metrics *metrics, double flops, double bytes, double busy_s);
+void km_metrics_busy(struct km_metrics *metrics, double busy_s);
 void km_metrics_kv(struct km_metrics *metrics, double block_seconds, uint64_t peak_blocks);
 /* Requests waiting and running changed at now_ps (called at arrivals and ends, from time 0, in order of
  * time): for their mean and maximum over time. */
@@ -99,7 +99,7 @@ struct km_summary {
     uint64_t peak_blocks;
     double mean_blocks;     /* time-averaged blocks in use */
     double prefix_hit_rate; /* NAN when nothing was queried */
-    double busy_s, flops, bytes;
+    double busy_s;
     enum km_verdict verdict;
     uint64_t waiting_at_last_arrival, in_system_at_last_arrival; /* what the verdict saw */
     double mean_in_system;                                       /* over duration_s */

@@ -233,9 +233,9 @@ static void add_attention(struct builder *b, const struct km_layer *layer)
 
 /* Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1; absorbed form of appendix C): the
  * cache holds one latent of kv_lora_rank + qk_rope_dim values a token, shared by all heads and replicated on
- * every rank. Decodes attend in latent space with the up-projections absorbed into query and output, so a
- * pair costs 2*(latent + rope) + 2*latent FLOPs a head. Prefill expands keys and values; we charge pairs in
- * the same operator at the latent cost for decodes, and prompts at the expanded cost. */
+ * every rank. Decodes attend to the latents, the up-projections absorbed into query and output: 2*(latent +
+ * rope) + 2*latent FLOPs a head and pair. Prompts attend to expanded keys and values: 2*(head_dim +
+ * value_dim). */
 static void add_mla(struct builder *b, const struct km_layer *layer)
 {
     double heads = layer->heads / b->ranks, latent = layer->kv_lora_rank, rope = layer->qk_rope_dim;

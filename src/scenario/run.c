@@ -63,8 +63,7 @@ static enum km_status refuse_memory(const struct km_scenario *scenario, const st
 static const struct km_kv_manager *kv_manager(const struct km_engine *engine)
 {
     bool prefix = engine->enable_prefix_caching && strcmp(engine->kv_manager, "paged") == 0;
-    return (const struct km_kv_manager *)(const void *)km_registry_find(
-        km_kv_registry, prefix ? "prefix" : engine->kv_manager);
+    return km_kv_find(prefix ? "prefix" : engine->kv_manager);
 }
 
 enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
@@ -89,10 +88,8 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
         .profile = scenario->profile,
         .linear = scenario->linear,
     };
-    out->cost =
-        (const struct km_cost_model *)(const void *)km_registry_find(km_cost_registry, scenario->cost_model);
-    out->executor =
-        (const struct km_executor *)(const void *)km_registry_find(km_executor_registry, scenario->executor);
+    out->cost = km_cost_find(scenario->cost_model);
+    out->executor = km_executor_find(scenario->executor);
     return out->executor->create(&out->cost_config, out->cost, &out->executor_state, error);
 }
 
@@ -202,8 +199,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
         .seed = seed,
         .replica =
             {
-                .policy = (const struct km_batching_policy *)(const void *)km_registry_find(
-                    km_batching_registry, engine->policy),
+                .policy = km_batching_find(engine->policy),
                 .batching =
                     {
                         .max_num_seqs = engine->max_num_seqs,
@@ -232,7 +228,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
                                    : KM_PS_NEVER,
             },
         .replicas = scenario->cluster.replicas,
-        .router = (const struct km_router *)(const void *)km_routing_registry[0],
+        .router = km_routing_find("round_robin"),
         .metrics = metrics,
         .ended = options->ended,
         .context = options->context,
@@ -243,7 +239,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
     enum km_status status = km_simulation_run(&config, &out->simulation, error);
     if (status == KM_OK) {
         km_metrics_kv(metrics, out->simulation.work.block_seconds, out->simulation.work.peak_blocks);
-        km_metrics_work(metrics, 0.0, 0.0, out->simulation.work.busy_s);
+        km_metrics_busy(metrics, out->simulation.work.busy_s);
         km_metrics_summarize(metrics, &out->summary);
         utilization(setup, out);
     }

@@ -71,7 +71,6 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     sequence->id = slot->request.id;
     sequence->arrival_ps = slot->request.arrival_ps;
     sequence->prompt_tokens = sequence->target_tokens = slot->request.prompt_tokens;
-    sequence->max_output_tokens = replica->config.kv.max_model_len - slot->request.prompt_tokens;
     sequence->class_index = slot->request.class_index;
     sequence->session = slot->request.session;
     sequence->prefix_hashes = slot->request.prefix_hashes;

@@ -133,7 +133,7 @@ void play_prefixed(const struct km_replica_config *config, const struct scripted
     *ending = end;
     if (summary) {
         km_metrics_kv(player.metrics, end.work.block_seconds, end.work.peak_blocks);
-        km_metrics_work(player.metrics, 0.0, 0.0, end.work.busy_s);
+        km_metrics_busy(player.metrics, end.work.busy_s);
         km_metrics_summarize(player.metrics, summary);
     }
     km_replica_destroy(replica);
@@ -171,8 +171,7 @@ bool same_summary(const struct km_summary *a, const struct km_summary *b)
            same_bits(a->mean_batch_sequences, b->mean_batch_sequences) &&
            same_bits(a->mean_batch_tokens, b->mean_batch_tokens) && a->peak_blocks == b->peak_blocks &&
            same_bits(a->mean_blocks, b->mean_blocks) && same_bits(a->prefix_hit_rate, b->prefix_hit_rate) &&
-           same_bits(a->busy_s, b->busy_s) && same_bits(a->flops, b->flops) &&
-           same_bits(a->bytes, b->bytes) && a->verdict == b->verdict &&
+           same_bits(a->busy_s, b->busy_s) && a->verdict == b->verdict &&
            a->waiting_at_last_arrival == b->waiting_at_last_arrival &&
            a->in_system_at_last_arrival == b->in_system_at_last_arrival &&
            same_bits(a->mean_in_system, b->mean_in_system) && a->peak_in_system == b->peak_in_system &&
