@@ -189,13 +189,21 @@ static void limit_batches(const struct km_setup *setup, struct km_replica_config
 enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const struct km_run_options *options,
                             struct km_run_result *out, struct km_error *error)
 {
+    return km_setup_run_workload(setup, &setup->scenario->workload, seed, options, out, error);
+}
+
+enum km_status km_setup_run_workload(const struct km_setup *setup,
+                                     const struct km_workload_settings *workload, uint64_t seed,
+                                     const struct km_run_options *options, struct km_run_result *out,
+                                     struct km_error *error)
+{
     const struct km_scenario *scenario = setup->scenario;
     const struct km_engine *engine = &scenario->engine;
     const struct km_metrics_settings metrics_settings = {.slo = scenario->slo,
                                                          .slo_count = scenario->slo_count};
     struct km_metrics *metrics = km_metrics_create(&metrics_settings);
     struct km_simulation_config config = {
-        .workload = &scenario->workload,
+        .workload = workload,
         .seed = seed,
         .replica =
             {
@@ -223,9 +231,7 @@ enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const s
                 .fast_forward = options->fast_forward,
                 .window = km_setup_window(&scenario->model),
                 .ingest_ps = km_ps_from_s(engine->ingest_s),
-                .patience_ps = scenario->workload.patience_s > 0.0
-                                   ? km_ps_from_s(scenario->workload.patience_s)
-                                   : KM_PS_NEVER,
+                .patience_ps = workload->patience_s > 0.0 ? km_ps_from_s(workload->patience_s) : KM_PS_NEVER,
             },
         .replicas = scenario->cluster.replicas,
         .router = km_routing_find("round_robin"),

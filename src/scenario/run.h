@@ -54,5 +54,10 @@ struct km_run_result {
 
 enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const struct km_run_options *options,
                             struct km_run_result *out, struct km_error *error);
+/* The same with another workload than the scenario's. */
+enum km_status km_setup_run_workload(const struct km_setup *setup,
+                                     const struct km_workload_settings *workload, uint64_t seed,
+                                     const struct km_run_options *options, struct km_run_result *out,
+                                     struct km_error *error);
 
 #endif

@@ -64,6 +64,17 @@ static const struct km_setting cost_section[] = {
     {0},
 };
 
+/* A section that others read: kept as it stands. */
+static enum km_status keep_section(const struct km_yaml *value, void *field,
+                                   const struct km_settings_context *context, struct km_error *error)
+{
+    (void)context;
+    if (value->kind != KM_YAML_MAPPING)
+        return km_yaml_fail(value, error, "expected a mapping");
+    *(const struct km_yaml **)field = value;
+    return KM_OK;
+}
+
 static const struct km_setting root_section[] = {
     {"model", KM_SETTING_STRING, AT(model_name),
      .doc = "an LLM (kingman list models) or the path of a config.json"},
@@ -78,6 +89,10 @@ static const struct km_setting root_section[] = {
      .doc = "what runs a step"},
     {"slo", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_slo_read, .write = km_slo_write,
      .doc = "latency targets: <metric>_<mean or percentile>_s"},
+    {"search", KM_SETTING_CUSTOM, AT(search), .optional = true, .read = keep_section,
+     .doc = "kingman plan: keys and the values to choose from"},
+    {"sweep", KM_SETTING_CUSTOM, AT(sweep), .optional = true, .read = keep_section,
+     .doc = "kingman sweep: keys and the values to go through"},
     {"seed", KM_SETTING_U64, AT(seed), .optional = true, .doc = "of every random stream"},
     {0},
 };

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/yaml.h"
 #include "cost/cost.h"
 #include "engine/engine.h"
 #include "hardware/device.h"
@@ -43,6 +44,9 @@ struct km_scenario {
     struct km_slo_term slo[16];
     uint32_t slo_count;
     uint64_t seed;
+    /* Sections about many runs, not this one, as they stand in the file: src/planner reads them. NULL =
+     * absent. */
+    const struct km_yaml *search, *sweep;
 };
 
 struct km_override {
