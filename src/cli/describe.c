@@ -1,0 +1,66 @@
+#include "cli/describe.h"
+
+#include <string.h>
+
+/* With a measured profile: what share of the device's time was measured, and what was guessed. */
+static void describe_coverage(const struct km_setup *setup, struct km_arena *arena, struct km_report *report)
+{
+    struct km_coverage coverage = {0};
+    double whole_s = 0.0;
+    if (!setup->executor->coverage || strcmp(setup->scenario->cost_model, "profile") != 0)
+        return;
+    setup->executor->coverage(setup->executor_state, &coverage);
+    for (int origin = 0; origin < KM_ORIGIN_COUNT; origin++)
+        whole_s += coverage.time_s[origin];
+    if (whole_s <= 0.0)
+        return;
+    const char **notes = km_arena_alloc(arena, sizeof *notes);
+    double share = 100.0 / whole_s;
+    notes[0] = km_arena_printf(
+        arena, "time: measured %.3g %%, interpolated %.3g %%, extrapolated %.3g %%, unmeasured %.3g %%",
+        share * coverage.time_s[KM_ORIGIN_MEASURED], share * coverage.time_s[KM_ORIGIN_INTERPOLATED],
+        share * coverage.time_s[KM_ORIGIN_EXTRAPOLATED], share * coverage.time_s[KM_ORIGIN_MODEL]);
+    report->notes = notes;
+    report->note_count = 1;
+}
+
+void km_cli_describe(const struct km_setup *setup, const struct km_run_result *result,
+                     const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
+                     struct km_report *report)
+{
+    const struct km_scenario *scenario = setup->scenario;
+    const struct km_cluster *cluster = &scenario->cluster;
+    struct km_text layout = {0};
+    km_layout_describe(&setup->cost_config.layout, &layout);
+    *report = (struct km_report){
+        .summary = &result->summary,
+        .slo = scenario->slo,
+        .slo_count = scenario->slo_count,
+        .model = scenario->model.name,
+        .device = scenario->device.name,
+        .layout = km_arena_printf(arena, "%u replica%s x %s", cluster->replicas,
+                                  cluster->replicas > 1 ? "s" : "", km_text_c(&layout)),
+        .policy = km_arena_printf(arena, "%s, kv %s, engine %s, cost %s", scenario->engine.policy,
+                                  setup->kv_manager->entry.name, scenario->engine.name, scenario->cost_model),
+        .workload = scenario->workload.trace ? scenario->workload.trace : "synthetic",
+        .scenario_json = scenario_json,
+        .seed = seed,
+        .kv_capacity_blocks = result->simulation.capacity_blocks,
+        .mfu = result->mfu,
+        .mbu = result->mbu,
+        .busy = result->busy,
+        .partial = result->simulation.stopped,
+        .wall_s = wall_s,
+        .events = result->simulation.work.events,
+        .version = KM_VERSION,
+    };
+    km_text_release(&layout);
+    struct km_reject_reason *reasons =
+        km_arena_alloc(arena, (result->simulation.rejection_count + 1) * sizeof *reasons);
+    for (uint32_t i = 0; i < result->simulation.rejection_count; i++)
+        reasons[i] = (struct km_reject_reason){result->simulation.rejections[i].reason,
+                                               result->simulation.rejections[i].count};
+    report->reasons = reasons;
+    report->reason_count = result->simulation.rejection_count;
+    describe_coverage(setup, arena, report);
+}

@@ -1,0 +1,13 @@
+/* What a report says about a run: the commands that simulate share it. */
+#ifndef KM_CLI_DESCRIBE_H
+#define KM_CLI_DESCRIBE_H
+
+#include "report/report.h"
+#include "scenario/run.h"
+
+/* Fills `report` with what ran and what came of it; it borrows from all of these, and from `arena`. */
+void km_cli_describe(const struct km_setup *setup, const struct km_run_result *result,
+                     const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
+                     struct km_report *report);
+
+#endif
