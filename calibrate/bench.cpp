@@ -67,6 +67,12 @@ uint16_t to_bf16(float value)
 Bench::Bench(int device)
 {
     struct km_error error;
+    int count = 0;
+    const cudaError_t found = cudaGetDeviceCount(&count);
+    if (found != cudaSuccess || count == 0)
+        die("no CUDA device: %s", cudaGetErrorString(found == cudaSuccess ? cudaErrorNoDevice : found));
+    if (device >= count)
+        die("--gpu: %d is none of the %d CUDA devices, which count from 0", device, count);
     CUDA(cudaSetDevice(device));
     CUDA(cudaGetDeviceProperties(&properties, device));
     CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));

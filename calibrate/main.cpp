@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 #include <getopt.h>
+#include <sstream>
 
 static const char usage[] =
     "usage: kingman-calibrate --out PROFILE.json [options]\n"
@@ -32,6 +33,18 @@ static const char usage[] =
 namespace
 {
 
+const struct {
+    const char *name;
+    void (*run)(Bench &, Tables &, const Ceilings &, const Plan &);
+} all_classes[] = {{"scalar", scalar_class},
+                   {"stream", stream_class},
+                   {"collective", collective_class},
+                   {"attention", attention_class},
+                   {"gemm", gemm_class},
+                   {"grouped_gemm", grouped_gemm_class},
+                   {"layer", layer_class},
+                   {"gemm_sustained", gemm_sustained_class}}; // last: it leaves the device hot
+
 struct Options {
     std::string out, csv, device,
         classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer", check_csv;
@@ -48,6 +61,18 @@ double number(const char *text, const char *option)
     if (end == text || *end || !(value >= 0.0 && value < 1e9))
         die("%s: expected a number, got \"%s\"", option, text);
     return value;
+}
+
+void check_classes(const std::string &list)
+{
+    std::stringstream words(list);
+    for (std::string word; std::getline(words, word, ',');) {
+        bool known = word == "none";
+        for (const auto &one : all_classes)
+            known |= word == one.name;
+        if (!known)
+            die("--classes: unknown class \"%s\"", word.c_str());
+    }
 }
 
 Options parse(int argc, char **argv)
@@ -106,6 +131,7 @@ Options parse(int argc, char **argv)
         fputs(usage, stderr);
         exit(2);
     }
+    check_classes(options.classes);
     if (options.csv.empty()) {
         size_t dot = options.out.rfind(".json");
         options.csv = (dot == std::string::npos ? options.out : options.out.substr(0, dot)) + ".csv";
@@ -210,20 +236,9 @@ int main(int argc, char **argv)
     verify_kernels(bench);
     const Ceilings ceilings = measure_ceilings(bench, tables);
     const Plan plan = {options.quick, options.budget_s, options.target};
-    const struct {
-        const char *name;
-        void (*run)(Bench &, Tables &, const Ceilings &, const Plan &);
-    } classes[] = {{"scalar", scalar_class},
-                   {"stream", stream_class},
-                   {"collective", collective_class},
-                   {"attention", attention_class},
-                   {"gemm", gemm_class},
-                   {"grouped_gemm", grouped_gemm_class},
-                   {"layer", layer_class},
-                   {"gemm_sustained", gemm_sustained_class}}; // last: it leaves the device hot
     const std::string wanted = "," + options.classes + ",";
     bool checked = options.check == 0;
-    for (const auto &one : classes) {
+    for (const auto &one : all_classes) {
         // Before what heats the device until its clocks fall: kernels of a few microseconds would all be
         // slower.
         if (!checked && strcmp(one.name, "layer") == 0) {
