@@ -16,6 +16,7 @@ enum km_purpose {
     KM_RANDOM_PREDICTION,
     KM_RANDOM_THINK,
     KM_RANDOM_PREFIX,
+    KM_RANDOM_BOOTSTRAP,
 };
 
 /* A generator for one purpose, owned by the caller: gsl_rng_free() it. */

@@ -330,7 +330,10 @@ enum km_status km_scenario_read(const char *path, const struct km_override *over
                     .kv_parallel_size = 1},
         .cost_model = "roofline",
         .executor = "simulated",
-        .workload = {.process = KM_ARRIVAL_TRACE, .rate_scale = 1},
+        .workload = {.process = KM_ARRIVAL_TRACE,
+                     .rate_scale = 1,
+                     .prompt_tokens_scale = 1,
+                     .output_tokens_scale = 1},
         .seed = 1,
     };
     out->path = km_arena_strdup(&out->arena, path);

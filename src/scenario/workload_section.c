@@ -170,6 +170,13 @@ const struct km_setting km_workload_section[] = {
      .doc = "where to begin, in the stream's own time before scaling"},
     {"end_s", KM_SETTING_NUMBER, AT(end_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
      .nullable = true, .doc = "where to end; null = nowhere"},
+    {"bootstrap_block_s", KM_SETTING_NUMBER, AT(bootstrap_block_s), KM_BETWEEN(0, KM_TIME_LIMIT_S),
+     .optional = true,
+     .doc = "run on blocks of the trace drawn by the seed, each this long; 0 = on the trace as it is"},
+    {"prompt_tokens_scale", KM_SETTING_NUMBER, AT(prompt_tokens_scale), KM_BETWEEN(1e-3, 1e3),
+     .optional = true, .doc = "multiplies every prompt's length; other than 1: without its prefix hashes"},
+    {"output_tokens_scale", KM_SETTING_NUMBER, AT(output_tokens_scale), KM_BETWEEN(1e-3, 1e3),
+     .optional = true, .doc = "multiplies every output's length"},
     {"patience_s", KM_SETTING_NUMBER, AT(patience_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
      .nullable = true, .doc = "a request not scheduled by then leaves; null = it waits for ever"},
     {0},
@@ -191,6 +198,8 @@ enum km_status km_workload_section_check(const struct km_yaml *mapping, struct k
         return km_yaml_fail_missing(mapping, "output_tokens", error);
     if (!workload->trace && workload->requests == 0 && !(workload->end_s > 0))
         return km_yaml_fail(mapping, error, "arrivals never end: give requests or end_s");
+    if (!workload->trace && workload->bootstrap_block_s > 0)
+        return km_yaml_fail_key(km_yaml_get(mapping, "bootstrap_block_s"), error, "there is no trace");
     if (workload->end_s > 0 && workload->end_s <= workload->start_s)
         return km_yaml_fail(km_yaml_get(mapping, "end_s"), error, "must be after start_s");
     if (closed && (workload->rate_scale < 1 || workload->rate_scale > 1))

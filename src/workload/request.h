@@ -20,6 +20,8 @@ struct km_request {
 /* Tokens covered by one prefix hash (Mooncake traces, FAST'25). */
 #define KM_PREFIX_BLOCK_TOKENS 512u
 
+/* With what it owns: *out owns copies. */
+void km_request_copy(const struct km_request *request, struct km_request *out);
 /* Free what the request owns and forget it. */
 void km_request_release(struct km_request *request);
 

@@ -4,7 +4,7 @@
 #include "base/random.h"
 #include "base/simtime.h"
 #include "workload/arrival.h"
-#include "workload/trace.h"
+#include "workload/source.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -15,9 +15,9 @@
 
 struct km_workload {
     struct km_workload_settings settings;
-    uint64_t end_ps, start_ps;     /* window in the stream's own time */
-    struct km_trace_reader *trace; /* NULL = synthetic */
-    struct km_arrival arrival;     /* open loop with drawn times */
+    uint64_t end_ps, start_ps; /* window in the stream's own time */
+    struct km_source *trace;   /* NULL = synthetic */
+    struct km_arrival arrival; /* open loop with drawn times */
     struct km_sampler *prompt, *output, *think;
     gsl_rng *arrivals_rng, *prompt_rng, *output_rng, *think_rng;
 
@@ -98,6 +98,14 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
         return refuse(error, "rate_scale", "must be from 1e-9 to 1e9");
     if (!isfinite(s->start_s) || s->start_s < 0)
         return refuse(error, "start_s", "must be >= 0");
+    if (!isfinite(s->bootstrap_block_s) || s->bootstrap_block_s < 0)
+        return refuse(error, "bootstrap_block_s", "must be >= 0");
+    if (!s->trace && s->bootstrap_block_s > 0)
+        return refuse(error, "bootstrap_block_s", "there is no trace");
+    if (!isfinite(s->prompt_tokens_scale) || s->prompt_tokens_scale < 0)
+        return refuse(error, "prompt_tokens_scale", "must be > 0");
+    if (!isfinite(s->output_tokens_scale) || s->output_tokens_scale < 0)
+        return refuse(error, "output_tokens_scale", "must be > 0");
     if (!isfinite(s->end_s) || (s->end_s != 0 && s->end_s <= s->start_s))
         return refuse(error, "end_s", "must be greater than start_s");
     if (!s->trace && s->requests == 0 && s->end_s == 0)
@@ -120,20 +128,29 @@ static bool in_window(const struct km_workload *w, uint64_t own_ps, bool *beyond
     return own_ps >= w->start_ps && !*beyond;
 }
 
-/* The next request of the trace's window. */
-static enum km_status read_trace(struct km_workload *w, bool *found, struct km_error *error)
+static uint32_t scaled(uint32_t tokens, double factor)
 {
-    for (;;) {
-        enum km_status status = km_trace_next(w->trace, &w->ahead, found, error);
-        bool beyond;
-        if (status != KM_OK || !*found || in_window(w, w->ahead.arrival_ps, &beyond))
-            return status;
-        km_request_release(&w->ahead);
-        if (beyond) {
-            *found = false;
-            return KM_OK;
-        }
+    double product = ceil(tokens * factor);
+    return product < KM_TOKENS_LIMIT ? (product > 1 ? (uint32_t)product : 1) : KM_TOKENS_LIMIT;
+}
+
+/* The content of the prompt is not what it was. */
+static void drop_prefix(struct km_request *request)
+{
+    free(request->prefix_hashes);
+    request->prefix_hashes = NULL;
+    request->prefix_hash_count = 0;
+}
+
+static void scale_lengths(struct km_workload *w)
+{
+    const struct km_workload_settings *s = &w->settings;
+    if (s->prompt_tokens_scale > 0 && s->prompt_tokens_scale != 1) {
+        w->ahead.prompt_tokens = scaled(w->ahead.prompt_tokens, s->prompt_tokens_scale);
+        drop_prefix(&w->ahead);
     }
+    if (s->output_tokens_scale > 0 && s->output_tokens_scale != 1)
+        w->ahead.output_tokens = scaled(w->ahead.output_tokens, s->output_tokens_scale);
 }
 
 /* Own time of the next request with drawn arrivals: the first at 0, then one gap after another. */
@@ -156,7 +173,7 @@ static enum km_status fetch(struct km_workload *w, bool *found, struct km_error 
     *found = true;
     w->ahead = (struct km_request){.session = -1};
     if (w->trace) {
-        status = read_trace(w, found, error);
+        status = km_source_next(w->trace, &w->ahead, found, error);
         if (status != KM_OK || !*found)
             return status;
         if (s->process == KM_ARRIVAL_TRACE)
@@ -178,9 +195,7 @@ static enum km_status fetch(struct km_workload *w, bool *found, struct km_error 
     }
     if (w->prompt) {
         w->ahead.prompt_tokens = km_sampler_draw_tokens(w->prompt, w->prompt_rng);
-        free(w->ahead.prefix_hashes);
-        w->ahead.prefix_hashes = NULL;
-        w->ahead.prefix_hash_count = 0;
+        drop_prefix(&w->ahead);
     }
     if (w->output)
         w->ahead.output_tokens = km_sampler_draw_tokens(w->output, w->output_rng);
@@ -219,6 +234,7 @@ static enum km_status look_ahead(struct km_workload *w, struct km_error *error)
         w->ended = true;
         return status;
     }
+    scale_lengths(w);
     w->ahead.id = w->taken;
     w->has_ahead = true;
     return KM_OK;
@@ -287,7 +303,7 @@ enum km_status km_workload_create(const struct km_workload_settings *settings, u
         km_arrival_init(&w->arrival, settings->process, settings->rate_per_s, settings->cv);
     }
     if (settings->trace)
-        status = km_trace_open(settings->trace, settings->trace_format, &w->trace, error);
+        status = km_source_open(settings, seed, &w->trace, error);
     if (status == KM_OK)
         status = look_ahead(w, error);
     if (status == KM_OK && !w->has_ahead)
@@ -309,7 +325,7 @@ void km_workload_destroy(struct km_workload *w)
         return;
     if (w->has_ahead)
         km_request_release(&w->ahead);
-    km_trace_close(w->trace);
+    km_source_close(w->trace);
     km_sampler_destroy(w->prompt);
     km_sampler_destroy(w->output);
     km_sampler_destroy(w->think);
@@ -352,13 +368,13 @@ void km_workload_take(struct km_workload *w, struct km_request *out)
 
 const char *km_workload_class_name(const struct km_workload *w, uint32_t class_index)
 {
-    return w->trace ? km_trace_class_name(w->trace, class_index) : "";
+    return w->trace ? km_source_class_name(w->trace, class_index) : "";
 }
 
 double km_workload_progress(const struct km_workload *w)
 {
     const struct km_workload_settings *s = &w->settings;
-    double share = w->trace ? km_trace_progress(w->trace) : -1;
+    double share = w->trace ? km_source_progress(w->trace) : -1;
     if (s->requests)
         share = fmax(share, (double)w->taken / (double)s->requests);
     if (s->end_s > 0 && !closed_loop(w) && (s->process == KM_ARRIVAL_TRACE || !w->trace))

@@ -10,12 +10,17 @@
  * With a trace and another process, lengths (and all else) come from the trace, in its order and window, and
  * times are drawn. Replacing a trace's prompt lengths drops its prefix hashes, which describe the prompts
  * that were. A stream ends with the first of: its trace, `requests`, `end_s`. In a closed loop without a
- * trace end_s counts simulated time, and start_s is refused; rate_scale is refused in any closed loop. */
+ * trace end_s counts simulated time, and start_s is refused; rate_scale is refused in any closed loop.
+ *
+ * With `bootstrap_block_s` the trace is a block bootstrap of its window (resample.h), another for each seed;
+ * the trace is then held in memory (recording.h). Token scales multiply every length, read or drawn (rounded
+ * up, at least 1); scaled prompts are other prompts and have no prefix hashes. */
 #ifndef KM_WORKLOAD_WORKLOAD_H
 #define KM_WORKLOAD_WORKLOAD_H
 
 #include "base/error.h"
 #include "workload/distribution.h"
+#include "workload/recording.h"
 #include "workload/request.h"
 
 #include <stdbool.h>
@@ -34,19 +39,22 @@ enum km_arrival_process {
  * workload. */
 struct km_workload_settings {
     enum km_arrival_process process;
-    const char *trace;        /* path; NULL when synthetic */
-    const char *trace_format; /* registry name, or NULL to detect */
-    double rate_per_s;        /* > 0: poisson, gamma, weibull, constant */
-    double cv;                /* > 0: gamma, weibull: coefficient of variation of the gaps */
-    uint64_t clients;         /* closed loop */
+    const char *trace;                    /* path; NULL when synthetic */
+    const char *trace_format;             /* registry name, or NULL to detect */
+    const struct km_recording *recording; /* of `trace`, already read; NULL = read the file */
+    double rate_per_s;                    /* > 0: poisson, gamma, weibull, constant */
+    double cv;                            /* > 0: gamma, weibull: coefficient of variation of the gaps */
+    uint64_t clients;                     /* closed loop */
     struct km_distribution think_s;
     bool has_prompt_tokens, has_output_tokens; /* with a trace: replace its lengths */
     struct km_distribution prompt_tokens, output_tokens;
-    uint64_t requests; /* 0 = all of the trace; synthetic streams must have a number or end_s */
-    double rate_scale; /* > 0; 1 = as recorded */
-    double start_s;    /* >= 0, in the trace's own time since its first request, before scaling */
-    double end_s;      /* > start_s; 0 = none */
-    double patience_s; /* 0 = infinite; used by the simulator, not by the stream */
+    uint64_t requests;        /* 0 = all of the trace; synthetic streams must have a number or end_s */
+    double rate_scale;        /* > 0; 1 = as recorded */
+    double start_s;           /* >= 0, in the trace's own time since its first request, before scaling */
+    double end_s;             /* > start_s; 0 = none */
+    double patience_s;        /* 0 = infinite; used by the simulator, not by the stream */
+    double bootstrap_block_s; /* length of the blocks, in the trace's own time; 0 = the trace as it is */
+    double prompt_tokens_scale, output_tokens_scale; /* > 0; 0 = 1 */
 };
 
 struct km_workload; /* opaque */

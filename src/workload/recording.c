@@ -1,0 +1,90 @@
+#include "workload/recording.h"
+
+#include "base/memory.h"
+#include "workload/trace.h"
+
+#include <stdlib.h>
+
+struct km_recording {
+    struct km_request *requests;
+    size_t count, capacity;
+    char **class_names;
+    uint32_t class_count;
+};
+
+static void copy_class_names(struct km_recording *recording, const struct km_trace_reader *reader)
+{
+    recording->class_count = km_trace_class_count(reader);
+    recording->class_names = km_alloc(recording->class_count * sizeof *recording->class_names);
+    for (uint32_t i = 0; i < recording->class_count; i++)
+        recording->class_names[i] = km_strdup(km_trace_class_name(reader, i));
+}
+
+enum km_status km_recording_load(const char *path, const char *format, struct km_recording **out,
+                                 struct km_error *error)
+{
+    struct km_trace_reader *reader;
+    *out = NULL;
+    enum km_status status = km_trace_open(path, format, &reader, error);
+    if (status != KM_OK)
+        return status;
+    struct km_recording *recording = km_alloc(sizeof *recording);
+    for (;;) {
+        struct km_request request;
+        bool found;
+        status = km_trace_next(reader, &request, &found, error);
+        if (status != KM_OK || !found)
+            break;
+        recording->requests = km_grow(recording->requests, &recording->capacity, recording->count + 1,
+                                      sizeof *recording->requests);
+        recording->requests[recording->count++] = request;
+    }
+    if (status == KM_OK && recording->count == 0)
+        status = km_fail(error, KM_BAD_INPUT, path, 0, 0, "the trace has no requests");
+    if (status == KM_OK)
+        copy_class_names(recording, reader);
+    km_trace_close(reader);
+    if (status != KM_OK) {
+        km_recording_destroy(recording);
+        return status;
+    }
+    *out = recording;
+    return KM_OK;
+}
+
+void km_recording_destroy(struct km_recording *recording)
+{
+    if (!recording)
+        return;
+    for (size_t i = 0; i < recording->count; i++)
+        km_request_release(&recording->requests[i]);
+    for (uint32_t i = 0; i < recording->class_count; i++)
+        free(recording->class_names[i]);
+    free(recording->class_names);
+    free(recording->requests);
+    free(recording);
+}
+
+const struct km_request *km_recording_requests(const struct km_recording *recording, size_t *count)
+{
+    *count = recording->count;
+    return recording->requests;
+}
+
+size_t km_recording_find(const struct km_recording *recording, uint64_t at_ps)
+{
+    size_t low = 0, high = recording->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (recording->requests[middle].arrival_ps < at_ps)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const char *km_recording_class_name(const struct km_recording *recording, uint32_t class_index)
+{
+    return recording->class_names[class_index];
+}
