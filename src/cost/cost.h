@@ -31,6 +31,7 @@ struct km_cost_config {
     const struct km_engine *engine;
     const char *profile; /* path; NULL = none */
     struct km_linear_law linear;
+    double time_scale; /* the simulated executor multiplies every step's time; 0 = 1 */
 };
 
 /* Where an operator's time comes from; each is less certain than the one before. */

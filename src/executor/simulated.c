@@ -20,6 +20,7 @@ struct simulated {
     void *cost_state;
     struct km_engine engine;
     struct km_layout layout;
+    double ps_per_s; /* of the cost model's time: 1e12 times time_scale */
     uint32_t stages;
     uint32_t layers; /* of the fullest stage */
     bool windowed;   /* some layer attends inside a window only */
@@ -29,9 +30,9 @@ struct simulated {
     double *weight_bytes;
 };
 
-static uint64_t to_ps(double seconds)
+static uint64_t to_ps(const struct simulated *sim, double seconds)
 {
-    double ps = seconds * 1e12;
+    double ps = seconds * sim->ps_per_s;
     return ps > 0.0 ? (uint64_t)(ps + 0.5) : 0;
 }
 
@@ -62,9 +63,10 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
     struct km_rank_share share;
     km_rank_share(&sim->layout, shape, &share);
     km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->captured);
-    out->form_ps = to_ps(engine->form_step_s + share.sequences * engine->form_sequence_s);
-    out->process_ps = to_ps(engine->process_step_s + share.sampled * engine->process_sequence_s);
-    out->launch_ps = to_ps(out->captured ? engine->launch_graph_s : engine->launch_layer_s * sim->layers);
+    out->form_ps = to_ps(sim, engine->form_step_s + share.sequences * engine->form_sequence_s);
+    out->process_ps = to_ps(sim, engine->process_step_s + share.sampled * engine->process_sequence_s);
+    out->launch_ps =
+        to_ps(sim, out->captured ? engine->launch_graph_s : engine->launch_layer_s * sim->layers);
     out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
 }
 
@@ -75,7 +77,7 @@ static void simulated_run(void *state, const struct km_step_shape *shape, struct
     host_time(sim, shape, out);
     sim->cost->step(sim->cost_state, shape, stage_s);
     for (uint32_t s = 0; s < sim->stages; s++)
-        out->stage_ps[s] = to_ps(stage_s[s]);
+        out->stage_ps[s] = to_ps(sim, stage_s[s]);
 }
 
 static const double *fixed_part(struct simulated *sim, uint32_t count, double *scratch)
@@ -132,8 +134,10 @@ static void simulated_line(void *state, const struct km_decode_shape *shape, str
     for (uint32_t s = 0; s < sim->stages; s++) {
         double rise = (full[s] - at[s]) * per_token,
                rise_inside = sim->windowed ? (inside[s] - at[s]) * per_inside : 0.0;
-        out->time.stage_ps[s] = to_ps(fixed_s[s] + at[s] + rise * past_low + rise_inside * past_inside_low);
-        out->slope_ps[s] = (int64_t)llround((rise * shape->count + rise_inside * shape->below_window) * 1e12);
+        out->time.stage_ps[s] =
+            to_ps(sim, fixed_s[s] + at[s] + rise * past_low + rise_inside * past_inside_low);
+        out->slope_ps[s] =
+            (int64_t)llround((rise * shape->count + rise_inside * shape->below_window) * sim->ps_per_s);
     }
 }
 
@@ -164,6 +168,7 @@ static enum km_status simulated_create(const struct km_cost_config *config, cons
     sim->cost = cost;
     sim->engine = *config->engine;
     sim->layout = config->layout;
+    sim->ps_per_s = 1e12 * (config->time_scale > 0.0 ? config->time_scale : 1.0);
     sim->stages = config->layout.pipeline_parallel;
     enum km_status status = cost->create(config, &sim->cost_state, error);
     if (status != KM_OK) {

@@ -87,6 +87,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
         .engine = &scenario->engine,
         .profile = scenario->profile,
         .linear = scenario->linear,
+        .time_scale = scenario->time_scale,
     };
     out->cost = km_cost_find(scenario->cost_model);
     out->executor = km_executor_find(scenario->executor);
@@ -240,6 +241,7 @@ enum km_status km_setup_run_workload(const struct km_setup *setup,
         .context = options->context,
         .progress = options->progress,
         .stop = options->stop,
+        .enough = options->enough,
     };
     limit_batches(setup, &config.replica);
     enum km_status status = km_simulation_run(&config, &out->simulation, error);

@@ -44,6 +44,7 @@ struct km_run_options {
     void *context;
     void (*progress)(void *context, double share, uint64_t requests); /* optional */
     const volatile sig_atomic_t *stop;                                /* optional */
+    const bool *enough;                                               /* optional: sim/simulation.h */
 };
 
 struct km_run_result {

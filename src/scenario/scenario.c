@@ -61,6 +61,8 @@ static const struct km_setting cost_section[] = {
      .doc = "linear: seconds a batch and output token"},
     {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
      .doc = "a measured profile (kingman list profiles) or its path; null = the device's"},
+    {"time_scale", KM_SETTING_NUMBER, AT(time_scale), KM_BETWEEN(1e-3, 1e3), .optional = true,
+     .doc = "what if every step, the host's part included, took so many times as long?"},
     {0},
 };
 
@@ -330,6 +332,7 @@ enum km_status km_scenario_read(const char *path, const struct km_override *over
                     .kv_parallel_size = 1},
         .cost_model = "roofline",
         .executor = "simulated",
+        .time_scale = 1,
         .workload = {.process = KM_ARRIVAL_TRACE,
                      .rate_scale = 1,
                      .prompt_tokens_scale = 1,

@@ -39,6 +39,7 @@ struct km_scenario {
     const char *cost_model;      /* cost registry name */
     const char *profile;         /* path, or NULL */
     struct km_linear_law linear; /* of cost model linear */
+    double time_scale;           /* of every step */
     struct km_workload_settings workload;
     const char *executor; /* executor registry name */
     struct km_slo_term slo[16];

@@ -124,6 +124,10 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             if (config->progress)
                 config->progress(config->context, km_workload_progress(sim->workload), sim->arrived);
         }
+        if (config->enough && *config->enough) {
+            sim->result->stopped = true;
+            return KM_OK;
+        }
         uint64_t arrival_ps;
         enum km_status status = km_workload_peek(sim->workload, &arrival_ps, error);
         if (status != KM_OK)

@@ -26,6 +26,9 @@ struct km_simulation_config {
     /* Optional: share of the workload taken so far (negative: unknown), called now and then. */
     void (*progress)(void *context, double share, uint64_t requests);
     const volatile sig_atomic_t *stop; /* optional: the run ends soon after this turns nonzero */
+    /* Optional: the run ends with the event in which this turns true. Where `ended` alone sets it, the end is
+     * as reproducible as the run. */
+    const bool *enough;
 };
 
 struct km_rejection {
@@ -38,7 +41,7 @@ struct km_simulation_result {
     uint64_t capacity_blocks;
     struct km_rejection rejections[8]; /* [rejection_count] */
     uint32_t rejection_count;
-    bool stopped;         /* by `stop`, before the end */
+    bool stopped;         /* by `stop` or `enough`, before the end */
     uint64_t unserved;    /* requests in the system when the run ended: 0 unless stopped */
     uint64_t used_blocks; /* KV blocks still held at the end: 0 unless stopped */
 };
