@@ -27,7 +27,7 @@ struct km_measured {
     struct km_profile profile;
     const struct km_cost_config *config;
     double gap_s; /* between kernels, where rows are bare kernel times */
-    bool attention_writes_kv;
+    bool attention_writes_kv, moe_includes_router, moe_includes_shared;
     bool stand_in;                     /* kernels of another program than the engine */
     bool whole_experts;                /* routed MLPs were measured as a whole */
     struct answer *remembered;         /* [REMEMBERED], by operator and rows */
@@ -124,9 +124,16 @@ static bool routed(struct km_measured *m, const struct km_op *op, double rows, d
     return true;
 }
 
-static bool within_experts(const char *name)
+/* Is the operator part of another one, with which it was measured? */
+static bool contained(const struct km_measured *m, const char *name)
 {
-    return strcmp(name, "route") == 0 || strcmp(name, "experts_act") == 0 || strcmp(name, "combine") == 0;
+    if (strcmp(name, "kv_write") == 0)
+        return m->attention_writes_kv;
+    if (!m->whole_experts)
+        return false;
+    return strcmp(name, "route") == 0 || strcmp(name, "experts_act") == 0 || strcmp(name, "combine") == 0 ||
+           (m->moe_includes_router && strcmp(name, "router") == 0) ||
+           (m->moe_includes_shared && strncmp(name, "shared_", 7) == 0);
 }
 
 static const char *stream_kind(const char *name)
@@ -144,12 +151,6 @@ static const char *stream_kind(const char *name)
 static bool stream(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
                    enum km_origin *origin)
 {
-    if ((m->attention_writes_kv && strcmp(op->name, "kv_write") == 0) ||
-        (m->whole_experts && within_experts(op->name))) {
-        *time_s = 0.0;
-        *origin = KM_ORIGIN_MEASURED;
-        return true;
-    }
     double at[KM_PROFILE_DIMS] = {0};
     km_profile_word(&m->profile, &km_profile_schemas[KM_PROFILE_STREAM].dims[KM_STREAM_KIND],
                     stream_kind(op->name), &at[KM_STREAM_KIND]);
@@ -232,6 +233,11 @@ static bool collective(struct km_measured *m, const struct km_op *op, double byt
 static bool look_up(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
                     enum km_origin *origin)
 {
+    if (contained(m, op->name)) {
+        *time_s = 0.0;
+        *origin = KM_ORIGIN_MEASURED;
+        return true;
+    }
     switch (op->kind) {
     case KM_OP_GEMM:
         return gemm(m, op, rows, time_s, origin);
@@ -505,6 +511,8 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
     km_profile_bind(&m->profile, config->device);
     m->gap_s = km_profile_scalar(&m->profile, "kernel_gap_us", &value) ? value * 1e-6 : 0.0;
     m->attention_writes_kv = km_profile_scalar(&m->profile, "attention_writes_kv", &value) && value > 0.0;
+    m->moe_includes_router = km_profile_scalar(&m->profile, "moe_includes_router", &value) && value > 0.0;
+    m->moe_includes_shared = km_profile_scalar(&m->profile, "moe_includes_shared", &value) && value > 0.0;
     m->stand_in = m->profile.kernels_of && !is_of(config->engine->name, m->profile.kernels_of);
     m->whole_experts = m->profile.tables[KM_PROFILE_GROUPED_GEMM].count == 0 && answers_experts(m);
     m->remembered = km_alloc(REMEMBERED * sizeof *m->remembered);
