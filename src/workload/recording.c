@@ -12,12 +12,31 @@ struct km_recording {
     uint32_t class_count;
 };
 
-static void copy_class_names(struct km_recording *recording, const struct km_trace_reader *reader)
+struct km_recording *km_recording_create(void)
 {
-    recording->class_count = km_trace_class_count(reader);
-    recording->class_names = km_alloc(recording->class_count * sizeof *recording->class_names);
-    for (uint32_t i = 0; i < recording->class_count; i++)
-        recording->class_names[i] = km_strdup(km_trace_class_name(reader, i));
+    return km_alloc(sizeof(struct km_recording));
+}
+
+void km_recording_append(struct km_recording *recording, const struct km_request *request)
+{
+    recording->requests =
+        km_grow(recording->requests, &recording->capacity, recording->count + 1, sizeof *recording->requests);
+    recording->requests[recording->count++] = *request;
+}
+
+void km_recording_name_classes(struct km_recording *recording, uint32_t count,
+                               const char *(*name)(const void *context, uint32_t class_index),
+                               const void *context)
+{
+    recording->class_count = count;
+    recording->class_names = km_alloc(count * sizeof *recording->class_names);
+    for (uint32_t i = 0; i < count; i++)
+        recording->class_names[i] = km_strdup(name(context, i));
+}
+
+static const char *trace_class(const void *reader, uint32_t class_index)
+{
+    return km_trace_class_name(reader, class_index);
 }
 
 enum km_status km_recording_load(const char *path, const char *format, struct km_recording **out,
@@ -28,21 +47,19 @@ enum km_status km_recording_load(const char *path, const char *format, struct km
     enum km_status status = km_trace_open(path, format, &reader, error);
     if (status != KM_OK)
         return status;
-    struct km_recording *recording = km_alloc(sizeof *recording);
+    struct km_recording *recording = km_recording_create();
     for (;;) {
         struct km_request request;
         bool found;
         status = km_trace_next(reader, &request, &found, error);
         if (status != KM_OK || !found)
             break;
-        recording->requests = km_grow(recording->requests, &recording->capacity, recording->count + 1,
-                                      sizeof *recording->requests);
-        recording->requests[recording->count++] = request;
+        km_recording_append(recording, &request);
     }
     if (status == KM_OK && recording->count == 0)
         status = km_fail(error, KM_BAD_INPUT, path, 0, 0, "the trace has no requests");
     if (status == KM_OK)
-        copy_class_names(recording, reader);
+        km_recording_name_classes(recording, km_trace_class_count(reader), trace_class, reader);
     km_trace_close(reader);
     if (status != KM_OK) {
         km_recording_destroy(recording);

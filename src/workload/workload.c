@@ -54,11 +54,16 @@ static enum km_status check_distribution(const struct km_distribution *distribut
     return problem ? refuse(error, key, problem) : KM_OK;
 }
 
+static bool has_trace(const struct km_workload_settings *s)
+{
+    return s->trace || s->recording;
+}
+
 static enum km_status check_arrivals(const struct km_workload_settings *s, struct km_error *error)
 {
     switch (s->process) {
     case KM_ARRIVAL_TRACE:
-        return s->trace ? KM_OK : refuse(error, "trace", "process trace needs a trace file");
+        return has_trace(s) ? KM_OK : refuse(error, "trace", "process trace needs a trace file");
     case KM_ARRIVAL_GAMMA:
     case KM_ARRIVAL_WEIBULL:
         if (!positive(s->cv) || s->cv > 1000 || s->cv < 1e-9)
@@ -90,9 +95,9 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
         status = check_distribution(&s->output_tokens, true, "output_tokens", error);
     if (status != KM_OK)
         return status;
-    if (!s->trace && !s->has_prompt_tokens)
+    if (!has_trace(s) && !s->has_prompt_tokens)
         return refuse(error, "prompt_tokens", "needed without a trace");
-    if (!s->trace && !s->has_output_tokens)
+    if (!has_trace(s) && !s->has_output_tokens)
         return refuse(error, "output_tokens", "needed without a trace");
     if (!positive(s->rate_scale) || s->rate_scale > 1e9 || s->rate_scale < 1e-9)
         return refuse(error, "rate_scale", "must be from 1e-9 to 1e9");
@@ -100,7 +105,7 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
         return refuse(error, "start_s", "must be >= 0");
     if (!isfinite(s->bootstrap_block_s) || s->bootstrap_block_s < 0)
         return refuse(error, "bootstrap_block_s", "must be >= 0");
-    if (!s->trace && s->bootstrap_block_s > 0)
+    if (!has_trace(s) && s->bootstrap_block_s > 0)
         return refuse(error, "bootstrap_block_s", "there is no trace");
     if (!isfinite(s->prompt_tokens_scale) || s->prompt_tokens_scale < 0)
         return refuse(error, "prompt_tokens_scale", "must be > 0");
@@ -108,7 +113,7 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
         return refuse(error, "output_tokens_scale", "must be > 0");
     if (!isfinite(s->end_s) || (s->end_s != 0 && s->end_s <= s->start_s))
         return refuse(error, "end_s", "must be greater than start_s");
-    if (!s->trace && s->requests == 0 && s->end_s == 0)
+    if (!has_trace(s) && s->requests == 0 && s->end_s == 0)
         return refuse(error, "requests", "without a trace, requests or end_s must say where the stream ends");
     return KM_OK;
 }
@@ -302,7 +307,7 @@ enum km_status km_workload_create(const struct km_workload_settings *settings, u
     } else if (settings->process != KM_ARRIVAL_TRACE) {
         km_arrival_init(&w->arrival, settings->process, settings->rate_per_s, settings->cv);
     }
-    if (settings->trace)
+    if (has_trace(settings))
         status = km_source_open(settings, seed, &w->trace, error);
     if (status == KM_OK)
         status = look_ahead(w, error);
@@ -364,6 +369,44 @@ void km_workload_take(struct km_workload *w, struct km_request *out)
         out->arrival_ps = pop_ready(w);
     w->has_ahead = false;
     w->taken++;
+}
+
+static const char *class_name(const void *workload, uint32_t class_index)
+{
+    return km_workload_class_name(workload, class_index);
+}
+
+enum km_status km_workload_capture(const struct km_workload_settings *settings, uint64_t seed,
+                                   struct km_recording **out, struct km_error *error)
+{
+    struct km_workload_settings unscaled = *settings;
+    struct km_workload *workload;
+    *out = NULL;
+    assert(settings->process != KM_ARRIVAL_CLOSED_LOOP);
+    unscaled.rate_scale = 1;
+    enum km_status status = km_workload_create(&unscaled, seed, &workload, error);
+    if (status != KM_OK)
+        return status;
+    struct km_recording *recording = km_recording_create();
+    uint32_t classes = 1;
+    for (;;) {
+        struct km_request request;
+        uint64_t arrival_ps;
+        status = km_workload_peek(workload, &arrival_ps, error);
+        if (status != KM_OK || arrival_ps == KM_PS_NEVER)
+            break;
+        km_workload_take(workload, &request);
+        classes = request.class_index < classes ? classes : request.class_index + 1;
+        km_recording_append(recording, &request);
+    }
+    km_recording_name_classes(recording, classes, class_name, workload);
+    km_workload_destroy(workload);
+    if (status != KM_OK) {
+        km_recording_destroy(recording);
+        return status;
+    }
+    *out = recording;
+    return KM_OK;
 }
 
 const char *km_workload_class_name(const struct km_workload *w, uint32_t class_index)

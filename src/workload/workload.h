@@ -41,7 +41,7 @@ struct km_workload_settings {
     enum km_arrival_process process;
     const char *trace;                    /* path; NULL when synthetic */
     const char *trace_format;             /* registry name, or NULL to detect */
-    const struct km_recording *recording; /* of `trace`, already read; NULL = read the file */
+    const struct km_recording *recording; /* a trace already read: instead of `trace`; NULL = read the file */
     double rate_per_s;                    /* > 0: poisson, gamma, weibull, constant */
     double cv;                            /* > 0: gamma, weibull: coefficient of variation of the gaps */
     uint64_t clients;                     /* closed loop */
@@ -72,6 +72,12 @@ enum km_status km_workload_peek(struct km_workload *workload, uint64_t *arrival_
 void km_workload_take(struct km_workload *workload, struct km_request *out);
 /* A request ended (completed, rejected or abandoned) at `now_ps`. Times never decrease from call to call. */
 void km_workload_completed(struct km_workload *workload, uint64_t now_ps);
+
+/* The whole stream of an open loop, unscaled in time (rate_scale is ignored), as a recording: `*out` run with
+ * process trace and rate_scale x is what these settings are with rate_scale x, to the bit. Owned by the
+ * caller. */
+enum km_status km_workload_capture(const struct km_workload_settings *settings, uint64_t seed,
+                                   struct km_recording **out, struct km_error *error);
 
 /* Names of the request classes seen so far: [0] is "" (the default). */
 const char *km_workload_class_name(const struct km_workload *workload, uint32_t class_index);
