@@ -37,7 +37,7 @@ static bool close_to(double got, double want)
 static void nothing_is_nan(void **state)
 {
     (void)state;
-    struct km_slo_term slo = {KM_TTFT, 0.99, 1.0};
+    struct km_slo_term slo = {KM_TTFT, 0.99, 1.0, NULL};
     struct km_metrics *m = create(&slo, 1);
     struct km_summary s;
     km_metrics_summarize(m, &s);
@@ -81,9 +81,9 @@ static void definitions(void **state)
          .output_tokens = 4}, /* TTFT 30, E2E 150, TPOT 40, queueing 0, normalized 37.5 */
     };
     static const struct km_slo_term slo[] = {
-        {KM_TTFT, 0.5, 0.030}, /* met: 20 and 30 of three */
-        {KM_TPOT, -1, 0.025},  /* met by the mean, 25 ms */
-        {KM_E2E, 0.99, 0.149}, /* missed */
+        {KM_TTFT, 0.5, 0.030, NULL}, /* met: 20 and 30 of three */
+        {KM_TPOT, -1, 0.025, NULL},  /* met by the mean, 25 ms */
+        {KM_E2E, 0.99, 0.149, NULL}, /* missed */
     };
     struct km_metrics *m = create(slo, 3);
     for (int i = 0; i < 3; i++)
@@ -158,9 +158,9 @@ static void definitions(void **state)
         assert_true(isnan(l->ci95_s)); /* three samples */
     }
     assert_true(s.slo_stated && !s.slo_attained);
-    assert_true(close_to(s.slo_value_s[0], 0.030) && s.slo_value_s[0] <= 0.030);
-    assert_true(near(s.slo_value_s[1], 0.025));
-    assert_true(close_to(s.slo_value_s[2], 0.150));
+    assert_true(close_to(s.slo[0].value, 0.030) && s.slo[0].value <= 0.030);
+    assert_true(near(s.slo[1].value, 0.025));
+    assert_true(close_to(s.slo[2].value, 0.150));
     assert_true(near(s.goodput_per_s, 5)); /* only the first is within 30, 25 and 149 ms */
 }
 
@@ -175,7 +175,7 @@ static void slo_is_exact(void **state)
                 /* The limit is the 8th of 10 parts of the gaps; 80 % are within, and one ps less is too few.
                  */
                 uint64_t count = 10 * n, at = first + slope * (8 * n - 1) - (uint64_t)below;
-                struct km_slo_term slo = {KM_ITL, 0.8, (double)at * 1e-12};
+                struct km_slo_term slo = {KM_ITL, 0.8, (double)at * 1e-12, NULL};
                 struct km_metrics *m = create(&slo, 1);
                 km_metrics_gaps(m, falling ? first + slope * (count - 1) : first,
                                 falling ? -(int64_t)slope : (int64_t)slope, count, 3);
@@ -186,7 +186,7 @@ static void slo_is_exact(void **state)
                 km_metrics_summarize(m, &s);
                 km_metrics_destroy(m);
                 assert_int_equal(s.slo_attained, !below);
-                assert_int_equal(s.slo_value_s[0] <= slo.limit_s, !below);
+                assert_int_equal(s.slo[0].value <= slo.limit, !below);
                 assert_int_equal(s.latency[KM_ITL].count, 3 * count);
                 assert_true(near(s.latency[KM_ITL].mean_s,
                                  ((double)first + (double)slope * (double)(count - 1) / 2) * 1e-12));

@@ -18,7 +18,8 @@
 
 #include <cmocka.h>
 
-static const struct km_slo_term slo[] = {{KM_TTFT, 0.99, 2.0}, {KM_TPOT, -1, 0.05}, {KM_E2E, 0.999, 0.25}};
+static const struct km_slo_term slo[] = {
+    {KM_TTFT, 0.99, 2.0, NULL}, {KM_TPOT, -1, 0.05, NULL}, {KM_E2E, 0.999, 0.25, NULL}};
 
 /* Two thousand requests, 10 ms apart, TTFT 50 ms, then four gaps of 20 ms; some rejected. */
 static void summary_of_a_run(struct km_summary *out)
@@ -57,8 +58,6 @@ static struct km_report report_of(const struct km_summary *summary)
 {
     return (struct km_report){
         .summary = summary,
-        .slo = slo,
-        .slo_count = 3,
         .model = "llama-3.1-8b",
         .device = "h200-sxm",
         .layout = "2 replicas x TP 1 x PP 1",
@@ -300,7 +299,8 @@ static void text_for_a_person(void **state)
     summary.verdict = KM_SATURATED;
     summary.waiting_at_last_arrival = 12345;
     summary.slo_attained = false;
-    summary.slo_value_s[0] = 1234.5;
+    summary.slo[0].attained = false;
+    summary.slo[0].value = 1234.5;
     summary.latency[KM_TTFT].mean_s = 0.0000125;
     summary.latency[KM_TTFT].ci95_s = (double)NAN;
     report.partial = true;

@@ -34,8 +34,6 @@ void km_cli_describe(const struct km_setup *setup, const struct km_run_result *r
     km_layout_describe(&setup->cost_config.layout, &layout);
     *report = (struct km_report){
         .summary = &result->summary,
-        .slo = scenario->slo,
-        .slo_count = scenario->slo_count,
         .model = scenario->model.name,
         .device = scenario->device.name,
         .layout = km_arena_printf(arena, "%u replica%s x %s", cluster->replicas,

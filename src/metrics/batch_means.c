@@ -39,6 +39,11 @@ void km_batch_means_destroy(struct km_batch_means *means)
     free(means);
 }
 
+void km_batch_means_copy(struct km_batch_means *into, const struct km_batch_means *from)
+{
+    *into = *from;
+}
+
 void km_batch_means_add(struct km_batch_means *means, uint64_t sum, uint64_t count)
 {
     means->open.sum += sum;

@@ -35,6 +35,7 @@ struct km_interval {
 
 struct km_batch_means *km_batch_means_create(void);
 void km_batch_means_destroy(struct km_batch_means *means);
+void km_batch_means_copy(struct km_batch_means *into, const struct km_batch_means *from);
 /* One sample: `count` >= 1 values that add up to `sum`. */
 void km_batch_means_add(struct km_batch_means *means, uint64_t sum, uint64_t count);
 void km_batch_means_interval(const struct km_batch_means *means, struct km_interval *out);

@@ -2,32 +2,36 @@
 
 #include "base/memory.h"
 #include "base/simtime.h"
-#include "metrics/batch_means.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 __extension__ typedef unsigned __int128 u128;
 
-struct slo_term {
-    struct km_slo_term stated;
-    uint64_t limit_ps;
-    uint64_t within; /* samples at or below the limit */
+#define NO_GROUP (-1)
+
+struct class_group {
+    char name[KM_MAX_CLASS_NAME + 1];
+    struct km_collection *group; /* NULL until its first request */
+    uint32_t appeared;           /* rank; 0 = never */
 };
 
 struct km_metrics {
-    struct km_sketch *samples[KM_LATENCY_COUNT];
-    struct km_batch_means *means[KM_LATENCY_COUNT];
+    struct km_collection *all;
     struct km_stability *stability;
+    struct km_slo slo;
 
-    uint32_t slo_count;
-    struct slo_term slo[KM_MAX_SLO_TERMS];
-    uint64_t good;
+    /* Classes: slots, those of SLO terms first, and the slot of each class number. */
+    uint32_t class_count, appeared, left_out;
+    struct class_group classes[KM_MAX_CLASSES];
+    int8_t *slot_of; /* [known] */
+    size_t known, slot_capacity;
 
-    uint64_t submitted, completed, rejected, abandoned, preemptions;
-    uint64_t prompt_tokens, output_tokens;
-    uint64_t first_arrival_ps, last_completion_ps;
+    uint64_t submitted, preemptions;
+    uint64_t first_arrival_ps;
 
     uint64_t in_system, peak_in_system, in_system_since_ps;
     u128 in_system_ps; /* time integral */
@@ -38,18 +42,90 @@ struct km_metrics {
     uint64_t peak_blocks, queried_tokens, hit_tokens;
 };
 
+/* --- classes ------------------------------------------------------------------------------------------- */
+
+/* The slot of this name, a new one if need be; NO_GROUP when there is no room. */
+static int find_slot(struct km_metrics *m, const char *name)
+{
+    char cut[KM_MAX_CLASS_NAME + 1];
+    snprintf(cut, sizeof cut, "%s", name);
+    for (uint32_t i = 0; i < m->class_count; i++)
+        if (strcmp(m->classes[i].name, cut) == 0)
+            return (int)i;
+    if (m->class_count == KM_MAX_CLASSES)
+        return NO_GROUP;
+    memcpy(m->classes[m->class_count].name, cut, sizeof cut);
+    return (int)m->class_count++;
+}
+
+static void number_class(struct km_metrics *m, uint32_t index, int slot)
+{
+    m->slot_of = km_grow(m->slot_of, &m->slot_capacity, (size_t)index + 1, sizeof *m->slot_of);
+    while (m->known <= index)
+        m->slot_of[m->known++] = NO_GROUP;
+    m->slot_of[index] = (int8_t)slot;
+}
+
+/* Until another class is named every request is of class 0, and the totals are its own. */
+static void begin_classes(struct km_metrics *m)
+{
+    int slot = find_slot(m, "");
+    number_class(m, 0, slot);
+    if (slot == NO_GROUP || km_tally_requests(&m->all->tally) == 0)
+        return;
+    m->classes[slot].group = km_collection_copy(m->all);
+    m->classes[slot].appeared = ++m->appeared;
+}
+
+void km_metrics_class(struct km_metrics *m, uint32_t index, const char *name)
+{
+    if (m->known == 0)
+        begin_classes(m);
+    if (index == 0)
+        return;
+    int slot = find_slot(m, name);
+    m->left_out += slot == NO_GROUP;
+    number_class(m, index, slot);
+}
+
+/* The group a request counts in besides all, or NULL. */
+static struct km_collection *group_of(struct km_metrics *m, uint32_t class_index, int *slot)
+{
+    *slot = class_index < m->known ? m->slot_of[class_index] : NO_GROUP;
+    if (*slot == NO_GROUP)
+        return NULL;
+    struct class_group *class_group = &m->classes[*slot];
+    if (!class_group->group) {
+        class_group->group = km_collection_create();
+        class_group->appeared = ++m->appeared;
+    }
+    return class_group->group;
+}
+
+/* --- recording ----------------------------------------------------------------------------------------- */
+
 struct km_metrics *km_metrics_create(const struct km_metrics_settings *settings)
 {
     assert(settings->slo_count <= KM_MAX_SLO_TERMS);
     struct km_metrics *m = km_alloc(sizeof *m);
-    for (int i = 0; i < KM_LATENCY_COUNT; i++) {
-        m->samples[i] = km_sketch_create();
-        m->means[i] = km_batch_means_create();
-    }
+    m->all = km_collection_create();
     m->stability = km_stability_create();
-    m->slo_count = settings->slo_count;
-    for (uint32_t i = 0; i < m->slo_count; i++)
-        m->slo[i] = (struct slo_term){settings->slo[i], km_ps_from_s(settings->slo[i].limit_s), 0};
+    m->slo.count = settings->slo_count;
+    bool by_class = false;
+    for (uint32_t i = 0; i < settings->slo_count; i++) {
+        const struct km_slo_term *term = &settings->slo[i];
+        m->slo.terms[i] = (struct km_slo_count){.term = *term, .group = KM_SLO_ALL};
+        if (term->metric != KM_SLO_GOODPUT)
+            m->slo.terms[i].limit_ps = km_ps_from_s(term->limit);
+        if (!term->class_name)
+            continue;
+        assert(term->metric != KM_ITL);
+        m->slo.terms[i].group = find_slot(m, term->class_name);
+        assert(m->slo.terms[i].group != NO_GROUP);
+        by_class = true;
+    }
+    if (by_class)
+        begin_classes(m);
     return m;
 }
 
@@ -57,10 +133,10 @@ void km_metrics_destroy(struct km_metrics *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < KM_LATENCY_COUNT; i++) {
-        km_sketch_destroy(m->samples[i]);
-        km_batch_means_destroy(m->means[i]);
-    }
+    km_collection_destroy(m->all);
+    for (uint32_t i = 0; i < m->class_count; i++)
+        km_collection_destroy(m->classes[i].group);
+    free(m->slot_of);
     km_stability_destroy(m->stability);
     free(m);
 }
@@ -69,64 +145,47 @@ void km_metrics_arrival(struct km_metrics *m, uint64_t now_ps)
 {
     if (m->submitted++ == 0)
         m->first_arrival_ps = now_ps;
-    km_stability_arrival(m->stability, now_ps, m->submitted - m->completed - m->rejected - m->abandoned);
-}
-
-/* Count one sample against the SLO terms of its metric; is it within all of them? */
-static bool count_slo(struct km_metrics *m, enum km_latency metric, uint64_t value_ps)
-{
-    bool all = true;
-    for (uint32_t i = 0; i < m->slo_count; i++) {
-        if (m->slo[i].stated.metric != (int)metric)
-            continue;
-        bool within = value_ps <= m->slo[i].limit_ps;
-        m->slo[i].within += within;
-        all = all && within;
-    }
-    return all;
-}
-
-static bool sample(struct km_metrics *m, enum km_latency metric, uint64_t value_ps)
-{
-    km_sketch_add(m->samples[metric], value_ps, 1);
-    km_batch_means_add(m->means[metric], value_ps, 1);
-    return count_slo(m, metric, value_ps);
+    km_stability_arrival(m->stability, now_ps, m->submitted - km_tally_requests(&m->all->tally));
 }
 
 void km_metrics_request(struct km_metrics *m, enum km_outcome outcome, const struct km_record *r,
                         uint64_t now_ps)
 {
+    int slot;
+    struct km_collection *class_group = group_of(m, r->class_index, &slot);
     if (outcome == KM_REJECTED) {
-        m->rejected++;
+        m->all->tally.rejected++;
+        if (class_group)
+            class_group->tally.rejected++;
         return;
     }
     if (outcome == KM_ABANDONED) {
-        m->abandoned++;
+        m->all->tally.abandoned++;
+        if (class_group)
+            class_group->tally.abandoned++;
         km_stability_left_queue(m->stability, now_ps);
         return;
     }
     assert(r->output_tokens >= 1 && r->arrival_ps <= r->scheduled_ps && r->scheduled_ps <= r->started_ps);
     assert(r->started_ps <= r->first_token_ps && r->first_token_ps <= r->last_token_ps);
-    m->completed++;
-    m->prompt_tokens += r->prompt_tokens;
-    m->output_tokens += r->output_tokens;
-    if (now_ps > m->last_completion_ps)
-        m->last_completion_ps = now_ps;
     km_stability_left_queue(m->stability, r->scheduled_ps);
 
     uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, tokens = r->output_tokens;
-    bool good = sample(m, KM_TTFT, r->first_token_ps - r->arrival_ps);
-    good &= sample(m, KM_E2E, e2e_ps);
-    good &= sample(m, KM_QUEUEING_DELAY, r->scheduled_ps - r->arrival_ps);
-    good &= sample(m, KM_NORMALIZED, (e2e_ps + tokens / 2) / tokens);
-    if (tokens >= 2) {
-        uint64_t decode_ps = r->last_token_ps - r->first_token_ps, gaps = tokens - 1;
-        good &= sample(m, KM_TPOT, (decode_ps + gaps / 2) / gaps);
-        /* The gaps of one request add up to its decode time: whatever order replicas told the gaps in, this
-         * order is that of completions. */
-        km_batch_means_add(m->means[KM_ITL], decode_ps, gaps);
-    }
-    m->good += good;
+    struct km_served served = {
+        .ps = {[KM_TTFT] = r->first_token_ps - r->arrival_ps,
+               [KM_E2E] = e2e_ps,
+               [KM_QUEUEING_DELAY] = r->scheduled_ps - r->arrival_ps,
+               [KM_NORMALIZED] = (e2e_ps + tokens / 2) / tokens},
+        .since_start_ps = now_ps - m->first_arrival_ps,
+        .decode_ps = r->last_token_ps - r->first_token_ps,
+        .gaps = tokens - 1,
+    };
+    if (served.gaps)
+        served.ps[KM_TPOT] = (served.decode_ps + served.gaps / 2) / served.gaps;
+    bool good = km_slo_serve(&m->slo, slot, &served);
+    km_collection_serve(m->all, &served, r->prompt_tokens, r->output_tokens, good);
+    if (class_group)
+        km_collection_serve(class_group, &served, r->prompt_tokens, r->output_tokens, good);
 }
 
 void km_metrics_preemption(struct km_metrics *m)
@@ -134,29 +193,11 @@ void km_metrics_preemption(struct km_metrics *m)
     m->preemptions++;
 }
 
-/* How many of the progression's values are at or below the limit. */
-static uint64_t progression_within(uint64_t first_ps, int64_t slope_ps, uint64_t count, uint64_t limit_ps)
-{
-    uint64_t stride = slope_ps < 0 ? 0 - (uint64_t)slope_ps : (uint64_t)slope_ps;
-    if (first_ps <= limit_ps) {
-        if (slope_ps <= 0)
-            return count;
-        uint64_t within = (limit_ps - first_ps) / stride + 1;
-        return within < count ? within : count;
-    }
-    if (slope_ps >= 0)
-        return 0;
-    uint64_t above = (first_ps - limit_ps - 1) / stride + 1;
-    return above < count ? count - above : 0;
-}
-
 void km_metrics_gaps(struct km_metrics *m, uint64_t first_ps, int64_t slope_ps, uint64_t steps,
                      uint64_t sequences)
 {
-    km_sketch_add_progression(m->samples[KM_ITL], first_ps, slope_ps, steps, sequences);
-    for (uint32_t i = 0; i < m->slo_count; i++)
-        if (m->slo[i].stated.metric == KM_ITL)
-            m->slo[i].within += sequences * progression_within(first_ps, slope_ps, steps, m->slo[i].limit_ps);
+    km_sketch_add_progression(m->all->samples[KM_ITL], first_ps, slope_ps, steps, sequences);
+    km_slo_gaps(&m->slo, first_ps, slope_ps, steps, sequences);
 }
 
 void km_metrics_steps(struct km_metrics *m, uint64_t steps, uint64_t sequences, uint64_t tokens,
@@ -200,63 +241,110 @@ static double ratio(double a, double b)
     return b > 0 ? a / b : (double)NAN;
 }
 
-static void summarize_latency(const struct km_metrics *m, enum km_latency metric, bool stationary,
-                              struct km_latency_summary *out)
+/* --- the end ------------------------------------------------------------------------------------------- */
+
+/* A latency term: the samples within the limit are counted exactly, so the verdict is exact; the value, read
+ * from the sketch, is kept on the limit's side that the count proves. */
+static void judge_latency(const struct km_slo_count *counted, const struct km_collection *group,
+                          struct km_slo_outcome *out)
 {
-    const struct km_sketch *s = m->samples[metric];
-    struct km_interval interval = {.half_width = (double)NAN};
-    if (stationary)
-        km_batch_means_interval(m->means[metric], &interval);
-    *out = (struct km_latency_summary){
-        .mean_s = km_sketch_mean_ps(s) * 1e-12,
-        .ci95_s = interval.half_width * 1e-12,
-        .p50_s = km_sketch_quantile_ps(s, 0.5) * 1e-12,
-        .p90_s = km_sketch_quantile_ps(s, 0.9) * 1e-12,
-        .p95_s = km_sketch_quantile_ps(s, 0.95) * 1e-12,
-        .p99_s = km_sketch_quantile_ps(s, 0.99) * 1e-12,
-        .max_s = km_sketch_count(s) ? km_s_from_ps(km_sketch_max_ps(s)) : (double)NAN,
-        .count = km_sketch_count(s),
-        .warmup_count = interval.warmup_samples,
-        .ci95_batches = interval.batches,
-    };
+    const struct km_sketch *s = group->samples[counted->term.metric];
+    double limit_s = counted->term.limit, quantile = counted->term.quantile;
+    out->within = counted->within;
+    out->count = km_sketch_count(s);
+    if (quantile < 0) {
+        out->value = km_sketch_mean_ps(s) * 1e-12;
+        out->attained = !(out->value > limit_s);
+        return;
+    }
+    out->value = km_sketch_quantile_ps(s, quantile) * 1e-12;
+    out->attained = (double)out->within >= quantile * (double)out->count * (1 - 1e-15);
+    if (out->attained && out->value > limit_s)
+        out->value = limit_s;
+    else if (!out->attained && out->value <= limit_s)
+        out->value = nextafter(limit_s, (double)INFINITY);
 }
 
-/* Is the term met, and at which value? The samples within the limit are counted exactly, so the verdict is
- * exact; the value, read from the sketch, is kept on the limit's side that the count proves. */
-static bool judge_term(const struct km_metrics *m, const struct slo_term *term, double *value_s)
+static void judge(const struct km_metrics *m, const struct km_slo_count *counted, double duration_s,
+                  struct km_slo_outcome *out)
 {
-    const struct km_sketch *s = m->samples[term->stated.metric];
-    double count = (double)km_sketch_count(s), quantile = term->stated.quantile,
-           limit_s = term->stated.limit_s;
-    if (quantile < 0) {
-        *value_s = km_sketch_mean_ps(s) * 1e-12;
-        return !(*value_s > limit_s);
+    const struct km_collection *group =
+        counted->group == KM_SLO_ALL ? m->all : m->classes[counted->group].group;
+    *out = (struct km_slo_outcome){.term = counted->term, .value = (double)NAN};
+    if (!group)
+        return;
+    const struct km_tally *tally = &group->tally;
+    out->requests = km_tally_requests(tally);
+    if (tally->completed == 0) {
+        out->count = counted->term.metric >= KM_LATENCY_COUNT ? out->requests : 0;
+        return;
     }
-    *value_s = km_sketch_quantile_ps(s, quantile) * 1e-12;
-    bool met = (double)term->within >= quantile * count * (1 - 1e-15);
-    if (met && *value_s > limit_s)
-        *value_s = limit_s;
-    else if (!met && *value_s <= limit_s)
-        *value_s = nextafter(limit_s, (double)INFINITY);
-    return met;
+    switch (counted->term.metric) {
+    case KM_SLO_GOODPUT:
+        out->value = ratio((double)tally->good, duration_s);
+        out->within = tally->good;
+        out->count = out->requests;
+        out->attained = out->value >= counted->term.limit;
+        break;
+    case KM_SLO_DEADLINE: /* stopped early, some requests never ended */
+        out->value = km_s_from_ps(tally->last_end_ps);
+        out->within = counted->within;
+        out->count = out->requests;
+        out->attained = out->within == out->count && m->submitted == km_tally_requests(&m->all->tally);
+        break;
+    default:
+        judge_latency(counted, group, out);
+    }
+}
+
+static void summarize_class(const struct km_metrics *m, const struct class_group *class_group,
+                            const struct km_summary *summary, struct km_class_summary *out)
+{
+    const struct km_tally *tally = &class_group->group->tally;
+    *out = (struct km_class_summary){
+        .requests = km_tally_requests(tally),
+        .completed = tally->completed,
+        .rejected = tally->rejected,
+        .abandoned = tally->abandoned,
+        .prompt_tokens = tally->prompt_tokens,
+        .output_tokens = tally->output_tokens,
+        .requests_per_s = ratio((double)tally->completed, summary->duration_s),
+        .goodput_per_s = m->slo.count ? ratio((double)tally->good, summary->duration_s) : (double)NAN,
+    };
+    memcpy(out->name, class_group->name, sizeof out->name);
+    for (int i = 0; i < KM_LATENCY_COUNT; i++)
+        km_collection_summarize(class_group->group, (enum km_latency)i,
+                                i != KM_ITL && summary->verdict != KM_SATURATED, &out->latency[i]);
+}
+
+static void summarize_classes(const struct km_metrics *m, struct km_summary *out)
+{
+    out->classes_left_out = m->left_out;
+    for (uint32_t rank = 1; rank <= m->appeared; rank++)
+        for (uint32_t i = 0; i < m->class_count; i++)
+            if (m->classes[i].appeared == rank)
+                summarize_class(m, &m->classes[i], out, &out->classes[out->class_count++]);
+    /* Requests without a class alone are no classes. */
+    if (out->class_count == 1 && out->classes[0].name[0] == '\0' && out->classes_left_out == 0)
+        out->class_count = 0;
 }
 
 void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
 {
-    double duration_s =
-        m->completed ? km_s_from_ps(m->last_completion_ps - m->first_arrival_ps) : (double)NAN;
+    const struct km_tally *tally = &m->all->tally;
+    double duration_s = tally->completed ? km_s_from_ps(tally->last_end_ps) : (double)NAN;
     *out = (struct km_summary){
         .submitted = m->submitted,
-        .completed = m->completed,
-        .rejected = m->rejected,
-        .abandoned = m->abandoned,
+        .completed = tally->completed,
+        .rejected = tally->rejected,
+        .abandoned = tally->abandoned,
         .preemptions = m->preemptions,
-        .prompt_tokens = m->prompt_tokens,
-        .output_tokens = m->output_tokens,
+        .prompt_tokens = tally->prompt_tokens,
+        .output_tokens = tally->output_tokens,
         .duration_s = duration_s,
-        .requests_per_s = ratio((double)m->completed, duration_s),
-        .output_tokens_per_s = ratio((double)m->output_tokens, duration_s),
-        .total_tokens_per_s = ratio((double)m->prompt_tokens + (double)m->output_tokens, duration_s),
+        .requests_per_s = ratio((double)tally->completed, duration_s),
+        .output_tokens_per_s = ratio((double)tally->output_tokens, duration_s),
+        .total_tokens_per_s = ratio((double)tally->prompt_tokens + (double)tally->output_tokens, duration_s),
         .steps = m->steps,
         .step_mean_s = ratio((double)m->step_ps * 1e-12, (double)m->steps),
         .mean_batch_sequences = ratio((double)m->step_sequences, (double)m->steps),
@@ -265,19 +353,23 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
         .mean_blocks = ratio(m->block_seconds, duration_s),
         .prefix_hit_rate = ratio((double)m->hit_tokens, (double)m->queried_tokens),
         .busy_s = m->busy_s,
-        .verdict =
-            m->completed ? km_stability_verdict(m->stability, m->means[KM_QUEUEING_DELAY]) : KM_UNKNOWN,
+        .verdict = tally->completed ? km_stability_verdict(m->stability, m->all->means[KM_QUEUEING_DELAY])
+                                    : KM_UNKNOWN,
         .waiting_at_last_arrival = km_stability_backlog(m->stability),
         .in_system_at_last_arrival = km_stability_in_system(m->stability),
         .mean_in_system = ratio((double)m->in_system_ps * 1e-12, duration_s),
         .peak_in_system = m->peak_in_system,
-        .slo_stated = m->slo_count > 0,
-        .goodput_per_s = m->slo_count ? ratio((double)m->good, duration_s) : (double)NAN,
+        .slo_stated = m->slo.count > 0,
+        .slo_attained = m->slo.count > 0 && tally->completed > 0,
+        .slo_count = m->slo.count,
+        .goodput_per_s = m->slo.count ? ratio((double)tally->good, duration_s) : (double)NAN,
     };
     for (int i = 0; i < KM_LATENCY_COUNT; i++)
-        summarize_latency(m, (enum km_latency)i, out->verdict != KM_SATURATED, &out->latency[i]);
-    out->slo_attained = out->slo_stated && m->completed > 0;
-    for (uint32_t i = 0; i < m->slo_count; i++)
-        if (!judge_term(m, &m->slo[i], &out->slo_value_s[i]))
-            out->slo_attained = false;
+        km_collection_summarize(m->all, (enum km_latency)i, out->verdict != KM_SATURATED, &out->latency[i]);
+    for (uint32_t i = 0; i < m->slo.count; i++) {
+        judge(m, &m->slo.terms[i], duration_s, &out->slo[i]);
+        out->slo_value_s[i] = out->slo[i].value;
+        out->slo_attained = out->slo_attained && out->slo[i].attained;
+    }
+    summarize_classes(m, out);
 }

@@ -2,7 +2,8 @@
  *
  * The simulator calls the km_metrics_* recorders; everything is kept in integer picoseconds and bounded
  * memory, independent of the number of requests. Runs of equal or linearly growing steps are recorded in one
- * call and give bit-identical results to the same steps recorded singly. All of it takes about 2 MiB.
+ * call and give bit-identical results to the same steps recorded singly. All of it takes about 2 MiB, and 1.5
+ * MiB more for each class of requests, of which up to KM_MAX_CLASSES are kept apart.
  *
  * Requests are told in the order of time: km_metrics_arrival() and km_metrics_request() never go back. Their
  * order is the order of the samples behind the confidence intervals (batch_means.h) and the verdict
@@ -10,7 +11,8 @@
 #ifndef KM_METRICS_METRICS_H
 #define KM_METRICS_METRICS_H
 
-#include "metrics/sketch.h"
+#include "metrics/collection.h"
+#include "metrics/slo.h"
 #include "metrics/stability.h"
 
 #include <stdbool.h>
@@ -30,23 +32,10 @@ enum km_outcome {
     KM_ABANDONED, /* patience ran out before it was scheduled */
 };
 
-#define KM_MAX_SLO_TERMS 16
-
-struct km_slo_term { /* one line of the scenario's `slo:` section */
-    int metric;      /* enum km_latency */
-    double quantile; /* 0.99; negative = mean */
-    double limit_s;
-};
-
-enum km_latency {
-    KM_TTFT,
-    KM_TPOT, /* requests with >= 2 output tokens */
-    KM_ITL,
-    KM_E2E,
-    KM_QUEUEING_DELAY,
-    KM_NORMALIZED, /* E2E / output tokens */
-    KM_LATENCY_COUNT,
-};
+/* Classes kept apart: those that SLO terms name, and of the others the first to appear. Later ones count in
+ * the totals alone. */
+#define KM_MAX_CLASSES    16
+#define KM_MAX_CLASS_NAME 63 /* bytes of a class's name in a summary; longer ones are cut */
 
 struct km_metrics_settings {
     const struct km_slo_term *slo; /* [slo_count] borrowed */
@@ -57,6 +46,10 @@ struct km_metrics; /* opaque */
 
 struct km_metrics *km_metrics_create(const struct km_metrics_settings *settings);
 void km_metrics_destroy(struct km_metrics *metrics);
+
+/* Requests of class `index` are called `name` (copied). To be told before the first request of a class other
+ * than 0 ends; without it, all are of one class and nothing is kept apart. */
+void km_metrics_class(struct km_metrics *metrics, uint32_t index, const char *name);
 
 void km_metrics_arrival(struct km_metrics *metrics, uint64_t now_ps);
 /* A request ended at `now_ps` (its last token, or the moment it was rejected or gave up). */
@@ -81,11 +74,15 @@ void km_metrics_kv(struct km_metrics *metrics, double block_seconds, uint64_t pe
 void km_metrics_in_system(struct km_metrics *metrics, uint64_t now_ps, uint64_t in_system);
 void km_metrics_prefix(struct km_metrics *metrics, uint64_t queried_tokens, uint64_t hit_tokens);
 
-struct km_latency_summary {
-    double mean_s, ci95_s, p50_s, p90_s, p95_s, p99_s, max_s; /* NAN where undefined */
-    uint64_t count;
-    uint64_t warmup_count; /* requests left out of ci95 as warm-up */
-    uint32_t ci95_batches; /* behind ci95; 0 when it is undefined */
+struct km_class_summary {
+    char name[KM_MAX_CLASS_NAME + 1]; /* "" = requests without a class */
+    uint64_t requests;                /* that ended, served or not */
+    uint64_t completed, rejected, abandoned;
+    uint64_t prompt_tokens, output_tokens; /* of completed requests */
+    double requests_per_s;                 /* completed, over the duration of the run */
+    double goodput_per_s;                  /* as in the summary */
+    /* [KM_ITL] is undefined: gaps are not told apart by class. */
+    struct km_latency_summary latency[KM_LATENCY_COUNT];
 };
 
 struct km_summary {
@@ -105,14 +102,14 @@ struct km_summary {
     double mean_in_system;                                       /* over duration_s */
     uint64_t peak_in_system;
     bool slo_stated;
-    /* Every term holds, by exact count of the samples within its limit; a term without samples (TPOT when no
-     * output has two tokens) holds. False when nothing completed. */
-    bool slo_attained;
-    /* Requests whose own TTFT, TPOT, E2E (queueing delay, normalized latency) are within every limit the SLO
-     * states for them, whatever the quantile, over duration_s. ITL has no value of one request and does not
-     * count. NAN when no SLO is stated. */
-    double goodput_per_s;
-    double slo_value_s[KM_MAX_SLO_TERMS]; /* measured value of each term, in order */
+    bool slo_attained;    /* every term is; false when nothing completed */
+    double goodput_per_s; /* metrics/slo.h; NAN when no SLO is stated */
+    uint32_t slo_count;
+    struct km_slo_outcome slo[KM_MAX_SLO_TERMS];     /* [slo_count] in the order stated */
+    double slo_value_s[KM_MAX_SLO_TERMS];            /* measured value of each term, in order */
+    uint32_t class_count;                            /* 0 when the workload names no class */
+    uint32_t classes_left_out;                       /* beyond KM_MAX_CLASSES */
+    struct km_class_summary classes[KM_MAX_CLASSES]; /* [class_count] in the order of appearance */
 };
 void km_metrics_summarize(const struct km_metrics *metrics, struct km_summary *out);
 

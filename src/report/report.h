@@ -21,8 +21,6 @@ struct km_reject_reason {
 
 struct km_report { /* everything is borrowed */
     const struct km_summary *summary;
-    const struct km_slo_term *slo; /* [slo_count] the terms the summary's values belong to */
-    uint32_t slo_count;
 
     /* what ran, for the headline; any may be NULL */
     const char *model, *device;

@@ -1,5 +1,4 @@
-#include "report/json_writer.h"
-#include "report/report.h"
+#include "report/parts.h"
 
 #include <math.h>
 
@@ -45,7 +44,8 @@ static void put_requests(struct km_json_writer *w, const struct km_report *r)
     km_json_put_close(w, '}');
 }
 
-static void put_latency(struct km_json_writer *w, enum km_latency metric, const struct km_latency_summary *l)
+void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
+                            const struct km_latency_summary *l)
 {
     char key[40];
     snprintf(key, sizeof key, "%s_s", km_latency_key(metric));
@@ -60,33 +60,6 @@ static void put_latency(struct km_json_writer *w, enum km_latency metric, const 
     km_json_put_count(w, "count", l->count);
     km_json_put_count(w, "ci95_batches", l->ci95_batches);
     km_json_put_count(w, "warmup_requests", l->warmup_count);
-    km_json_put_close(w, '}');
-}
-
-static void put_slo(struct km_json_writer *w, const struct km_report *r)
-{
-    const struct km_summary *s = r->summary;
-    km_json_put_open(w, "slo", '{');
-    if (s->slo_stated)
-        km_json_put_bool(w, "attained", s->slo_attained);
-    else
-        km_json_put_null(w, "attained");
-    km_json_put_number(w, "goodput_per_s", s->goodput_per_s);
-    km_json_put_open(w, "terms", '[');
-    for (uint32_t i = 0; i < r->slo_count; i++) {
-        const struct km_slo_term *term = &r->slo[i];
-        km_json_put_open(w, NULL, '{');
-        km_json_put_string(w, "metric", km_latency_key((enum km_latency)term->metric));
-        km_json_put_number(w, "quantile", term->quantile < 0 ? (double)NAN : term->quantile); /* null: mean */
-        km_json_put_number(w, "limit_s", term->limit_s);
-        km_json_put_number(w, "value_s", s->slo_value_s[i]);
-        if (isnan(s->slo_value_s[i]))
-            km_json_put_null(w, "attained");
-        else
-            km_json_put_bool(w, "attained", s->slo_value_s[i] <= term->limit_s);
-        km_json_put_close(w, '}');
-    }
-    km_json_put_close(w, ']');
     km_json_put_close(w, '}');
 }
 
@@ -141,9 +114,10 @@ void km_report_json(const struct km_report *r, struct km_text *out)
     km_json_put_number(w, "total_tokens_per_s", s->total_tokens_per_s);
     km_json_put_close(w, '}');
     for (int i = 0; i < KM_LATENCY_COUNT; i++)
-        put_latency(w, (enum km_latency)i, &s->latency[i]);
+        km_report_latency_json(w, (enum km_latency)i, &s->latency[i]);
     put_system(w, r);
-    put_slo(w, r);
+    km_report_slo_json(s, w);
+    km_report_classes_json(s, w);
     km_json_put_open(w, "notes", '[');
     for (size_t i = 0; i < r->note_count; i++)
         km_json_put_string(w, NULL, r->notes[i]);

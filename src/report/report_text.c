@@ -1,12 +1,11 @@
-#include "report/report.h"
-
 #include "report/cells.h"
+#include "report/parts.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LABEL "%-12s"
+#define LABEL KM_REPORT_LABEL
 
 static void headline(const struct km_report *r, struct km_text *out)
 {
@@ -101,28 +100,6 @@ static void machine(const struct km_report *r, struct km_text *out)
                    km_cell_percent(b, r->mfu), km_cell_percent(c, r->mbu));
 }
 
-static void slo(const struct km_report *r, struct km_text *out)
-{
-    const struct km_summary *s = r->summary;
-    char a[KM_CELL], b[KM_CELL];
-    if (!s->slo_stated)
-        return;
-    km_text_printf(out, LABEL "%s, goodput %s requests/s\n", "SLO", s->slo_attained ? "met" : "MISSED",
-                   km_cell_rounded(a, s->goodput_per_s));
-    for (uint32_t i = 0; i < r->slo_count; i++) {
-        const struct km_slo_term *term = &r->slo[i];
-        char name[48];
-        if (term->quantile < 0)
-            snprintf(name, sizeof name, "%s mean", km_latency_key((enum km_latency)term->metric));
-        else
-            snprintf(name, sizeof name, "%s p%.6g", km_latency_key((enum km_latency)term->metric),
-                     100 * term->quantile);
-        bool missed = s->slo_value_s[i] > term->limit_s;
-        km_text_printf(out, LABEL "%s %s, limit %s%s\n", "", name, km_cell_seconds(a, s->slo_value_s[i]),
-                       km_cell_seconds(b, term->limit_s), missed ? "  MISSED" : "");
-    }
-}
-
 void km_report_text(const struct km_report *r, struct km_text *out)
 {
     const struct km_summary *s = r->summary;
@@ -130,8 +107,9 @@ void km_report_text(const struct km_report *r, struct km_text *out)
     headline(r, out);
     requests(r, out);
     latencies(s, out);
+    km_report_classes_text(s, out);
     machine(r, out);
-    slo(r, out);
+    km_report_slo_text(s, out);
     for (size_t i = 0; i < r->note_count; i++)
         km_text_printf(out, LABEL "%s\n", "note", r->notes[i]);
     km_text_printf(out, LABEL "%s wall, %s events, %s requests/s", "simulator", km_cell_seconds(a, r->wall_s),

@@ -42,7 +42,7 @@ struct km_scenario {
     double time_scale;           /* of every step */
     struct km_workload_settings workload;
     const char *executor; /* executor registry name */
-    struct km_slo_term slo[16];
+    struct km_slo_term slo[KM_MAX_SLO_TERMS]; /* [slo_count] of all requests, then class by class */
     uint32_t slo_count;
     uint64_t seed;
     /* Sections about many runs, not this one, as they stand in the file: src/planner reads them. NULL =

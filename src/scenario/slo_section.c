@@ -6,18 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TERM_LIMIT (sizeof((struct km_scenario *)0)->slo / sizeof(struct km_slo_term))
-
-/* In the order of enum km_latency. */
-static const char *const metrics[KM_LATENCY_COUNT] = {
-    [KM_TTFT] = "ttft",
-    [KM_TPOT] = "tpot",
-    [KM_ITL] = "itl",
-    [KM_E2E] = "e2e",
-    [KM_QUEUEING_DELAY] = "queueing_delay",
-    [KM_NORMALIZED] = "normalized",
-};
-
 /* "mean" or "p99", "p99.9": one or two digits, then perhaps a fraction. */
 static bool parse_statistic(const char *text, size_t length, double *quantile)
 {
@@ -39,15 +27,26 @@ static bool parse_statistic(const char *text, size_t length, double *quantile)
     return *quantile > 0;
 }
 
-/* "<metric>_<statistic>_s" */
+static const struct {
+    const char *key;
+    int metric;
+} others[] = {{"min_goodput_per_s", KM_SLO_GOODPUT}, {"deadline_s", KM_SLO_DEADLINE}};
+
+/* "<metric>_<statistic>_s", "min_goodput_per_s", "deadline_s" */
 static bool parse_key(const char *key, struct km_slo_term *term)
 {
     size_t length = strlen(key);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(key, others[i].key) == 0) {
+            *term = (struct km_slo_term){.metric = others[i].metric};
+            return true;
+        }
+    *term = (struct km_slo_term){0};
     if (length < 3 || strcmp(key + length - 2, "_s") != 0)
         return false;
     for (int metric = 0; metric < KM_LATENCY_COUNT; metric++) {
-        size_t name = strlen(metrics[metric]);
-        if (length > name + 3 && strncmp(key, metrics[metric], name) == 0 && key[name] == '_' &&
+        size_t name = strlen(km_slo_metric_name(metric));
+        if (length > name + 3 && strncmp(key, km_slo_metric_name(metric), name) == 0 && key[name] == '_' &&
             parse_statistic(key + name + 1, length - name - 3, &term->quantile)) {
             term->metric = metric;
             return true;
@@ -56,72 +55,128 @@ static bool parse_key(const char *key, struct km_slo_term *term)
     return false;
 }
 
-static enum km_status fail_key(const struct km_yaml *value, struct km_error *error)
+static enum km_status fail_key(const struct km_yaml *value, bool in_class, struct km_error *error)
 {
     static const char *const statistics[] = {"mean", "p50", "p90", "p95", "p99", "p99.9"};
     char names[KM_LATENCY_COUNT * sizeof statistics / sizeof *statistics][40];
     struct km_suggestion suggestion = {.word = value->key};
     size_t n = 0;
     for (int metric = 0; metric < KM_LATENCY_COUNT; metric++) {
-        size_t length = strlen(metrics[metric]);
-        if (strncmp(value->key, metrics[metric], length) == 0 && value->key[length] == '_')
+        const char *name = km_slo_metric_name(metric);
+        size_t length = strlen(name);
+        if (strncmp(value->key, name, length) == 0 && value->key[length] == '_')
             return km_yaml_fail_key(value, error,
                                     "unknown key; expected %s_mean_s or a percentile: %s_p50_s, %s_p99.9_s",
-                                    metrics[metric], metrics[metric], metrics[metric]);
+                                    name, name, name);
         for (size_t i = 0; i < sizeof statistics / sizeof *statistics; i++, n++) {
-            snprintf(names[n], sizeof names[n], "%s_%s_s", metrics[metric], statistics[i]);
+            snprintf(names[n], sizeof names[n], "%s_%s_s", name, statistics[i]);
             km_suggest_offer(&suggestion, names[n]);
         }
     }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        km_suggest_offer(&suggestion, others[i].key);
+    if (!in_class)
+        km_suggest_offer(&suggestion, "classes");
     if (suggestion.best)
         return km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
     return km_yaml_fail_key(value, error,
                             "unknown key; expected <ttft, tpot, itl, e2e, queueing_delay or "
-                            "normalized>_<mean, p50, p99, p99.9, ...>_s");
+                            "normalized>_<mean, p50, p99, p99.9, ...>_s, min_goodput_per_s%s deadline_s%s",
+                            in_class ? " or" : ",", in_class ? "" : " or classes");
+}
+
+/* The terms of one mapping, of all requests or of those of a class. */
+static enum km_status read_terms(const struct km_yaml *mapping, const char *class_name,
+                                 struct km_scenario *scenario, struct km_error *error)
+{
+    static const struct km_range seconds = {
+        .min = 0, .max = KM_TIME_LIMIT_S, .has_min = true, .has_max = true, .open_min = true};
+    static const struct km_range rate = {.min = 0, .has_min = true, .open_min = true};
+    for (size_t i = 0; i < mapping->count; i++) {
+        const struct km_yaml *value = mapping->items[i];
+        struct km_slo_term term;
+        if (!class_name && strcmp(value->key, "classes") == 0)
+            continue;
+        if (!parse_key(value->key, &term))
+            return fail_key(value, class_name != NULL, error);
+        if (class_name && term.metric == KM_ITL)
+            return km_yaml_fail_key(value, error, "gaps are not told apart by class; use tpot");
+        for (size_t j = 0; j < i; j++) {
+            struct km_slo_term before;
+            if (parse_key(mapping->items[j]->key, &before) && before.metric == term.metric &&
+                before.quantile == term.quantile)
+                return km_yaml_fail_key(value, error, "the same as %s", mapping->items[j]->key);
+        }
+        enum km_status status =
+            km_settings_number(value, term.metric == KM_SLO_GOODPUT ? &rate : &seconds, &term.limit, error);
+        if (status != KM_OK)
+            return status;
+        if (scenario->slo_count == KM_MAX_SLO_TERMS)
+            return km_yaml_fail_key(value, error, "at most %d terms", KM_MAX_SLO_TERMS);
+        term.class_name = class_name;
+        scenario->slo[scenario->slo_count++] = term;
+    }
+    return KM_OK;
+}
+
+static enum km_status read_classes(const struct km_yaml *classes, struct km_scenario *scenario,
+                                   const struct km_settings_context *context, struct km_error *error)
+{
+    if (classes->kind != KM_YAML_MAPPING)
+        return km_yaml_fail(classes, error,
+                            "expected a mapping from classes to terms, such as {chat: {ttft_p99_s: 0.5}}");
+    if (classes->count > KM_MAX_CLASSES)
+        return km_yaml_fail(classes, error, "at most %d classes, got %zu", KM_MAX_CLASSES, classes->count);
+    for (size_t i = 0; i < classes->count; i++) {
+        const struct km_yaml *terms = classes->items[i];
+        if (strlen(terms->key) > KM_MAX_CLASS_NAME)
+            return km_yaml_fail_key(terms, error, "a class name has at most %d bytes", KM_MAX_CLASS_NAME);
+        if (terms->kind != KM_YAML_MAPPING)
+            return km_yaml_fail(terms, error, "expected a mapping such as {ttft_p99_s: 2.0}");
+        enum km_status status =
+            read_terms(terms, km_arena_strdup(context->arena, terms->key), scenario, error);
+        if (status != KM_OK)
+            return status;
+    }
+    return KM_OK;
 }
 
 enum km_status km_slo_read(const struct km_yaml *value, void *field,
                            const struct km_settings_context *context, struct km_error *error)
 {
-    (void)context;
     struct km_scenario *scenario = field;
-    static const struct km_range range = {
-        .min = 0, .max = KM_TIME_LIMIT_S, .has_min = true, .has_max = true, .open_min = true};
     scenario->slo_count = 0;
     if (km_yaml_is_null(value))
         return KM_OK;
     if (value->kind != KM_YAML_MAPPING)
         return km_yaml_fail(value, error, "expected a mapping such as {ttft_p99_s: 2.0}");
-    if (value->count > TERM_LIMIT)
-        return km_yaml_fail(value, error, "at most %zu terms, got %zu", TERM_LIMIT, value->count);
-    for (size_t i = 0; i < value->count; i++) {
-        struct km_slo_term *term = &scenario->slo[i];
-        if (!parse_key(value->items[i]->key, term))
-            return fail_key(value->items[i], error);
-        for (size_t j = 0; j < i; j++)
-            if (scenario->slo[j].metric == term->metric && scenario->slo[j].quantile == term->quantile)
-                return km_yaml_fail_key(value->items[i], error, "the same as %s", value->items[j]->key);
-        enum km_status status = km_settings_number(value->items[i], &range, &term->limit_s, error);
-        if (status != KM_OK)
-            return status;
-    }
-    scenario->slo_count = (uint32_t)value->count;
-    return KM_OK;
+    enum km_status status = read_terms(value, NULL, scenario, error);
+    const struct km_yaml *classes = km_yaml_get(value, "classes");
+    if (status == KM_OK && classes && !km_yaml_is_null(classes))
+        status = read_classes(classes, scenario, context, error);
+    return status;
 }
 
 void km_slo_write(const void *field, struct km_text *out)
 {
     const struct km_scenario *scenario = field;
+    const char *class_name = NULL, *separator = "";
     km_text_puts(out, "{");
     for (uint32_t i = 0; i < scenario->slo_count; i++) {
-        const struct km_slo_term *term = &scenario->slo[i];
-        km_text_printf(out, "%s\"%s_", i ? ", " : "", metrics[term->metric]);
-        if (term->quantile < 0)
-            km_text_puts(out, "mean");
-        else
-            km_text_printf(out, "p%.6g", term->quantile * 100);
-        km_text_puts(out, "_s\": ");
-        km_settings_write_number(term->limit_s, out);
+        struct km_slo_term term = scenario->slo[i];
+        char name[64];
+        if (term.class_name != class_name) {
+            km_text_puts(out, class_name ? "}, " : i ? ", \"classes\": {" : "\"classes\": {");
+            km_settings_write_string(term.class_name, out);
+            km_text_puts(out, ": {");
+            separator = "";
+        }
+        class_name = term.class_name;
+        term.class_name = NULL;
+        km_slo_term_name(&term, name, sizeof name);
+        km_text_printf(out, "%s\"%s\": ", separator, name);
+        km_settings_write_number(term.limit, out);
+        separator = ", ";
     }
-    km_text_puts(out, "}");
+    km_text_puts(out, class_name ? "}}}" : "}");
 }

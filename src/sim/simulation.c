@@ -20,6 +20,7 @@ struct simulation {
     uint64_t *outstanding;
     void *router_state;
     uint64_t in_system, arrived;
+    uint32_t classes; /* told to the metrics; 0 is "" */
 };
 
 static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record,
@@ -56,6 +57,13 @@ static void reschedule(struct simulation *sim, uint32_t index)
         km_heap_push(&sim->turns, next_ps, index, index);
 }
 
+static void name_classes(struct simulation *sim, uint32_t class_index)
+{
+    for (; sim->classes <= class_index; sim->classes++)
+        km_metrics_class(sim->config->metrics, sim->classes,
+                         km_workload_class_name(sim->workload, sim->classes));
+}
+
 static void arrive(struct simulation *sim)
 {
     struct km_request request;
@@ -64,6 +72,8 @@ static void arrive(struct simulation *sim)
     const struct km_routing_view view = {sim->config->replicas, sim->outstanding};
     uint32_t index = sim->config->router->route(sim->router_state, &view, &request);
     sim->arrived++;
+    if (request.class_index >= sim->classes)
+        name_classes(sim, request.class_index);
     km_metrics_arrival(sim->config->metrics, now_ps);
     const char *reason = km_replica_refuses(sim->replicas[index], &request);
     if (reason) {
@@ -174,7 +184,7 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
                                  struct km_error *error)
 {
     *out = (struct km_simulation_result){0};
-    struct simulation sim = {.config = config, .result = out};
+    struct simulation sim = {.config = config, .result = out, .classes = 1};
     enum km_status status = km_workload_create(config->workload, config->seed, &sim.workload, error);
     if (status != KM_OK)
         return status;

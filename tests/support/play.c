@@ -158,9 +158,16 @@ bool same_summary(const struct km_summary *a, const struct km_summary *b)
     for (int i = 0; i < KM_LATENCY_COUNT; i++)
         if (!same_latency(&a->latency[i], &b->latency[i]))
             return false;
-    for (int i = 0; i < KM_MAX_SLO_TERMS; i++)
-        if (!same_bits(a->slo_value_s[i], b->slo_value_s[i]))
+    for (uint32_t i = 0; i < a->slo_count; i++)
+        if (!same_bits(a->slo[i].value, b->slo[i].value) || a->slo[i].attained != b->slo[i].attained ||
+            a->slo[i].within != b->slo[i].within || a->slo[i].count != b->slo[i].count)
             return false;
+    for (uint32_t i = 0; i < a->class_count && a->class_count == b->class_count; i++)
+        for (int j = 0; j < KM_LATENCY_COUNT; j++)
+            if (!same_latency(&a->classes[i].latency[j], &b->classes[i].latency[j]) ||
+                a->classes[i].requests != b->classes[i].requests ||
+                !same_bits(a->classes[i].goodput_per_s, b->classes[i].goodput_per_s))
+                return false;
     return a->submitted == b->submitted && a->completed == b->completed && a->rejected == b->rejected &&
            a->abandoned == b->abandoned && a->preemptions == b->preemptions &&
            a->prompt_tokens == b->prompt_tokens && a->output_tokens == b->output_tokens &&
@@ -175,6 +182,7 @@ bool same_summary(const struct km_summary *a, const struct km_summary *b)
            a->waiting_at_last_arrival == b->waiting_at_last_arrival &&
            a->in_system_at_last_arrival == b->in_system_at_last_arrival &&
            same_bits(a->mean_in_system, b->mean_in_system) && a->peak_in_system == b->peak_in_system &&
+           a->class_count == b->class_count && a->slo_count == b->slo_count &&
            a->slo_stated == b->slo_stated && a->slo_attained == b->slo_attained &&
            same_bits(a->goodput_per_s, b->goodput_per_s);
 }

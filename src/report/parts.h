@@ -1,0 +1,20 @@
+/* Parts of a report that have files of their own; private to this folder. */
+#ifndef KM_REPORT_PARTS_H
+#define KM_REPORT_PARTS_H
+
+#include "report/json_writer.h"
+#include "report/report.h"
+
+#define KM_REPORT_LABEL "%-12s" /* what a line of the table is about */
+
+/* report_slo.c: the SLO's terms, and the classes of requests */
+void km_report_slo_json(const struct km_summary *summary, struct km_json_writer *w);
+void km_report_slo_text(const struct km_summary *summary, struct km_text *out);
+void km_report_classes_json(const struct km_summary *summary, struct km_json_writer *w);
+void km_report_classes_text(const struct km_summary *summary, struct km_text *out);
+
+/* report_json.c: the block of one latency, under its key; `count` and what is behind the interval included */
+void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
+                            const struct km_latency_summary *latency);
+
+#endif
