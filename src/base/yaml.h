@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,6 +57,10 @@ enum km_status km_yaml_override(struct km_yaml *root, const char *key, const cha
 /* The value of `key`; NULL when absent or when `mapping` is NULL or no mapping. */
 struct km_yaml *km_yaml_get(const struct km_yaml *mapping, const char *key);
 bool km_yaml_is_null(const struct km_yaml *node); /* plain and empty, ~ or null */
+
+/* The value as YAML on one line ("[1, 2]", "{from: 1, to: 4}", "8192"), which reads back as the same tree.
+ * Appends. */
+void km_yaml_write(const struct km_yaml *node, struct km_text *out);
 
 /* Dotted path from the root: "engine.batching.policy", "values[3]"; "" at the root. Cut with "..." if it does
  * not fit. */

@@ -25,31 +25,10 @@ static const struct km_setting range_settings[] = {
     {0},
 };
 
-static void write_node(const struct km_yaml *node, struct km_text *out)
-{
-    if (node->kind == KM_YAML_SCALAR) {
-        if (node->quoted)
-            km_settings_write_string(node->text, out);
-        else
-            km_text_puts(out, node->text);
-        return;
-    }
-    bool mapping = node->kind == KM_YAML_MAPPING;
-    km_text_puts(out, mapping ? "{" : "[");
-    for (size_t i = 0; i < node->count; i++) {
-        if (i)
-            km_text_puts(out, ", ");
-        if (mapping)
-            km_text_printf(out, "%s: ", node->items[i]->key);
-        write_node(node->items[i], out);
-    }
-    km_text_puts(out, mapping ? "}" : "]");
-}
-
 static const char *node_text(const struct km_yaml *node, struct km_arena *arena)
 {
     struct km_text text = {0};
-    write_node(node, &text);
+    km_yaml_write(node, &text);
     const char *copy = km_arena_strdup(arena, km_text_c(&text));
     km_text_release(&text);
     return copy;
