@@ -277,7 +277,8 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
     std::vector<std::vector<double>> kinds = {{32, 8, 128},  {16, 4, 128}, {8, 2, 128},  {4, 1, 128},
                                               {64, 8, 128},  {32, 4, 128}, {16, 2, 128}, {8, 1, 128},
                                               {32, 32, 128}, {32, 8, 64},  {64, 8, 64}};
-    std::vector<double> batches = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+    std::vector<double> batches = {1,  2,  3,  4,   6,   8,   12,  16,  24,  32, 48,
+                                   64, 80, 96, 128, 160, 192, 224, 256, 384, 512};
     std::vector<double> contexts = {16, 64, 256, 1024, 4096, 16384, 65536, 131072};
     if (plan.quick) {
         kinds = {{32, 8, 128}};
@@ -306,8 +307,11 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
     kinds.resize(std::min<size_t>(kinds.size(), 5));
     if (!plan.quick)
         kinds.insert(kinds.end(), {{8, 1, 128}, {32, 8, 64}});
-    std::vector<double> pasts = {0, 512, 2048, 8192, 32768},
-                        tokens = {16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+    // Lengths of prompts are seldom round, and round ones take faster kernels; chunks of long prompts are
+    // round. A chunk with any past, even of one token, takes another kernel than one without.
+    std::vector<double> pasts = {0, 1, 130, 514, 2050, 8194, 32770},
+                        tokens = {17,  37,   67,   99,   131,  195,  259,  387,  515,
+                                  771, 1027, 1539, 2048, 3075, 4096, 8192, 16384};
     if (plan.quick) {
         pasts = {0, 1024};
         tokens = {64, 2048};
@@ -315,9 +319,9 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
     Refinement prefill = {{},
                           [&](const Shape &shape) { return measure_prefill(bench, ceilings, shape); },
                           roofline,
-                          [](double x) { return std::round(x / 16.0) * 16.0; },
+                          [](double x) { return 2.0 * std::round(x / 2.0) + 1.0; },
                           plan.target,
-                          plan.budget_s,
+                          0.15 * plan.budget_s, // the plans of what is refined are built one by one
                           "attention_prefill"};
     for (const auto &kind : kinds) {
         for (double past : pasts) {

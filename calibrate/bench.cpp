@@ -177,14 +177,14 @@ Sample Bench::burst(const Work &work)
     cudaGraphExec_t graph = capture(work, instances);
     replay(graph); // loads the kernels
     const double graph_us = work.estimate_us * instances;
-    const int replays = std::max(5, std::min(15, (int)(6000.0 / graph_us)));
-    // A long burst draws on the power that the device has not used for a while: let it rest twice as long.
-    if (graph_us > 2000.0) {
-        double rest_s = std::min(0.06, 2e-6 * graph_us * (replays + 1));
-        std::this_thread::sleep_for(std::chrono::duration<double>(rest_s));
-        idle_s += rest_s;
-        CUDA(cudaGraphLaunch(graph, stream)); // back to full clocks
-    }
+    const int replays = std::max(5, std::min(9, (int)(4000.0 / graph_us)));
+    // A burst draws on the power that the device has not used for a while, and clocks follow the last tenth
+    // of a second: rest half as long again as it takes, or rows measured after long products would differ from
+    // others.
+    double rest_s = std::min(0.1, 1.5e-6 * graph_us * (replays + 1));
+    std::this_thread::sleep_for(std::chrono::duration<double>(rest_s));
+    idle_s += rest_s;
+    CUDA(cudaGraphLaunch(graph, stream)); // back to full clocks
     std::vector<double> us;
     for (int r = 0; r < replays; r++) {
         scrub();

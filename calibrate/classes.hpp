@@ -34,8 +34,15 @@ void layer_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const P
 void collective_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan);
 std::string nccl_version(); // "none" when built without
 
-// A random shape of one class, log-uniform over the range that the profile covers.
-Shape random_shape(const std::string &op, std::mt19937 &random);
+// How far the profile is off: `count` random shapes of each class that are not in it, measured, and an eighth
+// as many that are, measured again (what the device does not repeat, no table can say). Prints the errors;
+// rows go to `csv` ("" = nowhere), which `kingman calibrate --check` reads.
+struct Check {
+    int count;
+    unsigned seed;
+    std::string csv;
+};
+void check(Bench &bench, const Tables &tables, const Ceilings &ceilings, const Check &plan);
 Sample measure_gemm(Bench &bench, const Ceilings &ceilings, const Shape &shape);
 Sample measure_grouped(Bench &bench, const Ceilings &ceilings, const Shape &shape);
 Sample measure_stream(Bench &bench, const Ceilings &ceilings, const Shape &shape);

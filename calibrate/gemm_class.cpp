@@ -150,13 +150,20 @@ void gemm_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Pl
         gemm_lines(bench, tables, ceilings, plan, "fp8", {4096}, {4096}, 1.0, "gemm fp8");
         return;
     }
-    // The widths of Llama 3.1 8B and 70B at one to eight ranks and their kind, and what lies between.
-    gemm_lines(bench, tables, ceilings, plan, "bf16",
-               {512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8192, 10240, 14336, 20480, 28672, 57344,
-                128256},
-               {512, 1024, 2048, 3584, 4096, 7168, 8192, 14336, 28672}, 1.0, "gemm bf16");
-    gemm_lines(bench, tables, ceilings, plan, "fp8", {1024, 2048, 4096, 6144, 8192, 14336, 28672, 57344},
-               {1024, 2048, 4096, 8192, 14336, 28672}, 0.3, "gemm fp8");
+    // The widths of Llama 3.1 8B and 70B at one to eight ranks and their kind, and what lies between; round
+    // ones and others, since an odd number of tiles is slower.
+    gemm_lines(
+        bench, tables, ceilings, plan, "bf16",
+        {512,   640,   768,   1024,  1280,  1536,  1792,  2048,  2304,  2560,  3072,
+         3584,  4096,  4608,  5120,  6144,  7168,  8192,  9216,  10240, 12288, 14336,
+         16384, 18944, 21760, 24576, 28672, 36864, 45056, 57344, 128256},
+        {512, 640, 1024, 1280, 1792, 2048, 2560, 3584, 4096, 5120, 7168, 8192, 11008, 14336, 18944, 28672},
+        1.0, "gemm bf16");
+    gemm_lines(bench, tables, ceilings, plan, "fp8",
+               {512,  640,  768,  1024, 1280,  1536,  1792,  2048,  2560,  3072,  3584,
+                4096, 5120, 6144, 8192, 10240, 14336, 18944, 20480, 28672, 40960, 57344},
+               {512, 896, 1280, 1792, 2048, 2560, 3072, 4096, 5120, 6144, 8192, 11008, 14336, 20480, 28672},
+               0.5, "gemm fp8");
 }
 
 void gemm_sustained_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan)

@@ -23,9 +23,9 @@ static const char usage[] =
     "  --target ERROR   interpolation error at which a line of shapes is not refined further (default: "
     "0.03)\n"
     "  --quick          the smallest grid: does everything run?\n"
-    "  --check N        also measure N random shapes of each class that are not in the profile, and print "
-    "how far off\n"
-    "                   interpolation is\n"
+    "  --check N        also measure N random shapes of each class that are not in the profile and N/8 that "
+    "are, and\n"
+    "                   print how far off the profile is\n"
     "  --check-csv FILE where to write their rows\n"
     "  --seed N         of the random shapes (default: 1)\n"
     "  --gpu N          which one (default: 0)\n";
@@ -184,41 +184,6 @@ std::string health(const Health &h)
                : "unknown";
 }
 
-// Error of the interpolated prediction, class by class.
-void check(Bench &bench, const Tables &tables, const Ceilings &ceilings, const Options &options)
-{
-    Tables rows(options.check_csv);
-    std::mt19937 random(options.seed);
-    printf("check: %d random shapes a class, not in the profile, seed %u\n", options.check, options.seed);
-    printf("%-18s %6s %8s %8s %8s %8s %8s\n", "class", "shapes", "bias", "median", "p90", "p95", "worst");
-    for (const char *op : {"stream", "attention_decode", "attention_prefill", "gemm", "gemm_fp8"}) {
-        auto roofline = [&](const Shape &one) { return roofline_us(ceilings, one); };
-        std::vector<Shape> shapes;
-        while ((int)shapes.size() < options.check) {
-            Shape shape = random_shape(op, random);
-            if (tables.fraction(shape, roofline) <= 0.0)
-                break; // the profile has no such table
-            if (!tables.has(shape) && !rows.has(shape))
-                shapes.push_back(shape);
-        }
-        if (!shapes.empty() && shapes[0].op == "attention_prefill")
-            prepare_prefills(bench, shapes);
-        std::vector<double> errors, signed_errors;
-        for (const Shape &shape : shapes) {
-            Sample sample = measure(bench, ceilings, shape);
-            rows.add(shape, sample);
-            double error = roofline(shape) / tables.fraction(shape, roofline) / sample.us - 1.0;
-            signed_errors.push_back(error);
-            errors.push_back(std::fabs(error));
-        }
-        if (!errors.empty())
-            printf("%-18s %6zu %+7.1f%% %7.1f%% %7.1f%% %7.1f%% %7.1f%%\n", op, errors.size(),
-                   100.0 * median(signed_errors), 100.0 * median(errors), 100.0 * quantile(errors, 0.9),
-                   100.0 * quantile(errors, 0.95), 100.0 * quantile(errors, 1.0));
-    }
-    fflush(stdout);
-}
-
 } // namespace
 
 int main(int argc, char **argv)
@@ -242,7 +207,7 @@ int main(int argc, char **argv)
         // Before what heats the device until its clocks fall: kernels of a few microseconds would all be
         // slower.
         if (!checked && strcmp(one.name, "layer") == 0) {
-            check(bench, tables, ceilings, options);
+            check(bench, tables, ceilings, {options.check, options.seed, options.check_csv});
             checked = true;
         }
         if (wanted.find(std::string(",") + one.name + ",") == std::string::npos)

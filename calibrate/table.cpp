@@ -104,6 +104,17 @@ bool Tables::has(const Shape &shape) const
     return keys_.count(shape.key()) != 0;
 }
 
+std::vector<Shape> Tables::some(const std::string &table, size_t count, std::mt19937 &random) const
+{
+    std::vector<Shape> shapes;
+    for (const Row &row : rows_)
+        if (row.shape.table() == table)
+            shapes.push_back(row.shape);
+    std::shuffle(shapes.begin(), shapes.end(), random);
+    shapes.resize(std::min(count, shapes.size()));
+    return shapes;
+}
+
 void Tables::write_line(const Row &row)
 {
     std::string columns = "op", line = row.shape.op;
@@ -213,7 +224,7 @@ void Tables::write_json(const std::string &path, const std::string &device,
                 fprintf(out, "%s\"%s\"", i ? ", " : "", shape.sizes[i].first.c_str());
             fprintf(out, "], \"rows\": [");
             for (size_t r = 0; r < rows.size(); r++) {
-                fprintf(out, "%s\n        [", r ? "," : "");
+                fprintf(out, "%s\n[", r ? "," : "");
                 if (scalar)
                     fprintf(out, "\"%s\", ", rows[r]->shape.names[0].second.c_str());
                 for (const auto &dim : rows[r]->shape.sizes)
@@ -300,14 +311,21 @@ void measure_refined(Tables &tables, const Refinement &refinement)
         tables.add(shape, sample);
         return fraction > 0.0 ? std::fabs(refinement.roofline_us(shape) / fraction / sample.us - 1.0) : 0.0;
     };
+    // In random order: what drifts while a table is measured, as the device's temperature does, must not look
+    // like a property of the shapes.
+    std::vector<std::pair<size_t, double>> order;
+    for (size_t l = 0; l < refinement.lines.size(); l++)
+        for (double value : refinement.lines[l].values)
+            order.push_back({l, value});
+    std::shuffle(order.begin(), order.end(), std::mt19937(11));
+    for (const auto &one : order) {
+        if (progress.seconds() > refinement.budget_s)
+            return;
+        measure(refinement.lines[one.first], one.second);
+    }
     std::priority_queue<Interval> intervals;
     for (size_t l = 0; l < refinement.lines.size(); l++) {
         const Line &line = refinement.lines[l];
-        for (double value : line.values) {
-            if (progress.seconds() > refinement.budget_s)
-                return;
-            measure(line, value);
-        }
         // How well each inner value follows from its neighbours says where the line bends.
         std::vector<double> bend(line.values.size(), 0.0);
         for (size_t i = 1; i + 1 < line.values.size(); i++) {

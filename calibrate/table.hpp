@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -31,6 +32,8 @@ class Tables
     Tables(const Tables &) = delete;
     Tables &operator=(const Tables &) = delete;
     bool has(const Shape &shape) const;
+    // `count` rows of a table (Shape::table()), chosen at random; fewer where it has fewer.
+    std::vector<Shape> some(const std::string &table, size_t count, std::mt19937 &random) const;
     void add(const Shape &shape, const Sample &sample);
     void write_json(const std::string &path, const std::string &device,
                     const std::vector<std::pair<std::string, std::string>> &provenance) const;
