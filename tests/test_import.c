@@ -1,7 +1,6 @@
 #include "calibration/compact.h"
-#include "calibration/import.h"
+#include "support/importing.h"
 
-#include "base/file.h"
 #include "cost/profile_roofline.h"
 
 #include <math.h>
@@ -19,123 +18,27 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define DATA     KM_SOURCE_DIR "/tests/data/profiles/"
 
-static void must(enum km_status status, const struct km_error *error)
-{
-    char line[1200];
-    if (status == KM_OK)
-        return;
-    km_error_format(error, line, sizeof line);
-    fail_msg("%s", line);
-}
-
-struct world {
-    struct km_arena arena;
-    struct km_device device;
-    struct km_model model;
-};
-
 static int open_world(void **state)
 {
-    struct world *w = km_alloc(sizeof *w);
-    struct km_error error;
-    must(km_device_read(KM_SOURCE_DIR "/configs/devices/rtx-4090.yaml", &w->arena, &w->device, &error),
-         &error);
-    must(km_model_read(KM_SOURCE_DIR "/models/llama-3.1-8b.json", &w->arena, &w->model, &error), &error);
+    struct shipped *w = km_alloc(sizeof *w);
+    open_shipped("rtx-4090", "llama-3.1-8b", "vllm-0.19", w);
     *state = w;
     return 0;
 }
 
 static int close_world(void **state)
 {
-    struct world *w = *state;
+    struct shipped *w = *state;
     km_arena_release(&w->arena);
     free(w);
     return 0;
-}
-
-static enum km_status import(const struct world *w, const char *kind, const char *source, size_t limit_bytes,
-                             struct km_profile *out, struct km_error *error)
-{
-    const struct km_importer *importer =
-        (const struct km_importer *)(const void *)km_registry_find(km_import_registry, kind);
-    const struct km_import_config config = {
-        .source = source, .device = &w->device, .model = &w->model, .tensor_parallel = 1};
-    struct km_text json = {0};
-    assert_non_null(importer);
-    enum km_status status = km_import(importer, &config, limit_bytes, &json, error);
-    if (status == KM_OK)
-        must(km_profile_parse(km_text_c(&json), json.length, NULL, out, error), error);
-    km_text_release(&json);
-    return status;
-}
-
-/* The row with these dims, or NULL. */
-static const struct km_profile_row *find(const struct km_profile *profile, enum km_profile_class class,
-                                         const double *dims)
-{
-    const struct km_profile_table *table = &profile->tables[class];
-    for (size_t i = 0; i < table->count; i++)
-        if (memcmp(table->rows[i].dims, dims, sizeof table->rows[i].dims) == 0)
-            return &table->rows[i];
-    return NULL;
-}
-
-static void assert_row(const struct km_profile *profile, enum km_profile_class class, const double *dims,
-                       double us)
-{
-    const struct km_profile_row *row = find(profile, class, dims);
-    assert_non_null(row);
-    if (fabs(row->us - us) > 5e-4 * us)
-        fail_msg("%s: %g us, expected %g", km_profile_schemas[class].name, row->us, us);
-}
-
-#define AT(...) ((const double[KM_PROFILE_DIMS]){__VA_ARGS__})
-
-static void llmservingsim(void **state)
-{
-    struct km_profile p;
-    struct km_error error;
-    double value;
-    must(import(*state, "llmservingsim", DATA "llmservingsim", 0, &p, &error), &error);
-    assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 6144, 4096, 16), 55);
-    assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 4096, 4096, 16), 38);
-    assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 28672, 4096, 16), 247);
-    assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 4096, 14336, 16), 127);
-    assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 128256, 4096, 8), 1100);
-    assert_int_equal(p.tables[KM_PROFILE_GEMM].count, 5);
-    assert_row(&p, KM_PROFILE_STREAM, AT(0, 32768, 16), 1.9); /* norm */
-    assert_row(&p, KM_PROFILE_STREAM, AT(1, 86016, 16), 2.6); /* activation */
-    assert_row(&p, KM_PROFILE_STREAM, AT(2, 20480, 16), 2.2); /* rope */
-    assert_row(&p, KM_PROFILE_STREAM, AT(4, 16384, 16), 2.8); /* embed */
-    assert_row(&p, KM_PROFILE_STREAM, AT(5, 513024, 8), 30);  /* sample */
-    assert_int_equal(p.tables[KM_PROFILE_STREAM].count, 5);   /* the final norm is one more norm */
-    assert_row(&p, KM_PROFILE_PREFILL, AT(128, KM_BF16, 32, 8, 0, 1, 64, 256), 40);
-    assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_BF16, 32, 8, 0, 16, 1024), 99);
-    assert_row(&p, KM_PROFILE_MIXED, AT(128, KM_BF16, 32, 8, 256, 0, 16, 1024), 130);
-    assert_true(km_profile_scalar(&p, "attention_writes_kv", &value) && value == 1.0);
-    /* the even batch of skew.csv agrees with attention.csv: its ratios count, averaged over the past */
-    assert_row(&p, KM_PROFILE_SKEW, AT(0, 16, 200, 1024), 1.2);
-    assert_row(&p, KM_PROFILE_SKEW, AT(256, 16, 200, 1024), 1.3);
-    assert_non_null(strstr(p.provenance, "LLMServingSim"));
-    assert_non_null(strstr(p.provenance, "0.19.0"));
-    km_profile_release(&p);
-}
-
-static void llmservingsim_skew_that_contradicts(void **state)
-{
-    struct km_profile p;
-    struct km_error error;
-    must(import(*state, "llmservingsim", DATA "llmservingsim-skew", 0, &p, &error), &error);
-    assert_int_equal(p.tables[KM_PROFILE_SKEW].count, 0);
-    assert_non_null(strstr(p.provenance, "left out: batches without skew take 3 times"));
-    km_profile_release(&p);
 }
 
 static void vidur(void **state)
 {
     struct km_profile p;
     struct km_error error;
-    must(import(*state, "vidur", DATA "vidur", 0, &p, &error), &error);
+    must(import_tables(*state, "vidur", DATA "vidur", 0, &p, &error), &error);
     /* two tensor ranks; milliseconds; a shape measured twice counts with its mean */
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_FP16, KM_FP16, 3072, 4096, 64), 30);
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_FP16, KM_FP16, 4096, 2048, 64), 20);
@@ -143,6 +46,8 @@ static void vidur(void **state)
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_FP16, KM_FP16, 4096, 7168, 64), 60);
     assert_row(&p, KM_PROFILE_PREFILL, AT(128, KM_FP16, 16, 4, 0, 1, 32, 128), 45);
     assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_FP16, 16, 4, 0, 8, 513), 25);
+    assert_row(&p, KM_PROFILE_STREAM, AT(3, 2 * 4 * 2 * 128 * 2, 128), 4); /* kv_write */
+    assert_row(&p, KM_PROFILE_STREAM, AT(3, 2 * 4 * 2 * 128 * 2, 8), 2);
     assert_row(&p, KM_PROFILE_COLLECTIVE, AT(0, 0, 0, 2, 2048), 43);
     assert_row(&p, KM_PROFILE_COLLECTIVE, AT(4, 0, 0, 2, 2048), 24);
     assert_int_equal(p.tables[KM_PROFILE_COLLECTIVE].count, 2); /* one more is between nodes */
@@ -153,7 +58,7 @@ static void plain(void **state)
 {
     struct km_profile p;
     struct km_error error;
-    must(import(*state, "csv", DATA "good/plain.csv", 0, &p, &error), &error);
+    must(import_tables(*state, "csv", DATA "good/plain.csv", 0, &p, &error), &error);
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 4096, 4096, 1), 12.9);
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 4096, 4096, 64), 13.6);
     assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_BF16, 32, 8, 0, 64, 1024), 69);
@@ -198,7 +103,7 @@ static void plain_faults(void **state)
         assert_true(file >= 0);
         assert_int_equal(write(file, cases[i].text, strlen(cases[i].text)), strlen(cases[i].text));
         close(file);
-        assert_int_equal(import(*state, "csv", path, 0, &p, &error), KM_BAD_INPUT);
+        assert_int_equal(import_tables(*state, "csv", path, 0, &p, &error), KM_BAD_INPUT);
         km_error_format(&error, line, sizeof line);
         snprintf(expected, sizeof expected, "%s:%s%s%s", path, cases[i].message[0] > '9' ? " " : "",
                  cases[i].message,
@@ -208,37 +113,84 @@ static void plain_faults(void **state)
     }
 }
 
-static void faults_of_folders(void **state)
+#define VIDUR_SHAPE                                                                                          \
+    "n_head,n_kv_head,n_embd,n_expanded_embd,use_gated_mlp,num_tokens,num_tensor_parallel_workers"
+#define MLP "time_stats.attn_pre_proj.median," VIDUR_SHAPE "\n"
+#define ATTENTION                                                                                            \
+    "time_stats.attn_prefill.median,time_stats.attn_decode.median,n_q_head,n_kv_head,n_embd,batch_size,"     \
+    "prefill_chunk_size,kv_cache_size,is_prefill,num_tensor_parallel_workers\n"
+#define COLLECTIVE "time_stats.all_reduce.median,size,num_workers,devices_per_node\n"
+
+/* One message a fault, with its place. */
+static void vidur_faults(void **state)
 {
     static const struct {
-        const char *kind, *folder, *message;
+        const char *mlp, *attention, *all_reduce, *message; /* NULL = absent */
     } cases[] = {
-        {"llmservingsim", "bad/llmservingsim-column", "dense.csv:1: no column \"time_us\""},
-        {"llmservingsim", "bad/llmservingsim-negative",
-         "dense.csv:3:13: time_us: expected a number from 0 to 1e+12, got -3"},
-        {"llmservingsim", "bad/llmservingsim-twice",
-         "dense.csv:3: gemm: the same dims as line 2 of " DATA "bad/llmservingsim-twice/dense.csv"},
-        {"llmservingsim", "bad/llmservingsim-cut", "attention.csv:3: 2 cells under a header of 5"},
-        {"llmservingsim", "bad/llmservingsim-missing",
-         "attention.csv: cannot open: No such file or directory"},
-        {"vidur", "bad/llmservingsim-column", "mlp.csv: cannot open: No such file or directory"},
+        {NULL, ATTENTION, NULL, "mlp.csv: cannot open: No such file or directory"},
+        {MLP, NULL, NULL, "attention.csv: cannot open: No such file or directory"},
+        {MLP, ATTENTION, NULL, ": there are no times of operators in it"},
+        {"", ATTENTION, NULL, "mlp.csv:1: no header: the file is empty"},
+        {MLP "0.027,32,8,4096,14336,True,64", ATTENTION, NULL, "mlp.csv:2: 7 cells under a header of 8"},
+        {MLP "nan,32,8,4096,14336,True,64,2\n", ATTENTION, NULL,
+         "mlp.csv:2:1: time_stats.attn_pre_proj.median: expected a number, got \"nan\""},
+        {MLP "soon,32,8,4096,14336,True,64,2\n", ATTENTION, NULL,
+         "mlp.csv:2:1: time_stats.attn_pre_proj.median: expected a number, got \"soon\""},
+        {MLP "-0.027,32,8,4096,14336,True,64,2\n", ATTENTION, NULL,
+         "mlp.csv:2:1: time_stats.attn_pre_proj.median: expected a number from 0 to 1e+12, got -0.027"},
+        {MLP "0.027,0,8,4096,14336,True,64,2\n", ATTENTION, NULL, "mlp.csv:2: n_head: 0"},
+        {MLP "0.027,32,8,4096,14336,perhaps,64,2\n", ATTENTION, NULL,
+         "mlp.csv:2:23: use_gated_mlp: expected True or False, got \"perhaps\""},
+        {"n_head,n_kv_head\n32,8\n", ATTENTION, NULL, "mlp.csv:1: no column \"n_embd\""},
+        {MLP, ATTENTION "0.045,,32,8,4096,1,128,32,maybe,2\n", NULL,
+         "attention.csv:2:27: is_prefill: expected True or False, got \"maybe\""},
+        {MLP, ATTENTION "inf,,32,8,4096,1,128,32,True,2\n", NULL,
+         "attention.csv:2:1: time_stats.attn_prefill.median: expected a number, got \"inf\""},
+        {MLP, ATTENTION "0.045,,32,8,4096,1,-128,32,True,2\n", NULL,
+         "attention.csv:2:20: prefill_chunk_size: expected a number from 0 to 9.0072e+15, got -128"},
+        {MLP, ATTENTION, COLLECTIVE "0.043,2048\n", "all_reduce.csv:2: 2 cells under a header of 4"},
+        {MLP, ATTENTION, COLLECTIVE "0.043,2048,two,2\n",
+         "all_reduce.csv:2:12: num_workers: expected a number, got \"two\""},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char folder[512], line[1200], expected[1200];
-        struct km_profile p;
-        struct km_error error = {0};
-        snprintf(folder, sizeof folder, DATA "%s", cases[i].folder);
-        assert_int_equal(import(*state, cases[i].kind, folder, 0, &p, &error), KM_BAD_INPUT);
-        km_error_format(&error, line, sizeof line);
-        snprintf(expected, sizeof expected, "%s/%s", folder, cases[i].message);
-        assert_string_equal(line, expected);
+        struct folder_file files[4] = {0};
+        size_t count = 0;
+        if (cases[i].mlp)
+            files[count++] = (struct folder_file){"mlp.csv", cases[i].mlp};
+        if (cases[i].attention)
+            files[count++] = (struct folder_file){"attention.csv", cases[i].attention};
+        if (cases[i].all_reduce)
+            files[count++] = (struct folder_file){"all_reduce.csv", cases[i].all_reduce};
+        assert_import_fails(*state, "vidur", files, cases[i].message);
     }
+}
+
+/* Its files are plain tables: one fault of each kind that only a folder has. */
+static void aiconfigurator_faults(void **state)
+{
+    static const struct {
+        struct folder_file files[3];
+        const char *message;
+    } cases[] = {
+        {{{0}}, ": no gemm.csv, attention_prefill.csv, ... in it; scripts/aiconfigurator-to-csv makes them"},
+        {{{"gemm.csv", "op,weights,activations,n,k,m,us\n"}}, ": there are no times of operators in it"},
+        {{{"gemm.csv", "op,weights,activations,n,k,m,us\ngemm,bf16,bf16,1,1,1,nan\n"}},
+         "gemm.csv:2:22: us: expected a number, got \"nan\""},
+        {{{"gemm.csv", "op,weights,activations,n,k,m,us\ngemm,bf16,bf16,1,1,1,5\n"},
+          {"scalar.csv", "op,name,us\nscalar,kernel_gap_us\n"}},
+         "scalar.csv:2: 2 cells under a header of 3"},
+        {{{"gemm.csv", "op,weights,activations,n,k,m,us\ngemm,bf16,bf16,1,1,1,5\n"},
+          {"moe.csv", "op,weights,activations,n,k,m,us\ngemm,bf16,bf16,1,1,1,6\n"}},
+         "moe.csv:2: gemm: the same dims as line 2 of FOLDER/gemm.csv"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_import_fails(*state, "aiconfigurator", cases[i].files, cases[i].message);
 }
 
 /* Thinning a smooth table keeps its answers within the tolerance, its ends, and the limit. */
 static void compacting(void **state)
 {
-    const struct world *w = *state;
+    const struct shipped *w = *state;
     struct km_profile full = {.device = "rtx-4090", .provenance = "{}", .path = ""}, thin = full;
     for (double n = 256; n <= 32768; n *= 2)
         for (double k = 256; k <= 32768; k *= 2)
@@ -274,33 +226,11 @@ static void compacting(void **state)
     km_profile_release(&thin);
 }
 
-/* Real tables, where they are to be had. */
-static void recorded_tables(void **state)
-{
-    const char *folder = KM_SOURCE_DIR "/../shared/data/vllm-rtx4090-llama-3.1-8b";
-    char path[600];
-    snprintf(path, sizeof path, "%s/dense.csv", folder);
-    if (!km_file_exists(path))
-        skip();
-    struct km_profile p;
-    struct km_error error;
-    must(import(*state, "llmservingsim", folder, 1000000, &p, &error), &error);
-    assert_int_equal(p.tables[KM_PROFILE_GEMM].count, 4 * 152 + 40);
-    assert_int_equal(p.tables[KM_PROFILE_MIXED].count, 8448);
-    assert_int_equal(p.tables[KM_PROFILE_PREFILL].count, 96);
-    assert_int_equal(p.tables[KM_PROFILE_DECODE].count, 99);
-    assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 6144, 4096, 1), 54.9);
-    assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_BF16, 32, 8, 0, 32, 1024), 181.4);
-    km_profile_release(&p);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llmservingsim), cmocka_unit_test(llmservingsim_skew_that_contradicts),
-        cmocka_unit_test(vidur),         cmocka_unit_test(plain),
-        cmocka_unit_test(plain_faults),  cmocka_unit_test(faults_of_folders),
-        cmocka_unit_test(compacting),    cmocka_unit_test(recorded_tables),
+        cmocka_unit_test(vidur),        cmocka_unit_test(vidur_faults),          cmocka_unit_test(plain),
+        cmocka_unit_test(plain_faults), cmocka_unit_test(aiconfigurator_faults), cmocka_unit_test(compacting),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

@@ -8,11 +8,12 @@
 #include "base/file.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MS          1000.0 /* in us */
-#define VALUE_BYTES 2.0    /* Vidur profiles 16-bit models */
+#define LONGEST_MS  1e12
+#define VALUE_BYTES 2.0 /* Vidur profiles 16-bit models */
 
 struct source {
     struct km_table table;
@@ -33,9 +34,28 @@ static enum km_status time_of(const struct source *s, const char *operator_name,
     char name[96];
     uint32_t column;
     snprintf(name, sizeof name, "time_stats.%s.median", operator_name);
-    *there = km_table_find(&s->table, name, &column) && s->table.cells[column][0] &&
-             strtod(s->table.cells[column], NULL) != 0.0; /* 0: not run for this shape */
-    return *there ? km_table_time(&s->table, column, MS, us, error) : KM_OK;
+    *there = false;
+    if (!km_table_find(&s->table, name, &column) || !s->table.cells[column][0])
+        return KM_OK;
+    enum km_status status = km_table_number(&s->table, column, 0.0, LONGEST_MS, us, error);
+    *there = status == KM_OK && *us > 0.0; /* 0: not run for this shape */
+    *us *= MS;
+    return status;
+}
+
+/* A column of True or False; `out` stays as it is where there is none. */
+static enum km_status flag_of(const struct source *s, const char *name, bool *out, struct km_error *error)
+{
+    uint32_t column;
+    if (!km_table_find(&s->table, name, &column))
+        return KM_OK;
+    const char *cell = s->table.cells[column];
+    bool yes = strcasecmp(cell, "true") == 0 || strcmp(cell, "1") == 0,
+         no = strcasecmp(cell, "false") == 0 || strcmp(cell, "0") == 0;
+    if (!yes && !no)
+        return km_table_fail(&s->table, column, error, "expected True or False, got \"%.60s\"", cell);
+    *out = yes;
+    return KM_OK;
 }
 
 static struct km_profile_row row_here(const struct source *s, double us)
@@ -95,12 +115,9 @@ static enum km_status read_mlp_line(const struct source *s, struct km_error *err
         status = size_of(s, "n_expanded_embd", &h.width, error);
     if (status != KM_OK)
         return status;
-    uint32_t column;
-    h.gated = km_table_find(&s->table, "use_gated_mlp", &column) &&
-                      (s->table.cells[column][0] == 'T' || s->table.cells[column][0] == 't' ||
-                       s->table.cells[column][0] == '1')
-                  ? 2.0
-                  : 1.0;
+    bool gated = false;
+    status = flag_of(s, "use_gated_mlp", &gated, error);
+    h.gated = gated ? 2.0 : 1.0;
     double heads = h.heads / h.ranks, kv_heads = h.kv_heads > h.ranks ? h.kv_heads / h.ranks : 1.0;
     double width = h.width / h.ranks, in = h.hidden * VALUE_BYTES;
     const struct {
@@ -141,7 +158,6 @@ static enum km_status read_attention_line(const struct source *s, struct km_erro
     struct shape h = {0};
     double batch, chunk, past, us;
     bool there;
-    uint32_t column;
     enum km_status status = read_shape(s, "n_q_head", &h, error);
     if (status == KM_OK)
         status = size_of(s, "batch_size", &batch, error);
@@ -156,9 +172,15 @@ static enum km_status read_attention_line(const struct source *s, struct km_erro
     row.dims[KM_ATTENTION_KV_DTYPE] = KM_FP16;
     row.dims[KM_ATTENTION_HEADS] = h.heads / h.ranks;
     row.dims[KM_ATTENTION_KV_HEADS] = h.kv_heads > h.ranks ? h.kv_heads / h.ranks : 1.0;
-    bool prefill = km_table_find(&s->table, "is_prefill", &column)
-                       ? s->table.cells[column][0] == 'T' || s->table.cells[column][0] == 't'
-                       : chunk > 0.0;
+    bool prefill = chunk > 0.0;
+    status = flag_of(s, "is_prefill", &prefill, error);
+    if (status == KM_OK)
+        status = time_of(s, "attn_kv_cache_save", &there, &us, error);
+    if (status == KM_OK && there)
+        add_stream(s, "kv_write", 2.0 * row.dims[KM_ATTENTION_KV_HEADS] * 2.0 * h.dim * VALUE_BYTES,
+                   prefill ? chunk : batch, us);
+    if (status != KM_OK)
+        return status;
     status = time_of(s, prefill ? "attn_prefill" : "attn_decode", &there, &us, error);
     if (status != KM_OK || !there)
         return status;
