@@ -3,7 +3,7 @@
 #include "base/random.h"
 #include "base/simtime.h"
 #include "report/report.h"
-#include "scenario/run.h"
+#include "scenario/fleet.h"
 #include "sim/simulation.h"
 #include "support/play.h"
 
@@ -58,14 +58,15 @@ static void compare_modes(const char *name, const struct km_scenario *scenario)
     struct collected all[2] = {0};
     struct km_text json[2] = {0};
     for (int fast = 0; fast < 2; fast++) {
-        struct km_setup setup;
+        struct km_fleet fleet;
         const struct km_run_options options = {.fast_forward = fast, .ended = collect, .context = &all[fast]};
-        if (km_setup_create(scenario, &setup, &error) != KM_OK)
+        if (km_fleet_create(scenario, &fleet, &error) != KM_OK)
             fail_msg("%s: %s", name, error.message);
-        if (km_setup_run(&setup, scenario->seed, &options, &result[fast], &error) != KM_OK)
+        if (km_fleet_run(&fleet, &scenario->workload, scenario->seed, &options, &result[fast], &error) !=
+            KM_OK)
             fail_msg("%s: %s", name, error.message);
         as_json(&result[fast], &json[fast]);
-        km_setup_release(&setup);
+        km_fleet_release(&fleet);
     }
     assert_int_equal(all[0].count, all[1].count);
     assert_int_equal(all[0].count, result[0].summary.submitted);
@@ -314,11 +315,12 @@ static void run_closed_loop(const struct random_case *r, const struct km_workloa
     const struct km_metrics_settings settings = {0};
     struct km_error error;
     struct km_metrics *metrics = km_metrics_create(&settings);
+    const struct km_simulation_group group = {.replica = r->config, .replicas = replicas};
     const struct km_simulation_config config = {
         .workload = workload,
         .seed = seed,
-        .replica = r->config,
-        .replicas = replicas,
+        .groups = &group,
+        .group_count = 1,
         .router = (const struct km_router *)(const void *)km_routing_registry[0],
         .metrics = metrics,
         .ended = collect,

@@ -2,7 +2,7 @@
  * so that a new entry is held to it without a word here. */
 #include "base/random.h"
 #include "base/simtime.h"
-#include "scenario/run.h"
+#include "scenario/fleet.h"
 #include "support/play.h"
 
 #include <math.h>
@@ -295,15 +295,15 @@ static void run_scenario(const struct km_entry *policy, const struct km_entry *m
     };
     struct km_error error;
     struct km_scenario scenario;
-    struct km_setup setup;
+    struct km_fleet fleet;
     struct km_run_result result;
     memset(ends, 0, sizeof *ends);
     if (km_scenario_read(KM_SOURCE_DIR "/configs/quickstart.yaml", overrides,
                          sizeof overrides / sizeof *overrides, &scenario, &error) != KM_OK ||
-        km_setup_create(&scenario, &setup, &error) != KM_OK)
+        km_fleet_create(&scenario, &fleet, &error) != KM_OK)
         fail_msg("%s, %s, %s: %s", policy->name, manager->name, cost->name, error.message);
     const struct km_run_options options = {.fast_forward = true, .ended = count_end, .context = ends};
-    assert_int_equal(km_setup_run(&setup, seed, &options, &result, &error), KM_OK);
+    assert_int_equal(km_fleet_run(&fleet, &scenario.workload, seed, &options, &result, &error), KM_OK);
     assert_int_equal(result.summary.completed, REQUESTS);
     assert_int_equal(result.simulation.used_blocks, 0);
     assert_int_equal(result.simulation.unserved, 0);
@@ -315,7 +315,7 @@ static void run_scenario(const struct km_entry *policy, const struct km_entry *m
         assert_true(r->arrival_ps <= r->scheduled_ps && r->scheduled_ps <= r->started_ps &&
                     r->started_ps < r->first_token_ps && r->first_token_ps <= r->last_token_ps);
     }
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_scenario_release(&scenario);
 }
 
@@ -368,14 +368,14 @@ static void azure_conversation_trace(void **state)
     const struct km_override overrides[] = {{"workload", "{trace: \"" AZURE "\"}"}};
     struct km_error error;
     struct km_scenario scenario;
-    struct km_setup setup;
+    struct km_fleet fleet;
     struct km_run_result result;
     struct conservation seen = {0};
     assert_int_equal(
         km_scenario_read(KM_SOURCE_DIR "/configs/quickstart.yaml", overrides, 1, &scenario, &error), KM_OK);
-    assert_int_equal(km_setup_create(&scenario, &setup, &error), KM_OK);
+    assert_int_equal(km_fleet_create(&scenario, &fleet, &error), KM_OK);
     const struct km_run_options options = {.fast_forward = true, .ended = count_tokens, .context = &seen};
-    assert_int_equal(km_setup_run(&setup, 1, &options, &result, &error), KM_OK);
+    assert_int_equal(km_fleet_run(&fleet, &scenario.workload, 1, &options, &result, &error), KM_OK);
     assert_int_equal(seen.ended, 19366);
     assert_int_equal(seen.prompt_tokens, 22361870);
     assert_int_equal(seen.output_tokens, 4088665);
@@ -385,7 +385,7 @@ static void azure_conversation_trace(void **state)
     /* The first output token comes from the prompt's last step; the last is never computed on. */
     assert_int_equal(result.simulation.work.tokens, seen.prompt_tokens + seen.output_tokens - seen.ended);
     assert_int_equal(result.simulation.used_blocks, 0);
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_scenario_release(&scenario);
 }
 

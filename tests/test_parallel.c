@@ -1,4 +1,4 @@
-#include "scenario/run.h"
+#include "scenario/fleet.h"
 #include "scenario/sections.h"
 
 #include "scenario/lookup.h"
@@ -29,7 +29,7 @@ struct plan {
 
 struct ran {
     struct km_scenario scenario;
-    struct km_setup setup;
+    struct km_fleet fleet;
     struct km_run_result result;
     struct km_record records[MOST]; /* by id */
     uint32_t ended, rejected;
@@ -62,10 +62,10 @@ static enum km_status prepare(const struct plan *plan, struct ran *ran, struct k
     *ran = (struct ran){0};
     enum km_status status = km_scenario_read(scenario, NULL, 0, &ran->scenario, error);
     if (status == KM_OK) {
-        status = km_setup_create(&ran->scenario, &ran->setup, error);
+        status = km_fleet_create(&ran->scenario, &ran->fleet, error);
         const struct km_run_options options = {.fast_forward = true, .ended = note, .context = ran};
         if (status == KM_OK)
-            status = km_setup_run(&ran->setup, 1, &options, &ran->result, error);
+            status = km_fleet_run(&ran->fleet, &ran->scenario.workload, 1, &options, &ran->result, error);
     }
     unlink(scenario);
     unlink(trace);
@@ -85,7 +85,7 @@ static void run(const struct plan *plan, struct ran *ran)
 
 static void done(struct ran *ran)
 {
-    km_setup_release(&ran->setup);
+    km_fleet_release(&ran->fleet);
     km_scenario_release(&ran->scenario);
 }
 
@@ -94,8 +94,8 @@ static void step_s(const struct ran *ran, const struct km_step_shape *shape, dou
 {
     void *state;
     struct km_error error;
-    const struct km_cost_model *cost = ran->setup.cost;
-    assert_int_equal(cost->create(&ran->setup.cost_config, &state, &error), KM_OK);
+    const struct km_cost_model *cost = ran->fleet.groups->cost;
+    assert_int_equal(cost->create(&ran->fleet.groups->cost_config, &state, &error), KM_OK);
     cost->step(state, shape, stage_s);
     cost->destroy(state);
 }
@@ -143,7 +143,7 @@ static void ones_are_nothing(void **state)
             assert_true(plain.records[r].last_token_ps == spelt.records[r].last_token_ps);
             assert_true(plain.records[r].started_ps == spelt.records[r].started_ps);
         }
-        assert_true(plain.setup.blocks == spelt.setup.blocks);
+        assert_true(plain.fleet.groups->blocks == spelt.fleet.groups->blocks);
         assert_true(memcmp(&plain.result.mfu, &spelt.result.mfu, sizeof plain.result.mfu) == 0);
         assert_true(memcmp(&plain.result.mbu, &spelt.result.mbu, sizeof plain.result.mbu) == 0);
         done(&plain);
@@ -267,9 +267,9 @@ static struct times breakdown(const struct ran *ran, const struct km_step_shape 
     struct times times = {0};
     void *state;
     struct km_error error;
-    assert_int_equal(ran->setup.cost->create(&ran->setup.cost_config, &state, &error), KM_OK);
-    ran->setup.cost->breakdown(state, shape, add_time, &times);
-    ran->setup.cost->destroy(state);
+    assert_int_equal(ran->fleet.groups->cost->create(&ran->fleet.groups->cost_config, &state, &error), KM_OK);
+    ran->fleet.groups->cost->breakdown(state, shape, add_time, &times);
+    ran->fleet.groups->cost->destroy(state);
     return times;
 }
 
@@ -287,8 +287,8 @@ static void data_ranks_multiply_the_cache(void **state)
         &data);
     assert_int_equal(tensor.ended, 5);
     assert_int_equal(data.ended, 5);
-    assert_true(data.setup.blocks == 8 * data.setup.rank_blocks);
-    assert_true(data.setup.blocks > 4 * tensor.setup.blocks);
+    assert_true(data.fleet.groups->blocks == 8 * data.fleet.groups->rank_blocks);
+    assert_true(data.fleet.groups->blocks > 4 * tensor.fleet.groups->blocks);
     /* A full batch of decodes with deep contexts: each data rank reads its own share of the cache. */
     const struct km_step_shape deep = decode_shape(256, 16384);
     struct times t = breakdown(&tensor, &deep), d = breakdown(&data, &deep);
@@ -315,7 +315,7 @@ static void sequences_stay_on_their_rank(void **state)
                               "0,1500,10\n0,1500,10\n0,1500,10\n0,1500,10\n"};
     run(&plan, &ran);
     assert_int_equal(ran.ended, 4);
-    assert_true(ran.setup.blocks == 400);
+    assert_true(ran.fleet.groups->blocks == 400);
     assert_true(ran.result.simulation.work.peak_blocks > 370); /* all four at once */
     done(&ran);
     struct plan longer = plan;
@@ -367,7 +367,7 @@ static void long_contexts_are_shared(void **state)
     run(&(struct plan){"llama-3.1-8b", "h200-sxm", "ideal",
                        "tensor_parallel_size: 16, decode_context_parallel_size: 2", NULL, NULL},
         &ran);
-    assert_true(ran.setup.blocks >= 2 * one.setup.blocks);
+    assert_true(ran.fleet.groups->blocks >= 2 * one.fleet.groups->blocks);
     const struct km_step_shape deeper = decode_shape(64, 120000);
     assert_true(total(&ran, &deeper) < 0.7 * total(&one, &deeper));
     done(&one);

@@ -2,7 +2,7 @@
  * nothing, and recorded traffic finds about what it could find. */
 #include "base/random.h"
 #include "base/simtime.h"
-#include "scenario/run.h"
+#include "scenario/fleet.h"
 #include "support/play.h"
 #include "workload/trace.h"
 #include "workload/trace_stats.h"
@@ -51,18 +51,18 @@ static void run(const struct variant *variant, const char *key, const char *valu
         overrides[count++] = (struct km_override){key, value};
     struct km_error error;
     struct km_scenario scenario;
-    struct km_setup setup;
+    struct km_fleet fleet;
     *out = (struct outcome){0};
     const struct km_run_options options = {.fast_forward = fast_forward, .ended = collect, .context = out};
     if (km_scenario_read(KM_SOURCE_DIR "/configs/quickstart.yaml", overrides, count, &scenario, &error) !=
             KM_OK ||
-        km_setup_create(&scenario, &setup, &error) != KM_OK ||
-        km_setup_run(&setup, scenario.seed, &options, &out->result, &error) != KM_OK)
+        km_fleet_create(&scenario, &fleet, &error) != KM_OK ||
+        km_fleet_run(&fleet, &scenario.workload, scenario.seed, &options, &out->result, &error) != KM_OK)
         fail_msg("%s: %s", variant->name, error.message);
     assert_int_equal(out->count, out->result.summary.submitted);
     assert_int_equal(out->result.simulation.used_blocks, 0);
     assert_int_equal(out->result.simulation.unserved, 0);
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_scenario_release(&scenario);
 }
 

@@ -1,6 +1,7 @@
 /* Continuous batching approximated: where the approximation is exact, its limits, random questions, and the
  * event core. */
 #include "queueing/continuous.h"
+#include "scenario/fleet.h"
 #include "scenario/queue_question.h"
 
 #include <gsl/gsl_rng.h>
@@ -250,27 +251,27 @@ static void against_simulation(const struct real_case *c)
     for (size_t i = 0; i < COUNT(c->overrides) && c->overrides[i].key; i++)
         overrides[count++] = c->overrides[i];
     struct km_scenario scenario;
-    struct km_setup setup;
+    struct km_fleet fleet;
     struct km_queue_question question;
     struct km_continuous_answer answer;
     struct km_run_result result;
     assert_int_equal(km_scenario_read("configs/quickstart.yaml", overrides, count, &scenario, NULL), KM_OK);
-    assert_int_equal(km_setup_create(&scenario, &setup, NULL), KM_OK);
-    assert_int_equal(km_queue_question_init(&question, &setup, NULL), KM_OK);
+    assert_int_equal(km_fleet_create(&scenario, &fleet, NULL), KM_OK);
+    assert_int_equal(km_queue_question_init(&question, fleet.groups, NULL), KM_OK);
     assert_true(question.poisson && question.arrival_rate_per_s == 1);
     assert_int_equal(km_continuous_solve(&question.continuous, &answer, NULL), KM_OK);
     double rate = c->load * answer.stable_below_per_s;
     question.continuous.arrival_rate_per_s = scenario.workload.rate_per_s = rate;
     assert_int_equal(km_continuous_solve(&question.continuous, &answer, NULL), KM_OK);
     const struct km_run_options options = {.fast_forward = true};
-    assert_int_equal(km_setup_run(&setup, 3, &options, &result, NULL), KM_OK);
+    assert_int_equal(km_fleet_run(&fleet, &scenario.workload, 3, &options, &result, NULL), KM_OK);
     const struct km_latency_summary *e2e = &result.summary.latency[KM_E2E];
     double error = answer.mean_e2e_s / e2e->mean_s - 1;
     if (!(fabs(error) <= c->tolerance))
         fail_msg("%s at load %g: E2E %g s, simulated %g +- %g s", c->name, c->load, answer.mean_e2e_s,
                  e2e->mean_s, e2e->ci95_s);
     km_queue_question_release(&question);
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_scenario_release(&scenario);
 }
 

@@ -33,9 +33,7 @@ static void simulate(const struct km_workload_settings *workload, uint64_t seed,
     struct synthetic synthetic = engine;
     const struct km_metrics_settings settings = {0};
     struct km_metrics *metrics = km_metrics_create(&settings);
-    const struct km_simulation_config config = {
-        .workload = workload,
-        .seed = seed,
+    const struct km_simulation_group group = {
         .replica =
             {
                 .policy = (const struct km_batching_policy *)(const void *)km_registry_find(
@@ -54,6 +52,12 @@ static void simulate(const struct km_workload_settings *workload, uint64_t seed,
                 .patience_ps = KM_PS_NEVER,
             },
         .replicas = 1,
+    };
+    const struct km_simulation_config config = {
+        .workload = workload,
+        .seed = seed,
+        .groups = &group,
+        .group_count = 1,
         .router = (const struct km_router *)(const void *)km_routing_registry[0],
         .metrics = metrics,
     };

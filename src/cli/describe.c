@@ -24,11 +24,12 @@ static void describe_coverage(const struct km_setup *setup, struct km_arena *are
     report->note_count = 1;
 }
 
-void km_cli_describe(const struct km_setup *setup, const struct km_run_result *result,
+void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *result,
                      const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
                      struct km_report *report)
 {
-    const struct km_scenario *scenario = setup->scenario;
+    const struct km_setup *setup = fleet->groups;
+    const struct km_scenario *scenario = fleet->scenario;
     const struct km_cluster *cluster = &scenario->cluster;
     struct km_text layout = {0};
     km_layout_describe(&setup->cost_config.layout, &layout);

@@ -3,10 +3,10 @@
 #define KM_CLI_DESCRIBE_H
 
 #include "report/report.h"
-#include "scenario/run.h"
+#include "scenario/fleet.h"
 
 /* Fills `report` with what ran and what came of it; it borrows from all of these, and from `arena`. */
-void km_cli_describe(const struct km_setup *setup, const struct km_run_result *result,
+void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *result,
                      const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
                      struct km_report *report);
 

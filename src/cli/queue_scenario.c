@@ -2,6 +2,7 @@
 
 #include "base/yaml.h"
 #include "report/json_writer.h"
+#include "scenario/fleet.h"
 #include "scenario/queue_question.h"
 
 #include <math.h>
@@ -63,18 +64,19 @@ static enum km_status solve_disciplines(struct answers *a, const struct km_queue
     return status;
 }
 
-static enum km_status solve_continuous(struct answers *a, const struct km_setup *setup,
+static enum km_status solve_continuous(struct answers *a, const struct km_fleet *fleet,
                                        const struct km_queue_effort *effort, struct km_error *error)
 {
     a->continuous_status = km_continuous_solve(&a->question.continuous, &a->continuous, error);
     if (a->continuous_status != KM_OK && a->continuous_status != KM_NO)
         return a->continuous_status;
-    if (effort->theory_only || strcmp(setup->scenario->engine.policy, "continuous") != 0)
+    if (effort->theory_only || strcmp(fleet->scenario->engine.policy, "continuous") != 0)
         return KM_OK;
     const struct km_run_options options = {.fast_forward = true};
     struct km_run_result run;
     struct km_error failure = {0};
-    enum km_status status = km_setup_run(setup, effort->seed, &options, &run, &failure);
+    enum km_status status =
+        km_fleet_run(fleet, &fleet->scenario->workload, effort->seed, &options, &run, &failure);
     if (status != KM_OK) {
         *error = failure;
         return status;
@@ -238,13 +240,13 @@ enum km_status km_queue_scenario_answer(const struct km_scenario *scenario,
                                         const struct km_queue_effort *effort, struct km_text *table,
                                         struct km_text *json, struct km_error *error)
 {
-    struct km_setup setup = {0};
+    struct km_fleet fleet = {0};
     struct km_arena arena = {0};
     struct answers a = {0};
-    enum km_status status = km_setup_create(scenario, &setup, error);
+    enum km_status status = km_fleet_create(scenario, &fleet, error);
     if (status != KM_OK)
         goto out;
-    status = km_queue_question_init(&a.question, &setup, error);
+    status = km_queue_question_init(&a.question, fleet.groups, error);
     if (status != KM_OK)
         goto out;
     status = km_fit_service(&a.question.fit, &a.service, error);
@@ -253,7 +255,7 @@ enum km_status km_queue_scenario_answer(const struct km_scenario *scenario,
     if (status == KM_OK)
         status = solve_disciplines(&a, effort, &arena, error);
     if (status == KM_OK)
-        status = solve_continuous(&a, &setup, effort, error);
+        status = solve_continuous(&a, &fleet, effort, error);
     if (status == KM_OK) {
         write_text(&a, scenario, table);
         write_json(&a, json);
@@ -261,7 +263,7 @@ enum km_status km_queue_scenario_answer(const struct km_scenario *scenario,
     }
     km_queue_question_release(&a.question);
 out:
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_arena_release(&arena);
     return status;
 }

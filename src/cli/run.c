@@ -1,5 +1,4 @@
 /* `kingman run`: one scenario, simulated, into a table, JSON and CSV. */
-#include "scenario/run.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/command.h"
@@ -7,6 +6,7 @@
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "report/report.h"
+#include "scenario/fleet.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -95,13 +95,13 @@ static enum km_status publish(const struct flags *flags, const struct km_report 
 static enum km_status simulate(const struct km_scenario *scenario, const struct flags *flags, int *code,
                                struct km_error *error)
 {
-    struct km_setup setup = {0};
+    struct km_fleet fleet = {0};
     struct sinks sinks = {0};
     struct km_run_result result;
     struct km_text scenario_json = {0};
     struct km_arena arena = {0};
     uint64_t seed = scenario->seed;
-    enum km_status status = km_setup_create(scenario, &setup, error);
+    enum km_status status = km_fleet_create(scenario, &fleet, error);
     if (status == KM_OK && flags->output) {
         char path[600];
         if (strlen(flags->output) > 400)
@@ -125,7 +125,7 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     sigaction(SIGINT, &action, &previous);
     double start_s = wall_now_s();
     km_progress_begin(&sinks.progress, stderr, "simulating");
-    status = km_setup_run(&setup, seed, &options, &result, error);
+    status = km_fleet_run(&fleet, &scenario->workload, seed, &options, &result, error);
     km_progress_end(&sinks.progress);
     double wall_s = wall_now_s() - start_s;
     sigaction(SIGINT, &previous, NULL);
@@ -138,7 +138,7 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
 
     struct km_report report;
     km_scenario_write_json(scenario, &scenario_json);
-    km_cli_describe(&setup, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
+    km_cli_describe(&fleet, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
     status = publish(flags, &report, &sinks, error);
     *code = result.simulation.stopped                                   ? km_exit_code(KM_INTERRUPTED)
             : result.summary.slo_stated && !result.summary.slo_attained ? km_exit_code(KM_NO)
@@ -146,7 +146,7 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
 out:
     if (sinks.write_csv)
         km_requests_csv_abort(&sinks.csv);
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_text_release(&scenario_json);
     km_arena_release(&arena);
     return status;

@@ -5,16 +5,47 @@
 #define KM_SCENARIO_FLEET_H
 
 #include "scenario/run.h"
+#include "sim/simulation.h"
 
 struct km_fleet {
     const struct km_scenario *scenario; /* borrowed */
-    struct km_setup setup;
+    struct km_setup *groups; /* [group_count] by km_scenario_group(): what one replica of each is */
+    uint32_t group_count;    /* 1 when all replicas are of one kind */
 };
 
 /* As km_setup_create(): KM_NO when a replica cannot be laid out so or does not fit. */
 enum km_status km_fleet_create(const struct km_scenario *scenario, struct km_fleet *out,
                                struct km_error *error);
 void km_fleet_release(struct km_fleet *fleet);
+
+struct km_run_options {
+    bool fast_forward;
+    void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record); /* optional */
+    void (*replica_ended)(void *context, const struct km_replica_result *result);          /* optional */
+    void *context;
+    void (*progress)(void *context, double share, uint64_t requests); /* optional */
+    const volatile sig_atomic_t *stop;                                /* optional */
+    const bool *enough;                                               /* optional: sim/simulation.h */
+};
+
+/* Shares of what all GPUs could have done while they were paid; NAN where undefined. */
+struct km_utilization {
+    double mfu, mbu, busy;
+};
+
+struct km_run_group {
+    double gpu_seconds; /* paid: of every replica from its start to its end, or the run's last completion */
+    uint32_t gpus_per_replica;
+    struct km_utilization utilization;
+};
+
+struct km_run_result {
+    struct km_summary summary;
+    struct km_simulation_result simulation;
+    double mfu, mbu, busy; /* of all groups together, each against its own device's peaks */
+    double gpu_seconds;
+    struct km_run_group groups[KM_MAX_GROUPS]; /* [simulation.group_count] */
+};
 
 /* `workload`: the scenario's own, or one like it (another rate, say); borrowed during the call. */
 enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,

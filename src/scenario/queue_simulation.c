@@ -41,12 +41,10 @@ static struct km_queue_estimate estimate(const struct km_batch_means *means, dou
  */
 static void describe(const struct km_queue_system *system, const struct km_executor *executor,
                      void *executor_state, const struct km_workload_settings *workload,
-                     struct km_metrics *metrics, struct recorder *recorder,
+                     struct km_metrics *metrics, struct recorder *recorder, struct km_simulation_group *group,
                      struct km_simulation_config *config)
 {
-    *config = (struct km_simulation_config){
-        .workload = workload,
-        .seed = system->seed,
+    *group = (struct km_simulation_group){
         .replica =
             {
                 .policy = system->policy,
@@ -64,6 +62,12 @@ static void describe(const struct km_queue_system *system, const struct km_execu
                 .patience_ps = system->patience_s > 0.0 ? km_ps_from_s(system->patience_s) : KM_PS_NEVER,
             },
         .replicas = 1,
+    };
+    *config = (struct km_simulation_config){
+        .workload = workload,
+        .seed = system->seed,
+        .groups = group,
+        .group_count = 1,
         .router = km_routing_find("round_robin"),
         .metrics = metrics,
         .ended = record_request,
@@ -123,9 +127,10 @@ enum km_status km_queue_simulate(const struct km_queue_system *system, struct km
     for (size_t i = 0; i < system->wait_tail_count; i++)
         recorder.tails[i] = km_batch_means_create();
     struct km_metrics *metrics = km_metrics_create(&(struct km_metrics_settings){0});
+    struct km_simulation_group group;
     struct km_simulation_config config;
     struct km_simulation_result result;
-    describe(system, executor, executor_state, &workload, metrics, &recorder, &config);
+    describe(system, executor, executor_state, &workload, metrics, &recorder, &group, &config);
     status = km_simulation_run(&config, &result, error);
     if (status == KM_OK) {
         struct km_summary summary;

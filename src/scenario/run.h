@@ -1,15 +1,14 @@
-/* From a scenario to a run: the memory map, the cost model, the executor and the replicas that it describes.
- */
+/* A replica of a scenario made ready: its memory map, cost model and executor. Scenarios with groups have one
+ * for each (km_scenario_group()); scenario/fleet.h runs them. */
 #ifndef KM_SCENARIO_RUN_H
 #define KM_SCENARIO_RUN_H
 
 #include "cost/cost.h"
 #include "executor/executor.h"
+#include "kv/kv.h"
 #include "model/memory.h"
 #include "scenario/scenario.h"
-#include "sim/simulation.h"
 
-/* A scenario made ready to run or to explain. */
 struct km_setup {
     const struct km_scenario *scenario; /* borrowed */
     struct km_cost_config cost_config;
@@ -37,28 +36,5 @@ struct km_layout km_setup_layout(const struct km_scenario *scenario);
 struct km_memory_limits km_setup_limits(const struct km_scenario *scenario);
 /* The model's one sliding window; the scenario reader refuses several. 0 = none. */
 uint32_t km_setup_window(const struct km_model *model);
-
-struct km_run_options {
-    bool fast_forward;
-    void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record); /* optional */
-    void *context;
-    void (*progress)(void *context, double share, uint64_t requests); /* optional */
-    const volatile sig_atomic_t *stop;                                /* optional */
-    const bool *enough;                                               /* optional: sim/simulation.h */
-};
-
-struct km_run_result {
-    struct km_summary summary;
-    struct km_simulation_result simulation;
-    double mfu, mbu, busy; /* shares of the whole duration, over all GPUs; NAN where undefined */
-};
-
-enum km_status km_setup_run(const struct km_setup *setup, uint64_t seed, const struct km_run_options *options,
-                            struct km_run_result *out, struct km_error *error);
-/* The same with another workload than the scenario's. */
-enum km_status km_setup_run_workload(const struct km_setup *setup,
-                                     const struct km_workload_settings *workload, uint64_t seed,
-                                     const struct km_run_options *options, struct km_run_result *out,
-                                     struct km_error *error);
 
 #endif

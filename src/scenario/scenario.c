@@ -19,36 +19,7 @@
 
 #define AT(member) offsetof(struct km_scenario, member)
 
-static const char *const context_methods[] = {"ring", "ulysses", NULL}; /* enum km_context_method */
-
-static const struct km_setting cluster_section[] = {
-    {"device", KM_SETTING_STRING, AT(device_name),
-     .doc = "a device description (kingman list devices) or its path"},
-    {"replicas", KM_SETTING_U32, AT(cluster.replicas), KM_BETWEEN(1, 65536), .optional = true,
-     .doc = "independent copies of the model"},
-    {"tensor_parallel_size", KM_SETTING_U32, AT(cluster.tensor_parallel_size), KM_BETWEEN(1, 1024),
-     .optional = true, .doc = "GPUs that share each layer"},
-    {"pipeline_parallel_size", KM_SETTING_U32, AT(cluster.pipeline_parallel_size),
-     KM_BETWEEN(1, KM_MAX_STAGES), .optional = true, .doc = "stages of consecutive layers"},
-    {"data_parallel_size", KM_SETTING_U32, AT(cluster.data_parallel_size), KM_BETWEEN(1, 1024),
-     .optional = true, .doc = "ranks that each attend for a share of the batch, around shared experts"},
-    {"enable_expert_parallel", KM_SETTING_BOOL, AT(cluster.enable_expert_parallel), .optional = true,
-     .doc = "spread whole experts over the tensor and data ranks, instead of slices of each"},
-    {"prefill_context_parallel_size", KM_SETTING_U32, AT(cluster.prefill_context_parallel_size),
-     KM_BETWEEN(1, 1024), .optional = true, .doc = "groups of ranks that share the tokens of a prompt"},
-    {"context_parallel_method", KM_SETTING_ENUM, AT(cluster.context_parallel_method),
-     .names = context_methods, .optional = true, .doc = "how they attend to each other's tokens"},
-    {"decode_context_parallel_size", KM_SETTING_U32, AT(cluster.decode_context_parallel_size),
-     KM_BETWEEN(1, 1024), .optional = true,
-     .doc = "tensor ranks with the same KV heads that share out their tokens"},
-    {"kv_parallel_size", KM_SETTING_U32, AT(cluster.kv_parallel_size), KM_BETWEEN(1, 1024), .optional = true,
-     .doc = "groups of ranks with all weights and a share of the KV cache each (KVP)"},
-    {"node", KM_SETTING_SECTION, AT(device.node), .table = km_node_settings, .optional = true,
-     .partial = true, .doc = "overrides the device's usual server"},
-    {0},
-};
-
-static const struct km_setting cost_section[] = {
+const struct km_setting km_cost_section[] = {
     {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
      .doc = "time of a step"},
     {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_AT_LEAST(0), .optional = true,
@@ -80,12 +51,12 @@ static enum km_status keep_section(const struct km_yaml *value, void *field,
 static const struct km_setting root_section[] = {
     {"model", KM_SETTING_STRING, AT(model_name),
      .doc = "an LLM (kingman list models) or the path of a config.json"},
-    {"cluster", KM_SETTING_SECTION, 0, .table = cluster_section, .doc = "what it runs on"},
+    {"cluster", KM_SETTING_SECTION, 0, .table = km_cluster_section, .doc = "what it runs on"},
     {"precision", KM_SETTING_SECTION, AT(precision), .table = km_precision_section, .optional = true,
      .doc = "number formats; the checkpoint's by default"},
     {"engine", KM_SETTING_SECTION, AT(engine), .table = km_engine_settings, .optional = true, .partial = true,
      .doc = "an engine description and what to change in it"},
-    {"cost", KM_SETTING_SECTION, 0, .table = cost_section, .optional = true, .doc = "cost model"},
+    {"cost", KM_SETTING_SECTION, 0, .table = km_cost_section, .optional = true, .doc = "cost model"},
     {"workload", KM_SETTING_SECTION, AT(workload), .table = km_workload_section, .doc = "the requests"},
     {"executor", KM_SETTING_CHOICE, AT(executor), .registry = km_executor_registry, .optional = true,
      .doc = "what runs a step"},
@@ -291,11 +262,73 @@ static enum km_status check_linear(const struct km_yaml *root, const struct km_s
     return KM_OK;
 }
 
-static enum km_status read_tree(const char *path, const struct km_override *overrides, size_t override_count,
+static const struct km_scenario defaults = {
+    .cluster = {.replicas = 1,
+                .tensor_parallel_size = 1,
+                .pipeline_parallel_size = 1,
+                .data_parallel_size = 1,
+                .prefill_context_parallel_size = 1,
+                .decode_context_parallel_size = 1,
+                .kv_parallel_size = 1,
+                .router = "round_robin"},
+    .cost_model = "roofline",
+    .time_scale = 1,
+    .executor = "simulated",
+    .workload = {.process = KM_ARRIVAL_TRACE,
+                 .rate_scale = 1,
+                 .prompt_tokens_scale = 1,
+                 .output_tokens_scale = 1},
+    .seed = 1,
+};
+
+/* A scenario with replicas of one kind. */
+static enum km_status read_tree(const struct km_yaml *root, struct km_scenario *s,
+                                const struct km_settings_context *context, struct km_error *error)
+{
+    enum km_status status = read_descriptions(root, s, context, error);
+    if (status != KM_OK)
+        return status;
+    s->precision = km_precision_served(&s->model.precision);
+    status = km_scenario_read_sections(root, s, context, error);
+    if (status == KM_OK)
+        status = check_lengths(root, s, error);
+    if (status == KM_OK)
+        status = km_plan_check(root, s, error);
+    if (status == KM_OK)
+        status = check_linear(root, s, error);
+    if (status == KM_OK)
+        status = find_profile(root, s, context, error);
+    return status;
+}
+
+/* The scenario of all groups is that of the first, and knows them all. */
+static enum km_status read_groups(struct km_yaml *const *trees, uint32_t count, struct km_scenario *s,
+                                  const struct km_settings_context *context, struct km_error *error)
+{
+    s->groups = km_arena_alloc(&s->arena, count * sizeof *s->groups);
+    enum km_status status = KM_OK;
+    for (uint32_t i = 0; status == KM_OK && i < count; i++) {
+        s->groups[i] = defaults;
+        s->groups[i].path = s->path;
+        status = read_tree(trees[i], &s->groups[i], context, error);
+    }
+    if (status != KM_OK)
+        return status;
+    struct km_scenario whole = s->groups[0];
+    whole.arena = s->arena;
+    whole.groups = s->groups;
+    whole.group_count = count;
+    *s = whole;
+    return KM_OK;
+}
+
+static enum km_status read_file(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *s, struct km_error *error)
 {
-    struct km_settings_context context = {.arena = &s->arena, .folder = km_lookup_folder(path, &s->arena)};
-    struct km_yaml *root;
+    const struct km_settings_context context = {.arena = &s->arena,
+                                                .folder = km_lookup_folder(path, &s->arena)};
+    struct km_yaml *root, **trees;
+    uint32_t groups = 0;
     enum km_status status = km_yaml_read(path, &s->arena, &root, error);
     if (status == KM_OK && root->kind != KM_YAML_MAPPING)
         status = km_yaml_fail(root, error, "expected a mapping with model, cluster, workload");
@@ -304,44 +337,21 @@ static enum km_status read_tree(const char *path, const struct km_override *over
         status = km_yaml_override(root, overrides[i].key, overrides[i].value, label, &s->arena, error);
     }
     if (status == KM_OK)
-        status = read_descriptions(root, s, &context, error);
-    if (status != KM_OK)
-        return status;
-    s->precision = km_precision_served(&s->model.precision);
-    status = km_scenario_read_sections(root, s, &context, error);
+        status = km_cluster_split(root, &s->arena, &trees, &groups, error);
     if (status == KM_OK)
-        status = check_lengths(root, s, error);
+        status =
+            groups ? read_groups(trees, groups, s, &context, error) : read_tree(root, s, &context, error);
     if (status == KM_OK)
-        status = km_plan_check(root, s, error);
-    if (status == KM_OK)
-        status = check_linear(root, s, error);
-    if (status == KM_OK)
-        status = find_profile(root, s, &context, error);
+        status = km_cluster_check(root, s, error);
     return status;
 }
 
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error)
 {
-    *out = (struct km_scenario){
-        .cluster = {.replicas = 1,
-                    .tensor_parallel_size = 1,
-                    .pipeline_parallel_size = 1,
-                    .data_parallel_size = 1,
-                    .prefill_context_parallel_size = 1,
-                    .decode_context_parallel_size = 1,
-                    .kv_parallel_size = 1},
-        .cost_model = "roofline",
-        .time_scale = 1,
-        .executor = "simulated",
-        .workload = {.process = KM_ARRIVAL_TRACE,
-                     .rate_scale = 1,
-                     .prompt_tokens_scale = 1,
-                     .output_tokens_scale = 1},
-        .seed = 1,
-    };
+    *out = defaults;
     out->path = km_arena_strdup(&out->arena, path);
-    enum km_status status = read_tree(path, overrides, override_count, out, error);
+    enum km_status status = read_file(path, overrides, override_count, out, error);
     if (status != KM_OK)
         km_scenario_release(out);
     return status;
@@ -351,6 +361,16 @@ void km_scenario_release(struct km_scenario *scenario)
 {
     km_arena_release(&scenario->arena);
     *scenario = (struct km_scenario){0};
+}
+
+uint32_t km_scenario_group_count(const struct km_scenario *scenario)
+{
+    return scenario->group_count ? scenario->group_count : 1;
+}
+
+const struct km_scenario *km_scenario_group(const struct km_scenario *scenario, uint32_t index)
+{
+    return scenario->group_count ? &scenario->groups[index] : scenario;
 }
 
 void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out)

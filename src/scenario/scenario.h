@@ -17,14 +17,17 @@
 #include "model/model.h"
 #include "workload/workload.h"
 
+#define KM_MAX_REPLICAS 65536 /* of all groups together */
+
 struct km_cluster {
-    uint32_t replicas;
+    uint32_t replicas;                                     /* of this group */
     uint32_t tensor_parallel_size, pipeline_parallel_size; /* these and what follows: model/layout.h */
     uint32_t data_parallel_size;
     bool enable_expert_parallel;
     uint32_t prefill_context_parallel_size;
     enum km_context_method context_parallel_method;
     uint32_t decode_context_parallel_size, kv_parallel_size;
+    const char *router; /* routing registry name; of all groups */
 };
 
 struct km_scenario {
@@ -34,6 +37,11 @@ struct km_scenario {
     struct km_model model;
     struct km_device device; /* node and links already overridden by `cluster.node` */
     struct km_cluster cluster;
+    /* Replicas that differ, each kind as a scenario of its own (without groups), which differs in device,
+     * cluster, precision, engine and profile. Where there are groups, what this struct says of those is what
+     * the first group says: walk them by km_scenario_group(). */
+    struct km_scenario *groups;    /* [group_count] */
+    uint32_t group_count;          /* 0 = replicas of one kind */
     struct km_precision precision; /* of the run: the checkpoint's unless stated */
     struct km_engine engine;
     const char *cost_model;      /* cost registry name */
@@ -41,7 +49,7 @@ struct km_scenario {
     struct km_linear_law linear; /* of cost model linear */
     double time_scale;           /* of every step */
     struct km_workload_settings workload;
-    const char *executor; /* executor registry name */
+    const char *executor;                     /* executor registry name */
     struct km_slo_term slo[KM_MAX_SLO_TERMS]; /* [slo_count] of all requests, then class by class */
     uint32_t slo_count;
     uint64_t seed;
@@ -58,6 +66,10 @@ struct km_override {
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error);
 void km_scenario_release(struct km_scenario *scenario);
+
+/* The kinds of replicas: the groups, or the scenario itself. */
+uint32_t km_scenario_group_count(const struct km_scenario *scenario);
+const struct km_scenario *km_scenario_group(const struct km_scenario *scenario, uint32_t index);
 
 /* The parallel layout of one replica. */
 struct km_layout km_scenario_layout(const struct km_scenario *scenario);

@@ -33,6 +33,18 @@ extern const struct km_setting km_precision_section[];
 void km_precision_follow(const struct km_yaml *stated, const struct km_precision *served,
                          struct km_precision *precision);
 
+/* struct km_scenario: cluster, device_name and the device's node. */
+extern const struct km_setting km_cluster_section[];
+/* struct km_scenario: cost model, linear law, profile, time scale. */
+extern const struct km_setting km_cost_section[];
+/* One tree for each of `cluster.groups`: the scenario with the group's keys laid over it, and no groups. They
+ * live in `arena`; *count is 0 when there are no groups. */
+enum km_status km_cluster_split(const struct km_yaml *root, struct km_arena *arena, struct km_yaml ***trees,
+                                uint32_t *count, struct km_error *error);
+/* What holds for all groups together. */
+enum km_status km_cluster_check(const struct km_yaml *root, const struct km_scenario *scenario,
+                                struct km_error *error);
+
 /* Can the model be laid out so, and the device multiply its formats? */
 enum km_status km_plan_check(const struct km_yaml *root, const struct km_scenario *scenario,
                              struct km_error *error);

@@ -1,11 +1,8 @@
 #include "sim/simulation.h"
 
-#include "base/heap.h"
-#include "base/memory.h"
 #include "base/simtime.h"
+#include "sim/replica_set.h"
 
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* How many events pass between looks at the stop flag and calls of progress. */
@@ -15,10 +12,7 @@ struct simulation {
     const struct km_simulation_config *config;
     struct km_simulation_result *result;
     struct km_workload *workload;
-    struct km_replica **replicas;
-    struct km_heap turns; /* replicas by the time of their next action; the tie is the index */
-    uint64_t *outstanding;
-    void *router_state;
+    struct km_replica_set set;
     uint64_t in_system, arrived;
     uint32_t classes; /* told to the metrics; 0 is "" */
 };
@@ -28,7 +22,7 @@ static void request_ended(void *context, enum km_outcome outcome, const struct k
 {
     struct simulation *sim = context;
     sim->in_system--;
-    sim->outstanding[record->replica]--;
+    km_replica_set_ended(&sim->set, outcome, record, now_ps);
     km_metrics_request(sim->config->metrics, outcome, record, now_ps);
     km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
     if (sim->config->ended)
@@ -49,17 +43,10 @@ static void count_rejection(struct km_simulation_result *result, const char *rea
         result->rejection_count++;
 }
 
-static void reschedule(struct simulation *sim, uint32_t index)
+/* Classes are numbered in the order in which the workload names them. */
+static void name_classes(struct simulation *sim, uint32_t latest)
 {
-    uint64_t next_ps = km_replica_next(sim->replicas[index]);
-    km_heap_remove(&sim->turns, index);
-    if (next_ps != KM_PS_NEVER)
-        km_heap_push(&sim->turns, next_ps, index, index);
-}
-
-static void name_classes(struct simulation *sim, uint32_t class_index)
-{
-    for (; sim->classes <= class_index; sim->classes++)
+    for (; sim->classes <= latest; sim->classes++)
         km_metrics_class(sim->config->metrics, sim->classes,
                          km_workload_class_name(sim->workload, sim->classes));
 }
@@ -69,20 +56,20 @@ static void arrive(struct simulation *sim)
     struct km_request request;
     km_workload_take(sim->workload, &request);
     uint64_t now_ps = request.arrival_ps;
-    const struct km_routing_view view = {sim->config->replicas, sim->outstanding};
-    uint32_t index = sim->config->router->route(sim->router_state, &view, &request);
+    uint32_t number = km_replica_set_route(&sim->set, &request);
+    struct km_replica *replica = sim->set.slots[number].replica;
     sim->arrived++;
     if (request.class_index >= sim->classes)
         name_classes(sim, request.class_index);
     km_metrics_arrival(sim->config->metrics, now_ps);
-    const char *reason = km_replica_refuses(sim->replicas[index], &request);
+    const char *reason = km_replica_refuses(replica, &request);
     if (reason) {
         const struct km_record record = {.id = request.id,
                                          .label = request.label,
                                          .arrival_ps = now_ps,
                                          .prompt_tokens = request.prompt_tokens,
                                          .output_tokens = request.output_tokens,
-                                         .replica = index,
+                                         .replica = number,
                                          .class_index = request.class_index};
         count_rejection(sim->result, reason);
         km_metrics_request(sim->config->metrics, KM_REJECTED, &record, now_ps);
@@ -93,20 +80,21 @@ static void arrive(struct simulation *sim)
         return;
     }
     sim->in_system++;
-    sim->outstanding[index]++;
+    km_replica_set_sent(&sim->set, number);
     km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
-    km_replica_arrive(sim->replicas[index], &request, now_ps);
-    reschedule(sim, index);
+    km_replica_arrive(replica, &request, now_ps);
+    km_replica_set_reschedule(&sim->set, number, now_ps);
 }
 
 /* Nothing will arrive any more and nobody has anything to do, yet somebody waits: a policy waits for company.
  */
 static void drain(struct simulation *sim, uint64_t now_ps)
 {
-    for (uint32_t i = 0; i < sim->config->replicas; i++) {
-        km_replica_drain(sim->replicas[i], now_ps);
-        reschedule(sim, i);
-    }
+    for (uint32_t i = 0; i < sim->set.count; i++)
+        if (sim->set.slots[i].replica) {
+            km_replica_drain(sim->set.slots[i].replica, now_ps);
+            km_replica_set_reschedule(&sim->set, i, now_ps);
+        }
 }
 
 /* When another replica acts next. In a closed loop that may end a request and so cause an arrival. */
@@ -142,7 +130,7 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
         enum km_status status = km_workload_peek(sim->workload, &arrival_ps, error);
         if (status != KM_OK)
             return status;
-        uint64_t turn_ps = km_heap_key(&sim->turns);
+        uint64_t turn_ps = km_heap_key(&sim->set.turns);
         if (arrival_ps == KM_PS_NEVER && turn_ps == KM_PS_NEVER) {
             if (sim->in_system == 0 || drained)
                 return KM_OK;
@@ -156,28 +144,11 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             arrive(sim);
             continue;
         }
-        uint32_t index = sim->turns.entries[0].item;
-        uint64_t others_ps = closed_loop ? second_turn_ps(&sim->turns) : KM_PS_NEVER;
-        km_replica_act(sim->replicas[index], others_ps < arrival_ps ? others_ps : arrival_ps);
-        reschedule(sim, index);
+        uint32_t number = sim->set.turns.entries[0].item;
+        uint64_t others_ps = closed_loop ? second_turn_ps(&sim->set.turns) : KM_PS_NEVER;
+        km_replica_act(sim->set.slots[number].replica, others_ps < arrival_ps ? others_ps : arrival_ps);
+        km_replica_set_reschedule(&sim->set, number, now_ps);
     }
-}
-
-static void add_work(struct km_work *sum, const struct km_work *part)
-{
-    sum->steps += part->steps;
-    sum->prompt_steps += part->prompt_steps;
-    sum->tokens += part->tokens;
-    sum->sampled += part->sampled;
-    sum->prefill_pairs += part->prefill_pairs;
-    sum->prefill_pairs_windowed += part->prefill_pairs_windowed;
-    sum->decode_pairs += part->decode_pairs;
-    sum->decode_pairs_windowed += part->decode_pairs_windowed;
-    sum->weight_bytes += part->weight_bytes;
-    sum->busy_s += part->busy_s;
-    sum->block_seconds += part->block_seconds;
-    sum->peak_blocks += part->peak_blocks;
-    sum->events += part->events;
 }
 
 enum km_status km_simulation_run(const struct km_simulation_config *config, struct km_simulation_result *out,
@@ -188,34 +159,14 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
     enum km_status status = km_workload_create(config->workload, config->seed, &sim.workload, error);
     if (status != KM_OK)
         return status;
-    sim.replicas = km_alloc(config->replicas * sizeof(struct km_replica *));
-    sim.outstanding = km_alloc(config->replicas * sizeof *sim.outstanding);
-    sim.router_state = km_alloc(config->router->state_bytes);
-    for (uint32_t i = 0; i < config->replicas; i++) {
-        struct km_replica_config replica = config->replica;
-        replica.index = i;
-        replica.metrics = config->metrics;
-        replica.ended = request_ended;
-        replica.context = &sim;
-        sim.replicas[i] = km_replica_create(&replica);
-        out->capacity_blocks += replica.kv.capacity_blocks;
-    }
+    km_replica_set_init(&sim.set, config, request_ended, &sim);
     status = loop(&sim, error);
     out->unserved = sim.in_system;
     if (status == KM_OK && !out->stopped && sim.in_system > 0)
         status = km_fail(error, KM_NO, NULL, 0, 0, "batching policy %s left %llu requests waiting for ever",
-                         config->replica.policy->entry.name, (unsigned long long)sim.in_system);
-    for (uint32_t i = 0; i < config->replicas; i++) {
-        struct km_work work;
-        km_replica_work(sim.replicas[i], &work);
-        add_work(&out->work, &work);
-        out->used_blocks += km_replica_kv(sim.replicas[i])->used_blocks;
-        km_replica_destroy(sim.replicas[i]);
-    }
-    km_heap_release(&sim.turns);
-    free(sim.replicas);
-    free(sim.outstanding);
-    free(sim.router_state);
+                         config->groups[0].replica.policy->entry.name, (unsigned long long)sim.in_system);
+    km_replica_set_finish(&sim.set, out);
+    km_replica_set_release(&sim.set);
     km_workload_destroy(sim.workload);
     return status;
 }

@@ -13,15 +13,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define KM_MAX_GROUPS 16
+
+/* Equal replicas. */
+struct km_simulation_group {
+    struct km_replica_config replica; /* index, metrics, ended and context are filled in here */
+    uint32_t replicas;                /* >= 1 */
+};
+
+struct km_replica_result;
+
 struct km_simulation_config {
     const struct km_workload_settings *workload;
     uint64_t seed;
-    struct km_replica_config replica; /* of every replica; index, ended and context are filled in here */
-    uint32_t replicas;
+    const struct km_simulation_group *groups; /* [group_count] borrowed */
+    uint32_t group_count;                     /* 1 .. KM_MAX_GROUPS */
     const struct km_router *router;
     struct km_metrics *metrics; /* borrowed */
     /* Optional: told of every request that ended. */
     void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record);
+    /* Optional: told of every replica when it goes, at the latest at the end of the run. */
+    void (*replica_ended)(void *context, const struct km_replica_result *result);
     void *context;
     /* Optional: share of the workload taken so far (negative: unknown), called now and then. */
     void (*progress)(void *context, double share, uint64_t requests);
@@ -36,9 +48,37 @@ struct km_rejection {
     uint64_t count;
 };
 
+/* One replica, from its start to its end. Latencies are those of the requests it completed; NAN without any.
+ */
+struct km_replica_result {
+    uint32_t replica, group; /* replica: as in the records of its requests */
+    uint64_t start_ps, end_ps;
+    uint64_t completed, prompt_tokens, output_tokens, preemptions; /* of completed requests */
+    uint64_t steps, peak_blocks, capacity_blocks;
+    double ttft_mean_s, e2e_mean_s;
+    double busy; /* share of its time; NAN when it had none */
+};
+
+struct km_group_latency {
+    double mean_s, p50_s, p99_s; /* NAN where undefined */
+};
+
+struct km_group_result {
+    uint64_t completed, prompt_tokens, output_tokens, preemptions; /* of completed requests */
+    struct km_work work;
+    uint64_t capacity_blocks; /* of all slots: of as many replicas as were there at most at once */
+    double replica_seconds;   /* paid: from the start of each replica to its end, or the last completion */
+    double mean_replicas;     /* the same over the run's duration; NAN when nothing completed */
+    uint32_t least_replicas, most_replicas;  /* starting and serving at once */
+    uint64_t scale_ups, scale_downs;         /* replicas added and removed */
+    struct km_group_latency ttft, tpot, e2e; /* NAN when there is one group: they are those of the run */
+};
+
 struct km_simulation_result {
     struct km_work work; /* summed over the replicas */
     uint64_t capacity_blocks;
+    struct km_group_result groups[KM_MAX_GROUPS]; /* [group_count] */
+    uint32_t group_count;
     struct km_rejection rejections[8]; /* [rejection_count] */
     uint32_t rejection_count;
     bool stopped;         /* by `stop` or `enough`, before the end */

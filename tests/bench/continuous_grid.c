@@ -10,6 +10,7 @@
  * lengths are drawn independently into a file in /tmp, except where the recorded order is the point. */
 #include "base/random.h"
 #include "base/text.h"
+#include "scenario/fleet.h"
 #include "scenario/queue_question.h"
 #include "workload/trace.h"
 
@@ -187,7 +188,7 @@ struct measured {
 };
 
 /* Means over the seeds; the ci shrinks with their number. */
-static void simulate(struct km_scenario *scenario, const struct km_setup *setup, double rate, unsigned seeds,
+static void simulate(struct km_scenario *scenario, const struct km_fleet *fleet, double rate, unsigned seeds,
                      struct measured *out)
 {
     *out = (struct measured){0};
@@ -197,7 +198,7 @@ static void simulate(struct km_scenario *scenario, const struct km_setup *setup,
         struct km_run_result result;
         struct km_error error;
         const struct km_run_options options = {.fast_forward = true};
-        if (km_setup_run(setup, seed, &options, &result, &error) != KM_OK)
+        if (km_fleet_run(fleet, &scenario->workload, seed, &options, &result, &error) != KM_OK)
             stop(&error);
         const struct km_summary *s = &result.summary;
         double part = 1.0 / seeds, completed = (double)s->completed;
@@ -232,20 +233,20 @@ static void run_case(const struct grid_case *c, const struct options *options, s
                      struct summary *out)
 {
     struct km_scenario scenario;
-    struct km_setup setup;
+    struct km_fleet fleet;
     struct km_error error;
     struct km_queue_question question;
     struct km_continuous_answer answer;
     struct measured m;
     read_case(c, options, &scenario);
-    if (km_setup_create(&scenario, &setup, &error) != KM_OK ||
-        km_queue_question_init(&question, &setup, &error) != KM_OK)
+    if (km_fleet_create(&scenario, &fleet, &error) != KM_OK ||
+        km_queue_question_init(&question, fleet.groups, &error) != KM_OK)
         stop(&error);
     question.continuous.arrival_rate_per_s = 1e-6;
     if (km_continuous_solve(&question.continuous, &answer, &error) != KM_OK)
         stop(&error);
     double limit = answer.stable_below_per_s;
-    simulate(&scenario, &setup, 4.0 * limit, 1, &m);
+    simulate(&scenario, &fleet, 4.0 * limit, 1, &m);
     *out = (struct summary){.limit = percent(limit, m.throughput)};
     struct km_law_fit law = {0};
     struct km_service_fit service = {0};
@@ -270,7 +271,7 @@ static void run_case(const struct grid_case *c, const struct options *options, s
         "preempted | prefill share | ms |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < LOADS; i++) {
         double rate = loads[i] * limit;
-        simulate(&scenario, &setup, rate, options->seeds, &m);
+        simulate(&scenario, &fleet, rate, options->seeds, &m);
         question.continuous.arrival_rate_per_s = rate;
         double start_s = now_s();
         if (km_continuous_solve(&question.continuous, &answer, &error) != KM_OK)
@@ -291,7 +292,7 @@ static void run_case(const struct grid_case *c, const struct options *options, s
             m.preemptions, answer.prefill_share, took_ms);
     }
     km_queue_question_release(&question);
-    km_setup_release(&setup);
+    km_fleet_release(&fleet);
     km_scenario_release(&scenario);
 }
 

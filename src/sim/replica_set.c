@@ -1,0 +1,457 @@
+#include "sim/replica_set.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/simtime.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct km_pool {
+    uint64_t groups; /* bit i: the replicas of group i */
+    void *state;     /* of the router */
+    uint32_t *accepting;
+    size_t count, capacity;
+};
+
+/* --- routing ------------------------------------------------------------------------------------------- */
+
+static struct km_routing_view view_of(const struct km_replica_set *set, const struct km_pool *pool)
+{
+    return (struct km_routing_view){
+        .accepting = pool->accepting,
+        .accepting_count = (uint32_t)pool->count,
+        .most_accepting = set->most_accepting,
+        .outstanding = set->outstanding,
+        .rng = set->rng,
+    };
+}
+
+static bool holds(const struct km_replica_set *set, const struct km_pool *pool, uint32_t number)
+{
+    return pool->groups >> set->slots[number].group & 1;
+}
+
+/* Where the number stands, or would, in the ascending list. */
+static size_t place_in(const struct km_pool *pool, uint32_t number)
+{
+    size_t low = 0, high = pool->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (pool->accepting[middle] < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void join_pool(struct km_replica_set *set, struct km_pool *pool, uint32_t number)
+{
+    const struct km_router *router = set->config->router;
+    pool->accepting = km_grow(pool->accepting, &pool->capacity, pool->count + 1, sizeof *pool->accepting);
+    size_t at = place_in(pool, number);
+    memmove(pool->accepting + at + 1, pool->accepting + at, (pool->count - at) * sizeof *pool->accepting);
+    pool->accepting[at] = number;
+    pool->count++;
+    const struct km_routing_view view = view_of(set, pool);
+    if (router->joined)
+        router->joined(pool->state, &view, number);
+}
+
+static void leave_pool(struct km_replica_set *set, struct km_pool *pool, uint32_t number)
+{
+    const struct km_router *router = set->config->router;
+    size_t at = place_in(pool, number);
+    pool->count--;
+    memmove(pool->accepting + at, pool->accepting + at + 1, (pool->count - at) * sizeof *pool->accepting);
+    const struct km_routing_view view = view_of(set, pool);
+    if (router->left)
+        router->left(pool->state, &view, number);
+}
+
+static struct km_pool *pool_of(struct km_replica_set *set, uint64_t groups)
+{
+    for (size_t i = 0; i < set->pool_count; i++)
+        if (set->pools[i].groups == groups)
+            return &set->pools[i];
+    set->pools = km_grow(set->pools, &set->pool_capacity, set->pool_count + 1, sizeof *set->pools);
+    struct km_pool *pool = &set->pools[set->pool_count++];
+    *pool = (struct km_pool){.groups = groups, .state = km_alloc(set->config->router->state_bytes)};
+    for (uint32_t i = 0; i < set->count; i++)
+        if (set->slots[i].state == KM_REPLICA_SERVING && holds(set, pool, i))
+            join_pool(set, pool, i);
+    return pool;
+}
+
+static uint64_t all_groups(const struct km_replica_set *set)
+{
+    return UINT64_MAX >> (64 - set->config->group_count);
+}
+
+uint32_t km_replica_set_route(struct km_replica_set *set, const struct km_request *request)
+{
+    uint64_t groups = all_groups(set);
+    if (set->config->group_count > 1) {
+        groups = 0;
+        for (uint32_t g = 0; g < set->config->group_count; g++)
+            if (!km_replica_refuses(set->slots[set->groups[g].witness].replica, request))
+                groups |= (uint64_t)1 << g;
+        if (groups == 0)
+            groups = all_groups(set);
+    }
+    struct km_pool *pool = pool_of(set, groups);
+    const struct km_routing_view view = view_of(set, pool);
+    return set->config->router->route(pool->state, &view, request);
+}
+
+static void outstanding_changed(struct km_replica_set *set, uint32_t number)
+{
+    const struct km_router *router = set->config->router;
+    if (!router->changed || set->slots[number].state != KM_REPLICA_SERVING)
+        return;
+    for (size_t i = 0; i < set->pool_count; i++) {
+        const struct km_routing_view view = view_of(set, &set->pools[i]);
+        if (holds(set, &set->pools[i], number))
+            router->changed(set->pools[i].state, &view, number);
+    }
+}
+
+void km_replica_set_sent(struct km_replica_set *set, uint32_t number)
+{
+    set->outstanding[number]++;
+    outstanding_changed(set, number);
+}
+
+/* --- what replicas did --------------------------------------------------------------------------------- */
+
+void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, const struct km_record *record,
+                          uint64_t now_ps)
+{
+    struct km_replica_slot *slot = &set->slots[record->replica];
+    struct km_replica_group *group = &set->groups[slot->group];
+    set->outstanding[record->replica]--;
+    outstanding_changed(set, record->replica);
+    if (outcome != KM_COMPLETED)
+        return;
+    uint64_t ttft_ps = record->first_token_ps - record->arrival_ps;
+    uint64_t e2e_ps = record->last_token_ps - record->arrival_ps;
+    slot->deeds.completed++;
+    slot->deeds.prompt_tokens += record->prompt_tokens;
+    slot->deeds.output_tokens += record->output_tokens;
+    slot->deeds.preemptions += record->preemptions;
+    slot->deeds.ttft_ps += ttft_ps;
+    slot->deeds.e2e_ps += e2e_ps;
+    if (now_ps > set->last_completion_ps)
+        set->last_completion_ps = now_ps;
+    if (!group->ttft)
+        return;
+    km_sketch_add(group->ttft, ttft_ps, 1);
+    km_sketch_add(group->e2e, e2e_ps, 1);
+    if (record->output_tokens > 1) {
+        uint64_t gaps = record->output_tokens - 1;
+        km_sketch_add(group->tpot, (record->last_token_ps - record->first_token_ps + gaps / 2) / gaps, 1);
+    }
+}
+
+static void add_work(struct km_work *sum, const struct km_work *part)
+{
+    sum->steps += part->steps;
+    sum->prompt_steps += part->prompt_steps;
+    sum->tokens += part->tokens;
+    sum->sampled += part->sampled;
+    sum->prefill_pairs += part->prefill_pairs;
+    sum->prefill_pairs_windowed += part->prefill_pairs_windowed;
+    sum->decode_pairs += part->decode_pairs;
+    sum->decode_pairs_windowed += part->decode_pairs_windowed;
+    sum->weight_bytes += part->weight_bytes;
+    sum->busy_s += part->busy_s;
+    sum->block_seconds += part->block_seconds;
+    sum->peak_blocks += part->peak_blocks;
+    sum->events += part->events;
+}
+
+static void add_deeds(struct km_deeds *sum, const struct km_deeds *part)
+{
+    sum->completed += part->completed;
+    sum->prompt_tokens += part->prompt_tokens;
+    sum->output_tokens += part->output_tokens;
+    sum->preemptions += part->preemptions;
+    sum->ttft_ps += part->ttft_ps;
+    sum->e2e_ps += part->e2e_ps;
+}
+
+/* The replica goes at `now_ps`: its slot is free, what it did is the group's. Returns the blocks still held.
+ */
+static uint64_t retire(struct km_replica_set *set, uint32_t number, uint64_t now_ps)
+{
+    struct km_replica_slot *slot = &set->slots[number];
+    struct km_replica_group *group = &set->groups[slot->group];
+    struct km_work work = {0};
+    uint64_t used_blocks = 0;
+    uint64_t paid_ps = now_ps > slot->paid_from_ps ? now_ps - slot->paid_from_ps : 0;
+    if (slot->replica) {
+        km_replica_work(slot->replica, &work);
+        used_blocks = km_replica_kv(slot->replica)->used_blocks;
+        km_replica_destroy(slot->replica);
+    }
+    if (set->config->replica_ended) {
+        double completed = (double)slot->deeds.completed, paid_s = km_s_from_ps(paid_ps);
+        const struct km_replica_result result = {
+            .replica = number,
+            .group = slot->group,
+            .start_ps = slot->paid_from_ps,
+            .end_ps = slot->paid_from_ps + paid_ps,
+            .completed = slot->deeds.completed,
+            .prompt_tokens = slot->deeds.prompt_tokens,
+            .output_tokens = slot->deeds.output_tokens,
+            .preemptions = slot->deeds.preemptions,
+            .steps = work.steps,
+            .peak_blocks = work.peak_blocks,
+            .capacity_blocks = set->templates[slot->group].kv.capacity_blocks,
+            .ttft_mean_s = completed > 0 ? (double)slot->deeds.ttft_ps * 1e-12 / completed : (double)NAN,
+            .e2e_mean_s = completed > 0 ? (double)slot->deeds.e2e_ps * 1e-12 / completed : (double)NAN,
+            .busy = paid_s > 0 ? work.busy_s / paid_s : (double)NAN,
+        };
+        set->config->replica_ended(set->config->context, &result);
+    }
+    if (work.peak_blocks > slot->peak_blocks)
+        slot->peak_blocks = work.peak_blocks;
+    work.peak_blocks = 0; /* counted by slot: km_replica_set_finish() */
+    add_work(&group->work, &work);
+    add_deeds(&group->deeds, &slot->deeds);
+    group->paid_ps += paid_ps;
+    slot->replica = NULL;
+    slot->deeds = (struct km_deeds){0};
+    slot->state = KM_REPLICA_OFF;
+    return used_blocks;
+}
+
+/* --- coming and going ---------------------------------------------------------------------------------- */
+
+static void note_counts(struct km_replica_group *group)
+{
+    uint32_t active = group->starting + group->serving;
+    if (active < group->least)
+        group->least = active;
+    if (active > group->most)
+        group->most = active;
+}
+
+static uint32_t free_slot(struct km_replica_set *set, uint32_t group)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (set->slots[i].state == KM_REPLICA_OFF && set->slots[i].group == group)
+            return i;
+    size_t before = set->outstanding_capacity;
+    set->slots = km_grow(set->slots, &set->slot_capacity, (size_t)set->count + 1, sizeof *set->slots);
+    set->outstanding = km_grow(set->outstanding, &set->outstanding_capacity, (size_t)set->count + 1,
+                               sizeof *set->outstanding);
+    for (size_t i = before; i < set->outstanding_capacity; i++)
+        set->outstanding[i] = 0;
+    set->slots[set->count] = (struct km_replica_slot){.group = group};
+    return set->count++;
+}
+
+static void begin_serving(struct km_replica_set *set, uint32_t number)
+{
+    struct km_replica_slot *slot = &set->slots[number];
+    struct km_replica_config config = set->templates[slot->group];
+    config.index = number;
+    slot->replica = km_replica_create(&config);
+    slot->state = KM_REPLICA_SERVING;
+    if (set->groups[slot->group].serving++ == 0)
+        set->groups[slot->group].witness = number;
+    for (size_t i = 0; i < set->pool_count; i++)
+        if (holds(set, &set->pools[i], number))
+            join_pool(set, &set->pools[i], number);
+}
+
+void km_replica_set_serve(struct km_replica_set *set, uint32_t number)
+{
+    assert(set->slots[number].state == KM_REPLICA_STARTING);
+    km_heap_remove(&set->starts, number);
+    set->groups[set->slots[number].group].starting--;
+    begin_serving(set, number);
+}
+
+void km_replica_set_start(struct km_replica_set *set, uint32_t group, uint64_t now_ps, uint64_t ready_ps)
+{
+    uint32_t number = free_slot(set, group);
+    set->slots[number].state = KM_REPLICA_STARTING;
+    set->slots[number].paid_from_ps = now_ps;
+    set->groups[group].starting++;
+    set->groups[group].scale_ups++;
+    note_counts(&set->groups[group]);
+    km_heap_push(&set->starts, ready_ps, number, number);
+}
+
+/* Of the group's starting replicas the one that would be ready last; the number of slots when there is none.
+ */
+static uint32_t last_to_start(const struct km_replica_set *set, uint32_t group)
+{
+    const struct km_heap_entry *last = NULL;
+    for (size_t i = 0; i < set->starts.count; i++) {
+        const struct km_heap_entry *entry = &set->starts.entries[i];
+        if (set->slots[entry->item].group == group &&
+            (!last || entry->key > last->key || (entry->key == last->key && entry->tie > last->tie)))
+            last = entry;
+    }
+    return last ? last->item : set->count;
+}
+
+void km_replica_set_stop(struct km_replica_set *set, uint32_t group_index, uint64_t now_ps)
+{
+    struct km_replica_group *group = &set->groups[group_index];
+    uint32_t chosen = last_to_start(set, group_index);
+    if (chosen < set->count) {
+        km_heap_remove(&set->starts, chosen);
+        group->starting--;
+        retire(set, chosen, now_ps);
+    } else {
+        for (uint32_t i = 0; i < set->count; i++)
+            if (set->slots[i].group == group_index && set->slots[i].state == KM_REPLICA_SERVING &&
+                (chosen == set->count || set->outstanding[i] <= set->outstanding[chosen]))
+                chosen = i;
+        assert(chosen < set->count && group->serving > 1);
+        set->slots[chosen].state = KM_REPLICA_DRAINING;
+        group->serving--;
+        group->draining++;
+        for (size_t i = 0; i < set->pool_count; i++)
+            if (holds(set, &set->pools[i], chosen))
+                leave_pool(set, &set->pools[i], chosen);
+        for (uint32_t i = 0; chosen == group->witness; i++)
+            if (set->slots[i].group == group_index && set->slots[i].state == KM_REPLICA_SERVING)
+                group->witness = i;
+        km_replica_set_reschedule(set, chosen, now_ps);
+    }
+    group->scale_downs++;
+    note_counts(group);
+}
+
+void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint64_t now_ps)
+{
+    struct km_replica_slot *slot = &set->slots[number];
+    km_heap_remove(&set->turns, number);
+    if (slot->state == KM_REPLICA_DRAINING && set->outstanding[number] == 0) {
+        set->groups[slot->group].draining--;
+        retire(set, number, now_ps);
+        return;
+    }
+    uint64_t next_ps = km_replica_next(slot->replica);
+    if (next_ps != KM_PS_NEVER)
+        km_heap_push(&set->turns, next_ps, number, number);
+}
+
+/* --- beginning and end --------------------------------------------------------------------------------- */
+
+void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_config *config,
+                         void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record,
+                                       uint64_t now_ps),
+                         void *context)
+{
+    uint32_t count = config->group_count;
+    assert(count >= 1 && count <= KM_MAX_GROUPS);
+    *set = (struct km_replica_set){.config = config};
+    set->templates = km_alloc(count * sizeof *set->templates);
+    set->groups = km_alloc(count * sizeof *set->groups);
+    set->rng = km_random_stream(config->seed, KM_RANDOM_ROUTING);
+    for (uint32_t g = 0; g < count; g++) {
+        set->templates[g] = config->groups[g].replica;
+        set->templates[g].metrics = config->metrics;
+        set->templates[g].ended = ended;
+        set->templates[g].context = context;
+        set->groups[g].least = set->groups[g].most = config->groups[g].replicas;
+        set->most_accepting += config->groups[g].replicas;
+        if (count > 1) { /* the run's own metrics are those of a single group */
+            set->groups[g].ttft = km_sketch_create();
+            set->groups[g].tpot = km_sketch_create();
+            set->groups[g].e2e = km_sketch_create();
+        }
+    }
+    set->slots = km_alloc(set->most_accepting * sizeof *set->slots);
+    set->outstanding = km_alloc(set->most_accepting * sizeof *set->outstanding);
+    set->slot_capacity = set->outstanding_capacity = set->most_accepting;
+    for (uint32_t g = 0; g < count; g++)
+        for (uint32_t i = 0; i < config->groups[g].replicas; i++) {
+            set->slots[set->count++] = (struct km_replica_slot){.group = g};
+            begin_serving(set, set->count - 1);
+        }
+}
+
+void km_replica_set_release(struct km_replica_set *set)
+{
+    for (size_t i = 0; i < set->pool_count; i++) {
+        if (set->config->router->release)
+            set->config->router->release(set->pools[i].state);
+        free(set->pools[i].state);
+        free(set->pools[i].accepting);
+    }
+    for (uint32_t g = 0; g < set->config->group_count; g++) {
+        km_sketch_destroy(set->groups[g].ttft);
+        km_sketch_destroy(set->groups[g].tpot);
+        km_sketch_destroy(set->groups[g].e2e);
+    }
+    gsl_rng_free(set->rng);
+    km_heap_release(&set->turns);
+    km_heap_release(&set->starts);
+    free(set->pools);
+    free(set->slots);
+    free(set->outstanding);
+    free(set->groups);
+    free(set->templates);
+}
+
+static struct km_group_latency latency(const struct km_sketch *sketch)
+{
+    if (!sketch)
+        return (struct km_group_latency){(double)NAN, (double)NAN, (double)NAN};
+    return (struct km_group_latency){km_sketch_mean_ps(sketch) * 1e-12,
+                                     km_sketch_quantile_ps(sketch, 0.5) * 1e-12,
+                                     km_sketch_quantile_ps(sketch, 0.99) * 1e-12};
+}
+
+/* Replicas paid on average; exactly their number when it never changed. */
+static double mean_replicas(km_picoseconds paid_ps, uint64_t span_ps)
+{
+    if (span_ps == 0)
+        return (double)NAN;
+    return paid_ps % span_ps == 0 ? (double)(paid_ps / span_ps) : (double)paid_ps / (double)span_ps;
+}
+
+void km_replica_set_finish(struct km_replica_set *set, struct km_simulation_result *out)
+{
+    uint64_t end_ps = set->last_completion_ps;
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct km_replica_slot *slot = &set->slots[i];
+        if (slot->state != KM_REPLICA_OFF)
+            out->used_blocks += retire(set, i, end_ps);
+        set->groups[slot->group].work.peak_blocks += slot->peak_blocks;
+        set->groups[slot->group].capacity_blocks += set->templates[slot->group].kv.capacity_blocks;
+    }
+    out->group_count = set->config->group_count;
+    for (uint32_t g = 0; g < out->group_count; g++) {
+        const struct km_replica_group *group = &set->groups[g];
+        out->groups[g] = (struct km_group_result){
+            .completed = group->deeds.completed,
+            .prompt_tokens = group->deeds.prompt_tokens,
+            .output_tokens = group->deeds.output_tokens,
+            .preemptions = group->deeds.preemptions,
+            .work = group->work,
+            .capacity_blocks = group->capacity_blocks,
+            .replica_seconds = (double)group->paid_ps * 1e-12,
+            .mean_replicas = mean_replicas(group->paid_ps, end_ps),
+            .least_replicas = group->least,
+            .most_replicas = group->most,
+            .scale_ups = group->scale_ups,
+            .scale_downs = group->scale_downs,
+            .ttft = latency(group->ttft),
+            .tpot = latency(group->tpot),
+            .e2e = latency(group->e2e),
+        };
+        add_work(&out->work, &group->work);
+        out->capacity_blocks += group->capacity_blocks;
+    }
+}
