@@ -101,6 +101,11 @@ size_t km_recording_find(const struct km_recording *recording, uint64_t at_ps)
     return low;
 }
 
+uint32_t km_recording_class_count(const struct km_recording *recording)
+{
+    return recording->class_count;
+}
+
 const char *km_recording_class_name(const struct km_recording *recording, uint32_t class_index)
 {
     return recording->class_names[class_index];

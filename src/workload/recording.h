@@ -32,6 +32,7 @@ void km_recording_destroy(struct km_recording *recording);
 const struct km_request *km_recording_requests(const struct km_recording *recording, size_t *count);
 /* Index of the first request at or after `at_ps`; the count when there is none. */
 size_t km_recording_find(const struct km_recording *recording, uint64_t at_ps);
+uint32_t km_recording_class_count(const struct km_recording *recording);
 /* [0] is "", the class of requests that name none. */
 const char *km_recording_class_name(const struct km_recording *recording, uint32_t class_index);
 
