@@ -1,0 +1,116 @@
+/* `kingman plan`: of many plans, the cheapest that sustains the load within the SLO. */
+#include "planner/plan.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/overrides.h"
+#include "report/plan_report.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ARGUMENTS "SCENARIO.yaml [options]"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static void show_progress(void *context, const char *what, double share)
+{
+    struct km_progress *progress = context;
+    progress->label = what;
+    km_progress_update(progress, share);
+}
+
+static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
+{
+    struct km_outfile file;
+    enum km_status status = km_outfile_open(&file, path, error);
+    if (status != KM_OK)
+        return status;
+    fwrite(km_text_c(text), 1, text->length, file.stream);
+    return km_outfile_commit(&file, error);
+}
+
+static enum km_status publish(const struct km_plan *plan, const char *json_path, bool all,
+                              struct km_error *error)
+{
+    struct km_text scenario_json = {0}, text = {0}, json = {0};
+    enum km_status status = KM_OK;
+    km_scenario_write_json(&plan->scenario, &scenario_json);
+    const struct km_plan_report report = {
+        .plan = plan, .scenario_json = km_text_c(&scenario_json), .version = KM_VERSION, .all = all};
+    bool json_only = json_path && strcmp(json_path, "-") == 0;
+    if (json_path)
+        km_plan_report_json(&report, &json);
+    if (json_path && !json_only)
+        status = write_text(json_path, &json, error);
+    km_plan_report_text(&report, &text);
+    if (status == KM_OK)
+        fputs(km_text_c(json_only ? &json : &text), stdout);
+    km_text_release(&scenario_json);
+    km_text_release(&text);
+    km_text_release(&json);
+    return status;
+}
+
+static int run(int argc, char **argv, struct km_error *error)
+{
+    struct km_option_list sets = {0};
+    const char *path = NULL, *json = NULL, *seed = NULL;
+    uint64_t workers = 0;
+    bool exhaustive = false, all = false, helped;
+    const struct km_option options[] = {
+        {"--set", KM_OPTION_LIST, &sets, "KEY=VALUE", "override a key of the scenario; may be given again"},
+        {"--json", KM_OPTION_TEXT, &json, "FILE|-",
+         "write every candidate as JSON; - prints it instead of the table"},
+        {"--all", KM_OPTION_FLAG, &all, NULL, "print every plan and every reason"},
+        {"--exhaustive", KM_OPTION_FLAG, &exhaustive, NULL,
+         "simulate every plan that fits, whatever the bounds say (same winner, slower)"},
+        {"--workers", KM_OPTION_COUNT, &workers, "N", "threads; one a core by default (same result)"},
+        {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
+        {0},
+    };
+    enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path, 1, &helped, error);
+    if (status != KM_OK || helped)
+        return km_exit_code(status);
+    if (workers > 4096) {
+        km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--workers: at most 4096");
+        return km_exit_code(KM_BAD_INPUT);
+    }
+    struct km_cli_overrides overrides;
+    status = km_cli_overrides_read(&sets, &overrides, error);
+    if (status != KM_OK)
+        return km_exit_code(status);
+    if (seed)
+        km_cli_overrides_add(&overrides, "seed", seed);
+
+    struct km_progress progress;
+    struct km_plan plan;
+    const struct km_plan_options plan_options = {.workers = (uint32_t)workers,
+                                                 .exhaustive = exhaustive,
+                                                 .stop = &interrupted,
+                                                 .progress = show_progress,
+                                                 .context = &progress};
+    struct sigaction action = {.sa_handler = on_interrupt}, previous;
+    sigaction(SIGINT, &action, &previous);
+    km_progress_begin(&progress, stderr, "reading plans");
+    status = km_plan_create(path, overrides.items, overrides.count, &plan_options, &plan, error);
+    km_progress_end(&progress);
+    sigaction(SIGINT, &previous, NULL);
+    if (status != KM_OK)
+        return km_exit_code(status);
+    int code = plan.holding ? 0 : km_exit_code(KM_NO);
+    status = publish(&plan, json, all, error);
+    km_plan_release(&plan);
+    return status == KM_OK ? code : km_exit_code(status);
+}
+
+const struct km_command km_command_plan = {"plan", ARGUMENTS,
+                                           "the cheapest plan that sustains a load within its SLO", run};

@@ -1,0 +1,37 @@
+/* The load a plan must sustain: the scenario's workload at the rate that is asked for, and what bounds need
+ * to know of its requests. Read once, then never changed: shared by all threads.
+ *
+ * Lengths and times are those of the run with the scenario's own seed, so that a bound over them speaks of
+ * the very run that judges a plan. */
+#ifndef KM_PLANNER_LOAD_H
+#define KM_PLANNER_LOAD_H
+
+#include "planner/search.h"
+
+struct km_load_request {
+    double arrival_s; /* since the first */
+    uint32_t prompt_tokens, output_tokens;
+};
+
+struct km_load {
+    struct km_workload_settings asked; /* strings and distributions borrowed from the scenario */
+    struct km_recording *recording;    /* of the trace, if there is one; owned, and taken by `asked` */
+    uint64_t seed;
+    bool open; /* requests come whatever the plan does: not a closed loop. Only then what follows is known */
+    struct km_load_request *requests; /* [count] in order of arrival; owned */
+    uint64_t count;
+    double span_s;                       /* first to last arrival */
+    double rate_per_s;                   /* (count - 1) / span_s; NAN when all come at once */
+    double prompt_tokens, output_tokens; /* of all requests */
+    /* Prompt tokens that no prefix cache can spare: all, less every block of KM_PREFIX_BLOCK_TOKENS that some
+     * other request has, too. At least one a request. */
+    double unique_prompt_tokens;
+    bool hashed; /* some request shares blocks */
+};
+
+/* KM_BAD_INPUT: a rate is asked of a closed loop or of requests that come all at once. */
+enum km_status km_load_create(const struct km_scenario *scenario, const struct km_search *search,
+                              struct km_load *out, struct km_error *error);
+void km_load_release(struct km_load *load);
+
+#endif

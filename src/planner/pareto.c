@@ -1,0 +1,23 @@
+#include "planner/pareto.h"
+
+/* A plan without a maximum rate is not known to be worse in it, nor better. */
+static bool dominates(const struct km_plan_entry *a, const struct km_plan_entry *b)
+{
+    double a_ratio = a->candidate->probe->worst_ratio, b_ratio = b->candidate->probe->worst_ratio;
+    bool rates = a->has_rate && b->has_rate;
+    if (a->usd_per_hour > b->usd_per_hour || a_ratio > b_ratio)
+        return false;
+    if (b->has_rate && (!a->has_rate || a->max_rate_per_s < b->max_rate_per_s))
+        return false;
+    return a->usd_per_hour < b->usd_per_hour || a_ratio < b_ratio ||
+           (rates && a->max_rate_per_s > b->max_rate_per_s);
+}
+
+void km_pareto_mark(struct km_plan_entry *entries, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        entries[i].on_front = true;
+        for (uint64_t j = 0; j < count && entries[i].on_front; j++)
+            entries[i].on_front = !dominates(&entries[j], &entries[i]);
+    }
+}

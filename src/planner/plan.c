@@ -1,0 +1,296 @@
+#include "planner/plan.h"
+
+#include "base/pool.h"
+#include "planner/pareto.h"
+#include "planner/rank.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUND 16u /* runs decided upon together; the same whatever the number of workers */
+
+static double wall_now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void tell(const struct km_plan_options *options, const char *what, double share)
+{
+    if (options->progress)
+        options->progress(options->context, what, share);
+}
+
+/* --- rounds of runs ------------------------------------------------------------------------------------- */
+
+struct trial {
+    struct km_candidate *candidate;
+    uint32_t replicas;
+    struct km_rank least;
+    struct km_probe *probe;
+    enum km_status status;
+    struct km_error error;
+};
+
+struct round {
+    const struct km_candidate_source *source;
+    const struct km_load *load;
+    struct trial trials[ROUND];
+    uint32_t count;
+};
+
+static void run_trial(void *context, uint64_t index)
+{
+    struct round *round = context;
+    struct trial *trial = &round->trials[index];
+    struct km_scenario scenario;
+    struct km_fleet fleet;
+    trial->status = km_candidate_scenario(round->source, trial->candidate->point, trial->replicas, &scenario,
+                                          &trial->error);
+    if (trial->status != KM_OK)
+        return;
+    trial->status = km_fleet_create(&scenario, &fleet, &trial->error);
+    if (trial->status == KM_OK)
+        trial->status = km_probe_run(&fleet, round->load, false, trial->probe, &trial->error);
+    km_fleet_release(&fleet);
+    km_scenario_release(&scenario);
+}
+
+/* Keep the trials of a round ordered by least key, the smallest ROUND of those offered. */
+static void offer(struct round *round, struct km_candidate *candidate, uint32_t replicas,
+                  const struct km_rank *least)
+{
+    uint32_t i = round->count;
+    if (i == ROUND && !km_rank_before(least, &round->trials[ROUND - 1].least))
+        return;
+    if (i < ROUND)
+        round->count++;
+    else
+        i--;
+    for (; i > 0 && km_rank_before(least, &round->trials[i - 1].least); i--)
+        round->trials[i] = round->trials[i - 1];
+    round->trials[i] = (struct trial){.candidate = candidate, .replicas = replicas, .least = *least};
+}
+
+/* --- the search ----------------------------------------------------------------------------------------- */
+
+struct search {
+    struct km_plan *plan;
+    const struct km_plan_options *options;
+    struct km_candidate_source source;
+    struct km_rank *found; /* [found_count] keys of the plans that hold, ascending */
+    uint64_t found_count;
+    uint64_t open_at_start;
+};
+
+static void keep_found(struct search *search, const struct km_rank *rank)
+{
+    uint64_t i = search->found_count++;
+    for (; i > 0 && km_rank_before(rank, &search->found[i - 1]); i--)
+        search->found[i] = search->found[i - 1];
+    search->found[i] = *rank;
+}
+
+/* Can a plan with this key still be among the best `top`? */
+static bool may_matter(const struct search *search, const struct km_rank *least)
+{
+    uint64_t top = search->plan->search.top;
+    return search->options->exhaustive || search->found_count < top ||
+           km_rank_before(least, &search->found[top - 1]);
+}
+
+static void collect_round(struct search *search, struct round *round, uint64_t *open)
+{
+    struct km_plan *plan = search->plan;
+    *round = (struct round){.source = &search->source, .load = &plan->load};
+    *open = 0;
+    for (uint64_t i = 0; i < plan->candidates.count; i++) {
+        struct km_candidate *candidate = &plan->candidates.items[i];
+        if (candidate->fate != KM_FATE_OPEN)
+            continue;
+        uint32_t replicas = candidate->replicas ? candidate->replicas + 1 : candidate->least_replicas;
+        struct km_rank least = km_rank_least(&plan->search, &plan->load, candidate, replicas);
+        if (!may_matter(search, &least)) {
+            candidate->fate = KM_FATE_BEATEN;
+            continue;
+        }
+        ++*open;
+        offer(round, candidate, replicas, &least);
+    }
+    for (uint32_t i = 0; i < round->count; i++)
+        round->trials[i].probe = km_alloc(sizeof *round->trials[i].probe);
+}
+
+static void settle(struct search *search, const struct trial *trial)
+{
+    struct km_plan *plan = search->plan;
+    struct km_candidate *candidate = trial->candidate;
+    free(candidate->probe);
+    candidate->probe = trial->probe;
+    candidate->replicas = trial->replicas;
+    candidate->runs++;
+    plan->statistics.runs++;
+    plan->statistics.cut_runs += trial->probe->cut;
+    if (trial->probe->holds) {
+        candidate->fate = KM_FATE_HOLDS;
+        const struct km_rank rank = km_rank_of(&plan->search, candidate, trial->replicas, trial->probe);
+        keep_found(search, &rank);
+    } else if (trial->replicas >= candidate->most_replicas) {
+        struct km_text reason = {0};
+        km_probe_explain(trial->probe, &reason);
+        candidate->reason = km_arena_strdup(&plan->candidates.arena, km_text_c(&reason));
+        candidate->fate = KM_FATE_SLO;
+        km_text_release(&reason);
+    }
+}
+
+static enum km_status run_round(struct search *search, struct round *round, struct km_error *error)
+{
+    enum km_status status = KM_OK;
+    km_pool_run(search->options->workers, round->count, run_trial, round);
+    search->plan->statistics.rounds++;
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct trial *trial = &round->trials[i];
+        if (trial->status != KM_OK) {
+            free(trial->probe);
+            if (status == KM_OK)
+                *error = trial->error;
+            status = status == KM_OK ? trial->status : status;
+            continue;
+        }
+        settle(search, trial);
+    }
+    return status;
+}
+
+static enum km_status run_search(struct search *search, struct km_error *error)
+{
+    const struct km_plan_options *options = search->options;
+    uint64_t open, open_at_start = 0;
+    for (;;) {
+        struct round round;
+        collect_round(search, &round, &open);
+        if (open == 0)
+            return KM_OK;
+        if (open_at_start == 0)
+            open_at_start = open;
+        tell(options, "searching", 1.0 - (double)open / (double)open_at_start);
+        enum km_status status = run_round(search, &round, error);
+        if (status == KM_OK && options->stop && *options->stop)
+            status = km_fail(error, KM_INTERRUPTED, NULL, 0, 0, "interrupted");
+        if (status != KM_OK)
+            return status;
+    }
+}
+
+/* --- the answer ----------------------------------------------------------------------------------------- */
+
+struct ranked {
+    struct km_candidate *candidate;
+    struct km_rank rank;
+};
+
+/* Those that hold by their keys; then the rest by how far they came, and by the least they could cost. */
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->candidate->fate != y->candidate->fate)
+        return x->candidate->fate > y->candidate->fate ? -1 : 1;
+    return km_rank_before(&x->rank, &y->rank) ? -1 : km_rank_before(&y->rank, &x->rank) ? 1 : 0;
+}
+
+static void make_entry(struct km_plan *plan, const struct ranked *ranked, struct km_plan_entry *entry)
+{
+    const struct km_candidate *candidate = ranked->candidate;
+    uint32_t replicas = candidate->replicas ? candidate->replicas : candidate->least_replicas;
+    *entry = (struct km_plan_entry){
+        .candidate = ranked->candidate,
+        .gpus = replicas * candidate->gpus_per_replica,
+        .usd_per_hour = km_plan_usd_per_hour(candidate, replicas),
+        .usd_per_million_tokens = candidate->probe
+                                      ? km_plan_usd_per_million_tokens(candidate, replicas, candidate->probe)
+                                      : (double)NAN,
+        .cost = ranked->rank.parts[0],
+        .max_rate_per_s = (double)NAN,
+    };
+    plan->holding += candidate->fate == KM_FATE_HOLDS;
+    plan->statistics.fates[candidate->fate]++;
+}
+
+static void make_entries(struct km_plan *plan)
+{
+    uint64_t count = plan->candidates.count;
+    struct ranked *ranked = km_alloc((count + 1) * sizeof *ranked);
+    for (uint64_t i = 0; i < count; i++) {
+        struct km_candidate *candidate = &plan->candidates.items[i];
+        uint32_t replicas = candidate->replicas ? candidate->replicas : candidate->least_replicas;
+        ranked[i].candidate = candidate;
+        ranked[i].rank = candidate->fate == KM_FATE_HOLDS
+                             ? km_rank_of(&plan->search, candidate, replicas, candidate->probe)
+                             : km_rank_least(&plan->search, &plan->load, candidate, replicas);
+    }
+    qsort(ranked, count, sizeof *ranked, compare_ranked);
+    plan->entries = km_arena_alloc(&plan->arena, (count + 1) * sizeof *plan->entries);
+    plan->statistics.candidates = count;
+    for (uint64_t i = 0; i < count; i++)
+        make_entry(plan, &ranked[i], &plan->entries[i]);
+    free(ranked);
+}
+
+static enum km_status read_question(const char *path, const struct km_override *overrides,
+                                    size_t override_count, struct km_plan *plan, struct km_error *error)
+{
+    enum km_status status = km_scenario_read(path, overrides, override_count, &plan->scenario, error);
+    if (status != KM_OK)
+        return status;
+    if (!plan->scenario.search)
+        status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
+                         "no section \"search\": which plans are to be compared?");
+    if (status == KM_OK)
+        status = km_search_read(&plan->scenario, &plan->arena, &plan->search, error);
+    return status == KM_OK ? km_load_create(&plan->scenario, &plan->search, &plan->load, error) : status;
+}
+
+enum km_status km_plan_create(const char *path, const struct km_override *overrides, size_t override_count,
+                              const struct km_plan_options *options, struct km_plan *out,
+                              struct km_error *error)
+{
+    struct search search = {.plan = out, .options = options};
+    double start_s = wall_now_s();
+    *out = (struct km_plan){.exhaustive = options->exhaustive};
+    enum km_status status = read_question(path, overrides, override_count, out, error);
+    if (status != KM_OK)
+        goto out;
+    search.source = (struct km_candidate_source){path, overrides, override_count, &out->search};
+    tell(options, "reading plans", -1.0);
+    status = km_candidates_create(&search.source, options->workers, &out->candidates, error);
+    if (status != KM_OK)
+        goto out;
+    search.found = km_alloc((out->candidates.count + 1) * sizeof *search.found);
+    out->statistics.read_wall_s = wall_now_s() - start_s;
+    start_s = wall_now_s();
+    status = run_search(&search, error);
+    out->statistics.search_wall_s = wall_now_s() - start_s;
+    if (status == KM_OK) {
+        make_entries(out);
+        km_pareto_mark(out->entries, out->holding);
+    }
+out:
+    free(search.found);
+    if (status != KM_OK)
+        km_plan_release(out);
+    return status;
+}
+
+void km_plan_release(struct km_plan *plan)
+{
+    km_candidates_release(&plan->candidates);
+    km_load_release(&plan->load);
+    km_scenario_release(&plan->scenario);
+    km_arena_release(&plan->arena);
+    *plan = (struct km_plan){0};
+}

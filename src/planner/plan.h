@@ -1,0 +1,72 @@
+/* `kingman plan`: of all candidates of a search, those that sustain the load, the cheapest first.
+ *
+ * A plan is a candidate with a number of replicas. Where cluster.replicas is no axis a candidate is tried
+ * with 1, 2, ... replicas until it holds or exceeds max_gpus; the first that holds is its plan. So nothing is
+ * assumed about how latency falls with replicas.
+ *
+ * Plans are ranked by (objective, USD per hour, GPUs, the SLO term nearest to its limit, position in the
+ * search); the first is the winner.
+ *
+ * The search leaves out what provably cannot change the first `top` of that ranking: candidates and numbers
+ * of replicas that a bound rules out (planner/bounds.h), and those whose least possible key is above the key
+ * of the top-th plan found. It goes best-first, in rounds of a fixed size, so that what is simulated and what
+ * is found do not depend on the number of workers. `exhaustive` simulates everything that fits into memory
+ * and budget, with the same result.
+ *
+ * The best `top` (with `exhaustive` all that hold) then get their maximum rate. */
+#ifndef KM_PLANNER_PLAN_H
+#define KM_PLANNER_PLAN_H
+
+#include "planner/candidates.h"
+
+#include <signal.h>
+
+struct km_plan_options {
+    uint32_t workers; /* 0 = a core each */
+    bool exhaustive;
+    const volatile sig_atomic_t *stop;                               /* optional */
+    void (*progress)(void *context, const char *what, double share); /* optional; on the caller's thread */
+    void *context;
+};
+
+struct km_plan_statistics {
+    uint64_t candidates;
+    uint64_t fates[KM_FATE_COUNT];
+    uint64_t runs, cut_runs; /* simulated at the asked load; of them cut short */
+    uint64_t rounds;
+    uint64_t replicas_skipped; /* numbers of replicas that bounds made needless to try */
+    double read_wall_s, bound_wall_s, search_wall_s, rate_wall_s;
+};
+
+/* A plan that holds, or a candidate that does not; in the order of the ranking those that hold first. */
+struct km_plan_entry {
+    struct km_candidate *candidate;
+    uint32_t gpus;
+    double usd_per_hour;
+    double usd_per_million_tokens; /* at the asked load */
+    double cost;                   /* by the objective; when it does not hold, the least it could be */
+    bool on_front;                 /* no other plan that holds is at least as good in all, and better in one:
+                                      USD per hour, the SLO's worst ratio, maximum rate */
+    bool has_rate;
+    double max_rate_per_s; /* NAN when not looked for */
+};
+
+struct km_plan {
+    struct km_search search;
+    struct km_load load;
+    struct km_candidates candidates;
+    struct km_plan_entry *entries; /* [candidates.count] */
+    uint64_t holding;              /* the first so many hold: entries[0] is the winner */
+    struct km_plan_statistics statistics;
+    bool exhaustive;
+    struct km_scenario scenario; /* as the file states it, the user's overrides applied */
+    struct km_arena arena;
+};
+
+/* KM_BAD_INPUT: no `search:` section, or a bad one. That nothing holds is an answer: `holding` is 0. */
+enum km_status km_plan_create(const char *path, const struct km_override *overrides, size_t override_count,
+                              const struct km_plan_options *options, struct km_plan *out,
+                              struct km_error *error);
+void km_plan_release(struct km_plan *plan);
+
+#endif

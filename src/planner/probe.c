@@ -1,0 +1,153 @@
+#include "planner/probe.h"
+
+#include "base/simtime.h"
+
+#include <math.h>
+#include <string.h>
+
+/* What the requests that have ended say of the terms that can be decided early. */
+struct watch {
+    const struct km_scenario *scenario;
+    double spare[KM_MAX_SLO_TERMS]; /* requests that may be beyond the limit; infinite: not decided early */
+    uint64_t limit_ps[KM_MAX_SLO_TERMS], beyond[KM_MAX_SLO_TERMS];
+    bool missed;
+};
+
+static void watch_init(struct watch *watch, const struct km_scenario *scenario, const struct km_load *load)
+{
+    *watch = (struct watch){.scenario = scenario};
+    for (uint32_t i = 0; i < scenario->slo_count; i++) {
+        const struct km_slo_term *term = &scenario->slo[i];
+        bool counted = load->open && !term->class_name && term->quantile >= 0.0 &&
+                       term->metric < (int)KM_LATENCY_COUNT && term->metric != (int)KM_ITL;
+        watch->spare[i] =
+            counted ? (1.0 - term->quantile) * (double)load->count * (1.0 + 1e-9) + 1e-6 : (double)INFINITY;
+        watch->limit_ps[i] = counted ? km_ps_from_s(term->limit) : 0;
+    }
+}
+
+static uint64_t latency_ps(int metric, const struct km_record *r)
+{
+    uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, tokens = r->output_tokens;
+    switch (metric) {
+    case KM_TTFT:
+        return r->first_token_ps - r->arrival_ps;
+    case KM_E2E:
+        return e2e_ps;
+    case KM_QUEUEING_DELAY:
+        return r->scheduled_ps - r->arrival_ps;
+    case KM_NORMALIZED:
+        return (e2e_ps + tokens / 2) / tokens;
+    default: /* TPOT */
+        return tokens < 2 ? 0 : (r->last_token_ps - r->first_token_ps + (tokens - 1) / 2) / (tokens - 1);
+    }
+}
+
+static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record)
+{
+    struct watch *watch = context;
+    const struct km_scenario *scenario = watch->scenario;
+    for (uint32_t i = 0; outcome == KM_COMPLETED && i < scenario->slo_count; i++) {
+        if (isinf(watch->spare[i]) || latency_ps(scenario->slo[i].metric, record) <= watch->limit_ps[i])
+            continue;
+        if ((double)++watch->beyond[i] > watch->spare[i])
+            watch->missed = true;
+    }
+}
+
+static double term_ratio(const struct km_slo_outcome *outcome)
+{
+    double limit = outcome->term.limit, value = outcome->value;
+    double ratio = outcome->term.metric == KM_SLO_GOODPUT ? limit / value : value / limit;
+    if (isnan(ratio))
+        return outcome->attained ? 0.0 : (double)INFINITY;
+    return ratio;
+}
+
+static void judge(const struct km_summary *summary, struct km_probe *out)
+{
+    out->worst_term = -1;
+    out->slo_count = summary->slo_count;
+    for (uint32_t i = 0; i < summary->slo_count; i++) {
+        out->slo[i] = summary->slo[i];
+        double ratio = term_ratio(&summary->slo[i]);
+        if (out->worst_term < 0 || ratio > out->worst_ratio) {
+            out->worst_ratio = ratio;
+            out->worst_term = (int)i;
+        }
+    }
+    bool attained = summary->slo_stated ? summary->slo_attained : summary->verdict != KM_SATURATED;
+    out->holds = attained && summary->rejected == 0 && summary->completed > 0 && !out->cut;
+}
+
+/* Power between idle and full in proportion to the time a device is busy (Fan, Weber, Barroso 2007, "Power
+ * provisioning for a warehouse-sized computer", section 4: linear in utilisation). */
+static double energy_j(const struct km_scenario *scenario, const struct km_run_result *result)
+{
+    const struct km_layout layout = km_scenario_layout(scenario);
+    double gpus = (double)scenario->cluster.replicas * km_layout_ranks(&layout);
+    double power_w = scenario->device.idle_power_w +
+                     (scenario->device.power_w - scenario->device.idle_power_w) * result->busy;
+    return gpus * power_w * result->summary.duration_s;
+}
+
+enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *load, bool whole,
+                            struct km_probe *out, struct km_error *error)
+{
+    const struct km_scenario *scenario = fleet->scenario;
+    struct watch watch;
+    struct km_run_result result;
+    watch_init(&watch, scenario, load);
+    const struct km_run_options options = {.fast_forward = true,
+                                           .ended = whole ? NULL : request_ended,
+                                           .context = &watch,
+                                           .enough = whole ? NULL : &watch.missed};
+    enum km_status status = km_fleet_run(fleet, &load->asked, load->seed, &options, &result, error);
+    if (status != KM_OK)
+        return status;
+    const struct km_summary *s = &result.summary;
+    *out = (struct km_probe){
+        .cut = result.simulation.stopped,
+        .saturated = s->verdict == KM_SATURATED,
+        .completed = s->completed,
+        .rejected = s->rejected,
+        .duration_s = s->duration_s,
+        .requests_per_s = s->requests_per_s,
+        .output_tokens_per_s = s->output_tokens_per_s,
+        .total_tokens_per_s = s->total_tokens_per_s,
+        .busy = result.busy,
+        .mfu = result.mfu,
+        .mbu = result.mbu,
+        .prefix_hit_rate = s->prefix_hit_rate,
+        .kv_peak = result.simulation.capacity_blocks
+                       ? (double)s->peak_blocks / (double)result.simulation.capacity_blocks
+                       : (double)NAN,
+        .energy_j = energy_j(scenario, &result),
+        .events = result.simulation.work.events,
+    };
+    memcpy(out->latency, s->latency, sizeof out->latency);
+    judge(s, out);
+    return KM_OK;
+}
+
+void km_probe_explain(const struct km_probe *probe, struct km_text *out)
+{
+    const char *separator = "";
+    for (uint32_t i = 0; i < probe->slo_count; i++) {
+        const struct km_slo_outcome *outcome = &probe->slo[i];
+        if (outcome->attained && !(probe->cut && (int)i == probe->worst_term))
+            continue;
+        char name[160];
+        km_slo_term_name(&outcome->term, name, sizeof name);
+        km_text_printf(out, "%s%s %.3g, limit %.3g%s", separator, name, outcome->value, outcome->term.limit,
+                       probe->cut ? " when stopped" : "");
+        separator = "; ";
+    }
+    if (probe->slo_count == 0 && probe->saturated) {
+        km_text_printf(out, "%ssaturated: the queue grows without bound", separator);
+        separator = "; ";
+    }
+    if (probe->rejected)
+        km_text_printf(out, "%s%llu requests are too long for it", separator,
+                       (unsigned long long)probe->rejected);
+}

@@ -1,0 +1,94 @@
+#include "planner/rank.h"
+
+#include <math.h>
+
+double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas)
+{
+    return (double)replicas * candidate->gpus_per_replica * candidate->usd_per_gpu_hour;
+}
+
+double km_plan_usd_per_million_tokens(const struct km_candidate *candidate, uint32_t replicas,
+                                      const struct km_probe *probe)
+{
+    double tokens_per_hour = probe->total_tokens_per_s * 3600.0;
+    return tokens_per_hour > 0.0 ? km_plan_usd_per_hour(candidate, replicas) / tokens_per_hour * 1e6
+                                 : (double)NAN;
+}
+
+static struct km_rank rank_with(const struct km_candidate *candidate, uint32_t replicas, double objective,
+                                double ratio)
+{
+    double gpus = (double)replicas * candidate->gpus_per_replica;
+    return (struct km_rank){{objective, km_plan_usd_per_hour(candidate, replicas), gpus, ratio},
+                            candidate->point};
+}
+
+struct km_rank km_rank_of(const struct km_search *search, const struct km_candidate *candidate,
+                          uint32_t replicas, const struct km_probe *probe)
+{
+    double objective = 0.0;
+    switch (search->objective) {
+    case KM_OBJECTIVE_GPUS:
+        objective = (double)replicas * candidate->gpus_per_replica;
+        break;
+    case KM_OBJECTIVE_USD_PER_HOUR:
+        objective = km_plan_usd_per_hour(candidate, replicas);
+        break;
+    case KM_OBJECTIVE_USD_PER_MILLION_TOKENS:
+        objective = km_plan_usd_per_million_tokens(candidate, replicas, probe);
+        break;
+    case KM_OBJECTIVE_ENERGY:
+        objective = probe->energy_j;
+        break;
+    case KM_OBJECTIVE_COUNT:
+        break;
+    }
+    return rank_with(candidate, replicas, isnan(objective) ? (double)INFINITY : objective,
+                     probe->worst_ratio);
+}
+
+/* Seconds that a run lasts at least. Who waits for ever is served after the last has arrived; who leaves may
+ * leave nobody to serve. */
+static double least_duration_s(const struct km_load *load)
+{
+    return load->open && !(load->asked.patience_s > 0.0) ? load->span_s : 0.0;
+}
+
+#define ROUNDING (1.0 - 1e-9) /* of sums and quotients taken in another order than a run's */
+
+struct km_rank km_rank_least(const struct km_search *search, const struct km_load *load,
+                             const struct km_candidate *candidate, uint32_t replicas)
+{
+    double gpus = (double)replicas * candidate->gpus_per_replica, objective = 0.0;
+    double duration_s = least_duration_s(load), tokens = load->prompt_tokens + load->output_tokens;
+    switch (search->objective) {
+    case KM_OBJECTIVE_GPUS:
+        objective = gpus;
+        break;
+    case KM_OBJECTIVE_USD_PER_HOUR:
+        objective = km_plan_usd_per_hour(candidate, replicas);
+        break;
+    case KM_OBJECTIVE_USD_PER_MILLION_TOKENS:
+        if (tokens > 0.0)
+            objective =
+                km_plan_usd_per_hour(candidate, replicas) * duration_s / 3600.0 / tokens * 1e6 * ROUNDING;
+        break;
+    case KM_OBJECTIVE_ENERGY:
+        objective = gpus * candidate->idle_power_w * duration_s * ROUNDING;
+        break;
+    case KM_OBJECTIVE_COUNT:
+        break;
+    }
+    return rank_with(candidate, replicas, objective, candidate->bounds.latency_ratio * ROUNDING);
+}
+
+bool km_rank_before(const struct km_rank *a, const struct km_rank *b)
+{
+    for (int i = 0; i < KM_RANK_PARTS; i++) {
+        if (a->parts[i] < b->parts[i])
+            return true;
+        if (a->parts[i] > b->parts[i])
+            return false;
+    }
+    return a->point < b->point;
+}

@@ -1,0 +1,33 @@
+/* The ranking of plans, and the least key that a plan not yet simulated could have.
+ *
+ * Keys are compared part by part: the objective, USD per hour, GPUs, the worst ratio of an SLO term to its
+ * limit, position in the search. No two plans have the same key. */
+#ifndef KM_PLANNER_RANK_H
+#define KM_PLANNER_RANK_H
+
+#include "planner/candidates.h"
+
+#define KM_RANK_PARTS 4
+
+struct km_rank {
+    double parts[KM_RANK_PARTS];
+    uint64_t point;
+};
+
+/* Of a plan that was simulated. */
+struct km_rank km_rank_of(const struct km_search *search, const struct km_candidate *candidate,
+                          uint32_t replicas, const struct km_probe *probe);
+/* No run of the candidate with so many replicas, or with more, can have a smaller key. The objective's least
+ * is proven so: GPUs and USD per hour are known beforehand; a run lasts at least from the first arrival to
+ * the last, and every GPU draws its idle power as long. */
+struct km_rank km_rank_least(const struct km_search *search, const struct km_load *load,
+                             const struct km_candidate *candidate, uint32_t replicas);
+
+bool km_rank_before(const struct km_rank *a, const struct km_rank *b);
+
+double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas);
+/* Rent over the run a million tokens served; NAN when none were. */
+double km_plan_usd_per_million_tokens(const struct km_candidate *candidate, uint32_t replicas,
+                                      const struct km_probe *probe);
+
+#endif

@@ -1,0 +1,178 @@
+#include "report/plan_report.h"
+
+#include "report/json_writer.h"
+#include "report/report.h"
+
+#include <math.h>
+
+static void put_latency(struct km_json_writer *w, const char *key, const struct km_latency_summary *l)
+{
+    km_json_put_open(w, key, '{');
+    km_json_put_number(w, "mean", l->mean_s);
+    km_json_put_number(w, "ci95", l->ci95_s);
+    km_json_put_number(w, "p50", l->p50_s);
+    km_json_put_number(w, "p90", l->p90_s);
+    km_json_put_number(w, "p95", l->p95_s);
+    km_json_put_number(w, "p99", l->p99_s);
+    km_json_put_number(w, "max", l->max_s);
+    km_json_put_count(w, "count", l->count);
+    km_json_put_close(w, '}');
+}
+
+static void put_terms(struct km_json_writer *w, const struct km_probe *probe)
+{
+    km_json_put_open(w, "slo", '[');
+    for (uint32_t i = 0; i < probe->slo_count; i++) {
+        const struct km_slo_outcome *outcome = &probe->slo[i];
+        char name[160];
+        km_slo_term_name(&outcome->term, name, sizeof name);
+        km_json_put_open(w, NULL, '{');
+        km_json_put_string(w, "term", name);
+        km_json_put_number(w, "limit", outcome->term.limit);
+        km_json_put_number(w, "value", outcome->value);
+        km_json_put_bool(w, "attained", outcome->attained);
+        km_json_put_count(w, "within", outcome->within);
+        km_json_put_count(w, "count", outcome->count);
+        km_json_put_close(w, '}');
+    }
+    km_json_put_close(w, ']');
+}
+
+static void put_probe(struct km_json_writer *w, const struct km_probe *probe)
+{
+    if (!probe) {
+        km_json_put_null(w, "at_asked_load");
+        return;
+    }
+    km_json_put_open(w, "at_asked_load", '{');
+    km_json_put_bool(w, "holds", probe->holds);
+    km_json_put_bool(w, "cut_short", probe->cut);
+    km_json_put_bool(w, "saturated", probe->saturated);
+    km_json_put_count(w, "completed", probe->completed);
+    km_json_put_count(w, "rejected", probe->rejected);
+    km_json_put_number(w, "duration_s", probe->duration_s);
+    km_json_put_number(w, "requests_per_s", probe->requests_per_s);
+    km_json_put_number(w, "output_tokens_per_s", probe->output_tokens_per_s);
+    km_json_put_number(w, "total_tokens_per_s", probe->total_tokens_per_s);
+    for (int i = 0; i < KM_LATENCY_COUNT; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "%s_s", km_latency_key((enum km_latency)i));
+        put_latency(w, key, &probe->latency[i]);
+    }
+    put_terms(w, probe);
+    km_json_put_number(w, "worst_ratio", probe->slo_count ? probe->worst_ratio : (double)NAN);
+    km_json_put_number(w, "busy", probe->busy);
+    km_json_put_number(w, "mfu", probe->mfu);
+    km_json_put_number(w, "mbu", probe->mbu);
+    km_json_put_number(w, "kv_peak", probe->kv_peak);
+    km_json_put_number(w, "prefix_hit_rate", probe->prefix_hit_rate);
+    km_json_put_number(w, "energy_j", probe->energy_j);
+    km_json_put_count(w, "events", probe->events);
+    km_json_put_close(w, '}');
+}
+
+static void put_bounds(struct km_json_writer *w, const struct km_candidate_bounds *bounds)
+{
+    km_json_put_open(w, "bounds", '{');
+    km_json_put_count(w, "least_replicas", bounds->least_replicas);
+    km_json_put_number(w, "most_rate_per_s_per_replica", bounds->rate_per_s);
+    km_json_put_number(w, "unloaded_ttft_p50_s", bounds->ttft_s);
+    km_json_put_number(w, "unloaded_tpot_p50_s", bounds->tpot_s);
+    km_json_put_number(w, "least_ratio", bounds->latency_ratio);
+    km_json_put_close(w, '}');
+}
+
+static void put_settings(struct km_json_writer *w, const struct km_plan *plan, uint64_t point)
+{
+    const struct km_axes *axes = &plan->search.axes;
+    struct km_override values[64];
+    km_json_put_open(w, "settings", '{');
+    for (uint32_t i = axes->count; i-- > 0; point /= axes->axes[i].count)
+        if (i < 64)
+            values[i] =
+                (struct km_override){axes->axes[i].key, axes->axes[i].values[point % axes->axes[i].count]};
+    for (uint32_t i = 0; i < axes->count && i < 64; i++)
+        km_json_put_string(w, values[i].key, values[i].value);
+    km_json_put_close(w, '}');
+}
+
+static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint64_t index)
+{
+    const struct km_plan_entry *entry = &plan->entries[index];
+    const struct km_candidate *c = entry->candidate;
+    bool holds = c->fate == KM_FATE_HOLDS;
+    km_json_put_open(w, NULL, '{');
+    if (holds)
+        km_json_put_count(w, "rank", index + 1);
+    else
+        km_json_put_null(w, "rank");
+    km_json_put_count(w, "point", c->point);
+    km_json_put_string(w, "label", c->label);
+    put_settings(w, plan, c->point);
+    km_json_put_string(w, "status", km_fate_name(c->fate));
+    km_json_put_string(w, "reason", c->reason[0] ? c->reason : NULL);
+    km_json_put_string(w, "model", c->model[0] ? c->model : NULL);
+    km_json_put_string(w, "device", c->device[0] ? c->device : NULL);
+    km_json_put_string(w, "layout", c->layout[0] ? c->layout : NULL);
+    km_json_put_count(w, "gpus_per_replica", c->gpus_per_replica);
+    km_json_put_count(w, "replicas", c->replicas);
+    km_json_put_count(w, "gpus", entry->gpus);
+    km_json_put_number(w, "usd_per_hour", entry->usd_per_hour);
+    km_json_put_number(w, "usd_per_million_tokens", entry->usd_per_million_tokens);
+    km_json_put_number(w, holds ? "objective" : "objective_at_least", entry->cost);
+    km_json_put_bool(w, "on_front", entry->on_front);
+    km_json_put_number(w, "max_rate_per_s", entry->has_rate ? entry->max_rate_per_s : (double)NAN);
+    km_json_put_number(w, "weight_bytes_per_gpu", c->weight_bytes);
+    km_json_put_number(w, "kv_bytes_per_gpu", c->kv_bytes);
+    km_json_put_number(w, "memory_budget_bytes_per_gpu", c->budget_bytes);
+    put_bounds(w, &c->bounds);
+    km_json_put_count(w, "runs", c->runs);
+    put_probe(w, c->probe);
+    km_json_put_close(w, '}');
+}
+
+static void put_statistics(struct km_json_writer *w, const struct km_plan_statistics *s)
+{
+    km_json_put_open(w, "search", '{');
+    km_json_put_count(w, "candidates", s->candidates);
+    for (int i = 0; i < KM_FATE_COUNT; i++)
+        km_json_put_count(w, km_fate_name((enum km_fate)i), s->fates[i]);
+    km_json_put_count(w, "runs", s->runs);
+    km_json_put_count(w, "cut_runs", s->cut_runs);
+    km_json_put_count(w, "rounds", s->rounds);
+    km_json_put_count(w, "replicas_skipped", s->replicas_skipped);
+    km_json_put_number(w, "read_wall_s", s->read_wall_s);
+    km_json_put_number(w, "bound_wall_s", s->bound_wall_s);
+    km_json_put_number(w, "search_wall_s", s->search_wall_s);
+    km_json_put_number(w, "rate_wall_s", s->rate_wall_s);
+    km_json_put_close(w, '}');
+}
+
+void km_plan_report_json(const struct km_plan_report *report, struct km_text *out)
+{
+    const struct km_plan *plan = report->plan;
+    struct km_json_writer w = {.out = out};
+    km_json_put_open(&w, NULL, '{');
+    km_json_put_count(&w, "schema", 1);
+    km_json_put_raw(&w, "scenario", report->scenario_json ? report->scenario_json : "null");
+    km_json_put_count(&w, "seed", plan->load.seed);
+    km_json_put_string(&w, "objective", km_objective_name(plan->search.objective));
+    km_json_put_count(&w, "max_gpus", plan->search.max_gpus);
+    km_json_put_bool(&w, "exhaustive", plan->exhaustive);
+    km_json_put_bool(&w, "feasible", plan->holding > 0);
+    km_json_put_open(&w, "load", '{');
+    km_json_put_count(&w, "requests", plan->load.count);
+    km_json_put_number(&w, "rate_per_s", plan->load.open ? plan->load.rate_per_s : (double)NAN);
+    km_json_put_number(&w, "span_s", plan->load.open ? plan->load.span_s : (double)NAN);
+    km_json_put_number(&w, "prompt_tokens", plan->load.prompt_tokens);
+    km_json_put_number(&w, "output_tokens", plan->load.output_tokens);
+    km_json_put_close(&w, '}');
+    put_statistics(&w, &plan->statistics);
+    km_json_put_open(&w, "plans", '[');
+    for (uint64_t i = 0; i < plan->candidates.count; i++)
+        put_entry(&w, plan, i);
+    km_json_put_close(&w, ']');
+    km_json_put_string(&w, "version", report->version);
+    km_json_put_close(&w, '}');
+    km_text_puts(out, "\n");
+}

@@ -1,0 +1,227 @@
+#include "report/plan_report.h"
+
+#include "report/cells.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FALLEN_SHOWN 3u /* candidates of each kind that fell */
+#define TERM_COLUMNS 3u
+#define LABEL_WIDTH  38
+
+static void put_plural(struct km_text *out, uint64_t count, const char *noun)
+{
+    char cell[KM_CELL];
+    km_text_printf(out, "%s %s%s", km_cell_count(cell, count), noun, count == 1 ? "" : "s");
+}
+
+static void put_load(const struct km_plan *plan, struct km_text *out)
+{
+    char cell[KM_CELL];
+    if (plan->load.open && isfinite(plan->load.rate_per_s))
+        km_text_printf(out, "%s requests/s", km_cell_rounded(cell, plan->load.rate_per_s));
+    else
+        km_text_puts(out, "the workload");
+}
+
+static const char *slo_words(const struct km_plan *plan)
+{
+    return plan->scenario.slo_count ? "within the SLO" : "without a growing queue (no SLO is stated)";
+}
+
+static void put_plan_name(const struct km_plan_entry *entry, struct km_text *out)
+{
+    const struct km_candidate *c = entry->candidate;
+    km_text_printf(out, "%u x %s (%s", entry->gpus, c->device, c->layout);
+    if (c->replicas > 1)
+        km_text_printf(out, ", %u replicas", c->replicas);
+    km_text_puts(out, ")");
+}
+
+/* --- the first line ------------------------------------------------------------------------------------- */
+
+static void put_winner(const struct km_plan *plan, struct km_text *out)
+{
+    const struct km_plan_entry *winner = &plan->entries[0];
+    char cell[KM_CELL], other[KM_CELL];
+    put_plan_name(winner, out);
+    km_text_puts(out, winner->gpus == 1 ? " sustains " : " sustain ");
+    put_load(plan, out);
+    km_text_printf(out, " %s for $%s an hour ($%s a million tokens)", slo_words(plan),
+                   km_cell_grouped(cell, winner->usd_per_hour, 2),
+                   km_cell_rounded(other, winner->usd_per_million_tokens));
+    if (winner->has_rate)
+        km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, winner->max_rate_per_s));
+    km_text_puts(out, ".\n");
+    if (strcmp(winner->candidate->label, "as stated") != 0)
+        km_text_printf(out, "Its settings: %s.\n", winner->candidate->label);
+}
+
+/* Of those that fell, the one that came nearest: by the ratio of its worst term if it was simulated, else the
+ * one that came farthest. */
+static const struct km_plan_entry *nearest(const struct km_plan *plan)
+{
+    const struct km_plan_entry *best = NULL;
+    for (uint64_t i = 0; i < plan->candidates.count; i++) {
+        const struct km_plan_entry *entry = &plan->entries[i];
+        const struct km_probe *probe = entry->candidate->probe;
+        if (probe && (!best || probe->worst_ratio < best->candidate->probe->worst_ratio))
+            best = entry;
+    }
+    return best ? best : plan->candidates.count ? &plan->entries[0] : NULL;
+}
+
+static void put_infeasible(const struct km_plan *plan, struct km_text *out)
+{
+    km_text_puts(out, "None of ");
+    put_plural(out, plan->candidates.count, "plan");
+    km_text_puts(out, " sustains ");
+    put_load(plan, out);
+    km_text_printf(out, " %s on up to %u GPUs.\n", slo_words(plan), plan->search.max_gpus);
+    const struct km_plan_entry *entry = nearest(plan);
+    if (!entry)
+        return;
+    km_text_puts(out, "Nearest: ");
+    put_plan_name(entry, out);
+    if (strcmp(entry->candidate->label, "as stated") != 0)
+        km_text_printf(out, ", %s", entry->candidate->label);
+    km_text_printf(out, ": %s.\n", entry->candidate->reason);
+}
+
+/* --- the table ------------------------------------------------------------------------------------------ */
+
+static uint32_t term_columns(const struct km_plan *plan)
+{
+    return plan->scenario.slo_count < TERM_COLUMNS ? plan->scenario.slo_count : TERM_COLUMNS;
+}
+
+static void put_head(const struct km_plan *plan, struct km_text *out)
+{
+    km_text_printf(out, "\n   %-4s %-*s %8s %4s %8s %8s", "rank", LABEL_WIDTH, "plan", "replicas", "GPUs",
+                   "$/h", "$/M tok");
+    for (uint32_t i = 0; i < term_columns(plan); i++) {
+        char name[160];
+        km_slo_term_name(&plan->scenario.slo[i], name, sizeof name);
+        km_text_printf(out, " %10.10s", name);
+    }
+    km_text_printf(out, " %9s\n", "max rate");
+}
+
+static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *out)
+{
+    const struct km_plan_entry *entry = &plan->entries[rank];
+    const struct km_candidate *c = entry->candidate;
+    char usd[KM_CELL], tokens[KM_CELL], cell[KM_CELL];
+    km_text_printf(out, " %c %-4llu %-*.*s %8u %4u %8s %8s", entry->on_front ? '*' : ' ',
+                   (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
+                   km_cell_grouped(usd, entry->usd_per_hour, 2),
+                   km_cell_rounded(tokens, entry->usd_per_million_tokens));
+    for (uint32_t i = 0; i < term_columns(plan); i++) {
+        const struct km_slo_outcome *outcome = &c->probe->slo[i];
+        bool rate = outcome->term.metric == KM_SLO_GOODPUT;
+        km_text_printf(out, " %10s",
+                       rate ? km_cell_rounded(cell, outcome->value) : km_cell_seconds(cell, outcome->value));
+    }
+    if (entry->has_rate)
+        km_text_printf(out, " %7s/s\n", km_cell_rounded(cell, entry->max_rate_per_s));
+    else if (isfinite(c->bounds.rate_per_s) && c->bounds.rate_per_s > 0.0)
+        km_text_printf(out, " <=%5s/s\n", km_cell_rounded(cell, c->bounds.rate_per_s * c->replicas));
+    else
+        km_text_printf(out, " %9s\n", "-");
+}
+
+static void put_table(const struct km_plan_report *report, struct km_text *out)
+{
+    const struct km_plan *plan = report->plan;
+    uint64_t shown = plan->holding;
+    if (!report->all && shown > plan->search.top)
+        shown = plan->search.top;
+    put_head(plan, out);
+    for (uint64_t i = 0; i < shown; i++)
+        put_row(plan, i, out);
+    if (shown < plan->holding)
+        km_text_printf(out, "     and %llu more that hold (--all, --json)\n",
+                       (unsigned long long)(plan->holding - shown));
+    km_text_puts(out, "   * no plan shown is better in price, latency and maximum rate at once");
+    km_text_puts(out, plan->search.replicas_free ? "; replicas are the fewest that hold\n" : "\n");
+}
+
+/* --- who fell ------------------------------------------------------------------------------------------- */
+
+static const char *fate_words(enum km_fate fate)
+{
+    switch (fate) {
+    case KM_FATE_BEATEN:
+        return "cannot be among the best: even the least they could cost is more";
+    case KM_FATE_SLO:
+        return "simulated, and miss the SLO";
+    case KM_FATE_THROUGHPUT:
+        return "too little throughput, whatever the schedule";
+    case KM_FATE_LATENCY:
+        return "too slow even for a request alone";
+    case KM_FATE_BUDGET:
+        return "take more GPUs than max_gpus";
+    case KM_FATE_MEMORY:
+        return "do not fit into memory";
+    case KM_FATE_LAYOUT:
+        return "cannot be split so";
+    case KM_FATE_INVALID:
+        return "settings do not go together";
+    case KM_FATE_OPEN:
+    case KM_FATE_HOLDS:
+    case KM_FATE_COUNT:
+        break;
+    }
+    return "";
+}
+
+static void put_fallen(const struct km_plan_report *report, struct km_text *out)
+{
+    const struct km_plan *plan = report->plan;
+    char cell[KM_CELL];
+    uint64_t of_kind = 0;
+    for (uint64_t i = plan->holding; i < plan->candidates.count; i++) {
+        const struct km_plan_entry *entry = &plan->entries[i];
+        const struct km_candidate *c = entry->candidate;
+        bool first = i == plan->holding || plan->entries[i - 1].candidate->fate != c->fate;
+        of_kind = first ? 0 : of_kind + 1;
+        if (first)
+            km_text_printf(out, "\n%s %s:\n", km_cell_count(cell, plan->statistics.fates[c->fate]),
+                           fate_words(c->fate));
+        if (!report->all && of_kind == FALLEN_SHOWN)
+            km_text_puts(out, "     ...\n");
+        if (!report->all && of_kind >= FALLEN_SHOWN)
+            continue;
+        km_text_printf(out, "     %-*s ", LABEL_WIDTH, c->label);
+        if (c->replicas)
+            km_text_printf(out, "x %u: ", c->replicas);
+        km_text_printf(out, "%.110s\n", c->reason);
+    }
+}
+
+static void put_search(const struct km_plan *plan, struct km_text *out)
+{
+    const struct km_plan_statistics *s = &plan->statistics;
+    char cell[KM_CELL];
+    double wall_s = s->read_wall_s + s->bound_wall_s + s->search_wall_s + s->rate_wall_s;
+    km_text_puts(out, "\n");
+    put_plural(out, s->candidates, "candidate");
+    km_text_puts(out, "; ");
+    put_plural(out, s->runs, "run");
+    km_text_printf(out, " at the asked load (%s cut short)", km_cell_count(cell, s->cut_runs));
+    km_text_printf(out, "; %s%s.\n", km_cell_seconds(cell, wall_s), plan->exhaustive ? ", exhaustive" : "");
+}
+
+void km_plan_report_text(const struct km_plan_report *report, struct km_text *out)
+{
+    const struct km_plan *plan = report->plan;
+    if (plan->holding) {
+        put_winner(plan, out);
+        put_table(report, out);
+    } else {
+        put_infeasible(plan, out);
+    }
+    put_fallen(report, out);
+    put_search(plan, out);
+}
