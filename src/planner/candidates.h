@@ -3,6 +3,7 @@
 #ifndef KM_PLANNER_CANDIDATES_H
 #define KM_PLANNER_CANDIDATES_H
 
+#include "planner/capacity.h"
 #include "planner/probe.h"
 
 /* What became of a candidate. */
@@ -43,8 +44,9 @@ struct km_candidate {
     double weight_bytes, kv_bytes, budget_bytes; /* of a rank */
     struct km_candidate_bounds bounds;
 
-    uint32_t replicas;      /* of the plan: the fewest that hold, or the last tried */
-    uint32_t runs;          /* simulated at the asked load */
+    uint32_t replicas;           /* of the plan: the fewest that hold, or the last tried */
+    uint32_t runs;               /* simulated at the asked load */
+    struct km_decision decision; /* of that plan, when the probe holds; else no replications */
     struct km_probe *probe; /* at the asked load, with `replicas`; NULL = not simulated. Owned by the plan */
 };
 

@@ -3,6 +3,7 @@
 #include "base/pool.h"
 #include "planner/pareto.h"
 #include "planner/rank.h"
+#include "planner/rates.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,9 @@
 #include <string.h>
 #include <time.h>
 
-#define ROUND 16u /* runs decided upon together; the same whatever the number of workers */
+#define MOST_REPLICATIONS 31u /* of the test whether a plan holds on other workloads like the one asked for  \
+                               */
+#define ROUND 16u             /* runs decided upon together; the same whatever the number of workers */
 
 static double wall_now_s(void)
 {
@@ -32,6 +35,8 @@ struct trial {
     uint32_t replicas;
     struct km_rank least;
     struct km_probe *probe;
+    struct km_decision decision;
+    bool holds;
     enum km_status status;
     struct km_error error;
 };
@@ -39,9 +44,24 @@ struct trial {
 struct round {
     const struct km_candidate_source *source;
     const struct km_load *load;
+    struct km_demand *demand;
+    const volatile sig_atomic_t *stop;
     struct trial trials[ROUND];
     uint32_t count;
 };
+
+static void judge_trial(const struct round *round, const struct km_fleet *fleet, struct trial *trial)
+{
+    struct km_capacity_options options = km_capacity_exact();
+    options.max_replications = MOST_REPLICATIONS;
+    options.stop = round->stop;
+    trial->status = km_probe_run(fleet, round->load, false, trial->probe, &trial->error);
+    trial->holds = trial->status == KM_OK && trial->probe->holds;
+    if (!trial->holds)
+        return;
+    trial->status = km_capacity_decide(fleet, round->demand, 1.0, &options, &trial->decision, &trial->error);
+    trial->holds = trial->decision.holds && trial->decision.recorded_holds;
+}
 
 static void run_trial(void *context, uint64_t index)
 {
@@ -53,9 +73,10 @@ static void run_trial(void *context, uint64_t index)
                                           &trial->error);
     if (trial->status != KM_OK)
         return;
+    scenario.workload = round->load->asked;
     trial->status = km_fleet_create(&scenario, &fleet, &trial->error);
     if (trial->status == KM_OK)
-        trial->status = km_probe_run(&fleet, round->load, false, trial->probe, &trial->error);
+        judge_trial(round, &fleet, trial);
     km_fleet_release(&fleet);
     km_scenario_release(&scenario);
 }
@@ -106,7 +127,10 @@ static bool may_matter(const struct search *search, const struct km_rank *least)
 static void collect_round(struct search *search, struct round *round, uint64_t *open)
 {
     struct km_plan *plan = search->plan;
-    *round = (struct round){.source = &search->source, .load = &plan->load};
+    *round = (struct round){.source = &search->source,
+                            .load = &plan->load,
+                            .demand = plan->demand,
+                            .stop = search->options->stop};
     *open = 0;
     for (uint64_t i = 0; i < plan->candidates.count; i++) {
         struct km_candidate *candidate = &plan->candidates.items[i];
@@ -132,16 +156,22 @@ static void settle(struct search *search, const struct trial *trial)
     free(candidate->probe);
     candidate->probe = trial->probe;
     candidate->replicas = trial->replicas;
+    candidate->decision = trial->decision;
     candidate->runs++;
     plan->statistics.runs++;
+    plan->statistics.replications += trial->decision.replications;
     plan->statistics.cut_runs += trial->probe->cut;
-    if (trial->probe->holds) {
+    if (trial->holds) {
         candidate->fate = KM_FATE_HOLDS;
         const struct km_rank rank = km_rank_of(&plan->search, candidate, trial->replicas, trial->probe);
         keep_found(search, &rank);
     } else if (trial->replicas >= candidate->most_replicas) {
         struct km_text reason = {0};
-        km_probe_explain(trial->probe, &reason);
+        if (trial->probe->holds)
+            km_text_printf(&reason, "holds as it is, but on %u of %u workloads like it", trial->decision.held,
+                           trial->decision.replications);
+        else
+            km_probe_explain(trial->probe, &reason);
         candidate->reason = km_arena_strdup(&plan->candidates.arena, km_text_c(&reason));
         candidate->fate = KM_FATE_SLO;
         km_text_release(&reason);
@@ -215,7 +245,6 @@ static void make_entry(struct km_plan *plan, const struct ranked *ranked, struct
                                       ? km_plan_usd_per_million_tokens(candidate, replicas, candidate->probe)
                                       : (double)NAN,
         .cost = ranked->rank.parts[0],
-        .max_rate_per_s = (double)NAN,
     };
     plan->holding += candidate->fate == KM_FATE_HOLDS;
     plan->statistics.fates[candidate->fate]++;
@@ -252,7 +281,18 @@ static enum km_status read_question(const char *path, const struct km_override *
                          "no section \"search\": which plans are to be compared?");
     if (status == KM_OK)
         status = km_search_read(&plan->scenario, &plan->arena, &plan->search, error);
-    return status == KM_OK ? km_load_create(&plan->scenario, &plan->search, &plan->load, error) : status;
+    if (status == KM_OK && plan->scenario.group_count)
+        status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
+                         "cluster.groups: kingman plan compares clusters of equal replicas");
+    if (status == KM_OK)
+        status = km_load_create(&plan->scenario, &plan->search, &plan->load, error);
+    if (status != KM_OK || !plan->load.open)
+        return status;
+    const struct km_demand_config demand = {.workload = &plan->load.asked,
+                                            .seed = plan->load.seed,
+                                            .block_s = km_capacity_exact().block_s,
+                                            .length = 1.0};
+    return km_demand_create(&demand, &plan->demand, error);
 }
 
 enum km_status km_plan_create(const char *path, const struct km_override *overrides, size_t override_count,
@@ -275,10 +315,15 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
     start_s = wall_now_s();
     status = run_search(&search, error);
     out->statistics.search_wall_s = wall_now_s() - start_s;
-    if (status == KM_OK) {
-        make_entries(out);
+    if (status != KM_OK)
+        goto out;
+    make_entries(out);
+    start_s = wall_now_s();
+    tell(options, "finding maximum rates", -1.0);
+    status = km_plan_find_rates(&search.source, options, out, error);
+    out->statistics.rate_wall_s = wall_now_s() - start_s;
+    if (status == KM_OK)
         km_pareto_mark(out->entries, out->holding);
-    }
 out:
     free(search.found);
     if (status != KM_OK)
@@ -289,6 +334,7 @@ out:
 void km_plan_release(struct km_plan *plan)
 {
     km_candidates_release(&plan->candidates);
+    km_demand_destroy(plan->demand);
     km_load_release(&plan->load);
     km_scenario_release(&plan->scenario);
     km_arena_release(&plan->arena);

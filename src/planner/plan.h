@@ -7,17 +7,22 @@
  * Plans are ranked by (objective, USD per hour, GPUs, the SLO term nearest to its limit, position in the
  * search); the first is the winner.
  *
+ * A plan holds when the workload itself does on it (planner/probe.h) and, asked of other workloads like it
+ * (other seeds; of a trace, block bootstraps of it), the sequential test of planner/capacity.h says so, too.
+ *
  * The search leaves out what provably cannot change the first `top` of that ranking: candidates and numbers
  * of replicas that a bound rules out (planner/bounds.h), and those whose least possible key is above the key
  * of the top-th plan found. It goes best-first, in rounds of a fixed size, so that what is simulated and what
  * is found do not depend on the number of workers. `exhaustive` simulates everything that fits into memory
  * and budget, with the same result.
  *
- * The best `top` (with `exhaustive` all that hold) then get their maximum rate. */
+ * The best `top` (with `exhaustive` all that hold) then get their maximum rate: the winner with its interval,
+ * the others to a few per cent. */
 #ifndef KM_PLANNER_PLAN_H
 #define KM_PLANNER_PLAN_H
 
 #include "planner/candidates.h"
+#include "planner/capacity.h"
 
 #include <signal.h>
 
@@ -33,6 +38,8 @@ struct km_plan_statistics {
     uint64_t candidates;
     uint64_t fates[KM_FATE_COUNT];
     uint64_t runs, cut_runs; /* simulated at the asked load; of them cut short */
+    uint64_t replications;   /* of them, on other workloads like it */
+    uint64_t rate_runs;      /* simulated for maximum rates */
     uint64_t rounds;
     uint64_t replicas_skipped; /* numbers of replicas that bounds made needless to try */
     double read_wall_s, bound_wall_s, search_wall_s, rate_wall_s;
@@ -47,13 +54,16 @@ struct km_plan_entry {
     double cost;                   /* by the objective; when it does not hold, the least it could be */
     bool on_front;                 /* no other plan that holds is at least as good in all, and better in one:
                                       USD per hour, the SLO's worst ratio, maximum rate */
-    bool has_rate;
-    double max_rate_per_s; /* NAN when not looked for */
+    struct km_capacity *capacity;  /* NULL when not looked for; in the plan's arena */
 };
+
+/* Its maximum rate; NAN when there is none or it was not looked for. */
+double km_plan_max_rate_per_s(const struct km_plan_entry *entry);
 
 struct km_plan {
     struct km_search search;
     struct km_load load;
+    struct km_demand *demand; /* other workloads like the load */
     struct km_candidates candidates;
     struct km_plan_entry *entries; /* [candidates.count] */
     uint64_t holding;              /* the first so many hold: entries[0] is the winner */

@@ -71,6 +71,50 @@ static void put_probe(struct km_json_writer *w, const struct km_probe *probe)
     km_json_put_close(w, '}');
 }
 
+static void put_decision(struct km_json_writer *w, const struct km_decision *decision)
+{
+    if (decision->replications == 0) {
+        km_json_put_null(w, "on_workloads_like_it");
+        return;
+    }
+    km_json_put_open(w, "on_workloads_like_it", '{');
+    km_json_put_bool(w, "holds", decision->holds && decision->recorded_holds);
+    km_json_put_bool(w, "settled", decision->settled);
+    km_json_put_count(w, "held", decision->held);
+    km_json_put_count(w, "replications", decision->replications);
+    km_json_put_close(w, '}');
+}
+
+static void put_capacity(struct km_json_writer *w, const struct km_plan_entry *entry, double asked_per_s)
+{
+    static const char *const kinds[] = {[KM_CAPACITY_FOUND] = "found",
+                                        [KM_CAPACITY_NONE] = "none",
+                                        [KM_CAPACITY_UNBOUNDED] = "unbounded",
+                                        [KM_CAPACITY_AS_IT_IS] = "as_it_is"};
+    const struct km_capacity *c = entry->capacity;
+    km_json_put_number(w, "max_rate_per_s", km_plan_max_rate_per_s(entry));
+    if (!c) {
+        km_json_put_null(w, "capacity");
+        return;
+    }
+    km_json_put_open(w, "capacity", '{');
+    km_json_put_string(w, "kind", kinds[c->kind]);
+    km_json_put_bool(w, "holds", c->holds);
+    km_json_put_number(w, "scale", c->scale);
+    km_json_put_number(w, "rate_per_s", c->rate_per_s);
+    km_json_put_number(w, "low_per_s", c->low * asked_per_s);
+    km_json_put_number(w, "high_per_s", c->high * asked_per_s);
+    km_json_put_bool(w, "settled", c->settled);
+    km_json_put_number(w, "cautious_per_s", c->cautious_scale * asked_per_s);
+    km_json_put_number(w, "recorded_per_s", c->recorded_scale * asked_per_s);
+    km_json_put_number(w, "least_per_s", c->least_scale * asked_per_s);
+    km_json_put_number(w, "spread", c->spread);
+    km_json_put_count(w, "replications", c->replications);
+    km_json_put_number(w, "requests_per_run", c->requests);
+    km_json_put_count(w, "runs", c->runs);
+    km_json_put_close(w, '}');
+}
+
 static void put_bounds(struct km_json_writer *w, const struct km_candidate_bounds *bounds)
 {
     km_json_put_open(w, "bounds", '{');
@@ -121,12 +165,13 @@ static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint
     km_json_put_number(w, "usd_per_million_tokens", entry->usd_per_million_tokens);
     km_json_put_number(w, holds ? "objective" : "objective_at_least", entry->cost);
     km_json_put_bool(w, "on_front", entry->on_front);
-    km_json_put_number(w, "max_rate_per_s", entry->has_rate ? entry->max_rate_per_s : (double)NAN);
+    put_capacity(w, entry, plan->load.rate_per_s);
     km_json_put_number(w, "weight_bytes_per_gpu", c->weight_bytes);
     km_json_put_number(w, "kv_bytes_per_gpu", c->kv_bytes);
     km_json_put_number(w, "memory_budget_bytes_per_gpu", c->budget_bytes);
     put_bounds(w, &c->bounds);
     km_json_put_count(w, "runs", c->runs);
+    put_decision(w, &c->decision);
     put_probe(w, c->probe);
     km_json_put_close(w, '}');
 }
@@ -139,6 +184,8 @@ static void put_statistics(struct km_json_writer *w, const struct km_plan_statis
         km_json_put_count(w, km_fate_name((enum km_fate)i), s->fates[i]);
     km_json_put_count(w, "runs", s->runs);
     km_json_put_count(w, "cut_runs", s->cut_runs);
+    km_json_put_count(w, "replications", s->replications);
+    km_json_put_count(w, "rate_runs", s->rate_runs);
     km_json_put_count(w, "rounds", s->rounds);
     km_json_put_count(w, "replicas_skipped", s->replicas_skipped);
     km_json_put_number(w, "read_wall_s", s->read_wall_s);

@@ -51,8 +51,8 @@ static void put_winner(const struct km_plan *plan, struct km_text *out)
     km_text_printf(out, " %s for $%s an hour ($%s a million tokens)", slo_words(plan),
                    km_cell_grouped(cell, winner->usd_per_hour, 2),
                    km_cell_rounded(other, winner->usd_per_million_tokens));
-    if (winner->has_rate)
-        km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, winner->max_rate_per_s));
+    if (!isnan(km_plan_max_rate_per_s(winner)))
+        km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, km_plan_max_rate_per_s(winner)));
     km_text_puts(out, ".\n");
     if (strcmp(winner->candidate->label, "as stated") != 0)
         km_text_printf(out, "Its settings: %s.\n", winner->candidate->label);
@@ -123,8 +123,8 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
         km_text_printf(out, " %10s",
                        rate ? km_cell_rounded(cell, outcome->value) : km_cell_seconds(cell, outcome->value));
     }
-    if (entry->has_rate)
-        km_text_printf(out, " %7s/s\n", km_cell_rounded(cell, entry->max_rate_per_s));
+    if (!isnan(km_plan_max_rate_per_s(entry)))
+        km_text_printf(out, " %7s/s\n", km_cell_rounded(cell, km_plan_max_rate_per_s(entry)));
     else if (isfinite(c->bounds.rate_per_s) && c->bounds.rate_per_s > 0.0)
         km_text_printf(out, " <=%5s/s\n", km_cell_rounded(cell, c->bounds.rate_per_s * c->replicas));
     else
@@ -209,7 +209,9 @@ static void put_search(const struct km_plan *plan, struct km_text *out)
     put_plural(out, s->candidates, "candidate");
     km_text_puts(out, "; ");
     put_plural(out, s->runs, "run");
-    km_text_printf(out, " at the asked load (%s cut short)", km_cell_count(cell, s->cut_runs));
+    km_text_printf(out, " at the asked load (%s cut short), ", km_cell_count(cell, s->cut_runs));
+    km_text_printf(out, "%s on workloads like it, ", km_cell_count(cell, s->replications));
+    km_text_printf(out, "%s for maximum rates", km_cell_count(cell, s->rate_runs));
     km_text_printf(out, "; %s%s.\n", km_cell_seconds(cell, wall_s), plan->exhaustive ? ", exhaustive" : "");
 }
 
