@@ -1,5 +1,7 @@
 #include "cli/describe.h"
 
+#include "scenario/bill.h"
+
 #include <string.h>
 
 /* With a measured profile: what share of the device's time was measured, and what was guessed. */
@@ -32,7 +34,9 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
     const struct km_scenario *scenario = fleet->scenario;
     const struct km_cluster *cluster = &scenario->cluster;
     struct km_text layout = {0};
+    struct km_bill *bill = km_arena_alloc(arena, sizeof *bill);
     km_layout_describe(&setup->cost_config.layout, &layout);
+    km_run_bill(fleet, result, bill);
     *report = (struct km_report){
         .summary = &result->summary,
         .model = scenario->model.name,
@@ -48,6 +52,7 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
         .mfu = result->mfu,
         .mbu = result->mbu,
         .busy = result->busy,
+        .bill = bill,
         .partial = result->simulation.stopped,
         .wall_s = wall_s,
         .events = result->simulation.work.events,

@@ -40,6 +40,8 @@ struct km_device {
     double l2_bytes;
     uint32_t multiprocessors; /* 0 = unknown */
     double power_w, idle_power_w;
+    double stream_power_w;     /* streaming memory at memory_efficiency of the bandwidth; 0 = not measured */
+    double power_limited_mfu;  /* of large matrix multiplications under power_w; 0 = not measured */
     double price_usd_per_hour; /* the user edits this */
     /* Roofline efficiency factors, each with its origin in the file */
     double gemm_efficiency;              /* e_c of large matrix multiplications */

@@ -17,4 +17,8 @@ void km_report_classes_text(const struct km_summary *summary, struct km_text *ou
 void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
                             const struct km_latency_summary *latency);
 
+/* report_cost.c; NULL: nothing is known, all null */
+void km_report_cost_json(const struct km_bill *bill, struct km_json_writer *w);
+void km_report_cost_text(const struct km_bill *bill, struct km_text *out);
+
 #endif

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "economics/economics.h"
 #include "metrics/metrics.h"
 
 #include <stdbool.h>
@@ -32,6 +33,7 @@ struct km_report { /* everything is borrowed */
 
     uint64_t kv_capacity_blocks; /* of all replicas together; 0 = none or unknown */
     double mfu, mbu, busy;       /* shares 0..1; NAN where undefined */
+    const struct km_bill *bill;  /* NULL = unknown */
     const struct km_reject_reason *reasons;
     size_t reason_count;
     const char *const *notes; /* [note_count] one line each: extrapolated beyond a profile, and the like */

@@ -63,6 +63,8 @@ static const struct km_setting root_section[] = {
     {"slo", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_slo_read, .write = km_slo_write,
      .doc =
          "targets: <metric>_<mean or percentile>_s, min_goodput_per_s, deadline_s; classes: {name: {...}}"},
+    {"economics", KM_SETTING_SECTION, AT(economics), .table = km_economics_section, .optional = true,
+     .doc = "prices, power of the site, carbon"},
     {"search", KM_SETTING_CUSTOM, AT(search), .optional = true, .read = keep_section,
      .doc = "kingman plan: keys and the values to choose from"},
     {"sweep", KM_SETTING_CUSTOM, AT(sweep), .optional = true, .read = keep_section,
@@ -273,6 +275,7 @@ static const struct km_scenario defaults = {
                 .router = "round_robin"},
     .cost_model = "roofline",
     .time_scale = 1,
+    .economics = KM_ECONOMICS_DEFAULTS,
     .executor = "simulated",
     .workload = {.process = KM_ARRIVAL_TRACE,
                  .rate_scale = 1,

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/yaml.h"
 #include "cost/cost.h"
+#include "economics/economics.h"
 #include "engine/engine.h"
 #include "hardware/device.h"
 #include "metrics/metrics.h"
@@ -52,6 +53,7 @@ struct km_scenario {
     const char *executor;                     /* executor registry name */
     struct km_slo_term slo[KM_MAX_SLO_TERMS]; /* [slo_count] of all requests, then class by class */
     uint32_t slo_count;
+    struct km_economics economics;
     uint64_t seed;
     /* Sections about many runs, not this one, as they stand in the file: src/planner reads them. NULL =
      * absent. */

@@ -454,6 +454,14 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
     replica->weight_bytes += time->weight_bytes;
 }
 
+/* Prompts bear as much of a step's time as they have of its tokens. */
+static void share_out(struct km_replica *replica, const struct km_step_shape *shape, km_u128 busy_ps)
+{
+    uint64_t tokens = (uint64_t)shape->prefill_tokens + shape->decode.count;
+    if (shape->prefill_tokens)
+        replica->prompt_busy_ps += busy_ps * shape->prefill_tokens / tokens;
+}
+
 static void time_step(struct km_batch *batch, const struct km_step_shape *shape, uint64_t now_ps)
 {
     struct km_replica *replica = batch->replica;
@@ -461,7 +469,9 @@ static void time_step(struct km_batch *batch, const struct km_step_shape *shape,
     if (shape->chunk_count || !executor->line) {
         struct km_step_time time;
         executor->run(replica->config.executor_state, shape, &time);
+        km_u128 before_ps = replica->busy_ps;
         schedule(replica, batch->flight, &time, time.stage_ps, now_ps);
+        share_out(replica, shape, replica->busy_ps - before_ps);
         return;
     }
     km_replica_decode_line(replica, &replica->lanes[replica->lane]);

@@ -328,6 +328,7 @@ void km_replica_work(const struct km_replica *replica, struct km_work *out)
         .decode_pairs_windowed = (double)replica->decode_pairs_windowed,
         .weight_bytes = (double)replica->weight_bytes,
         .busy_s = (double)replica->busy_ps * 1e-12 / replica->config.stages,
+        .prompt_busy_s = (double)replica->prompt_busy_ps * 1e-12 / replica->config.stages,
         .block_seconds = (double)replica->block_ps_twice * 0.5e-12,
         .peak_blocks = replica->kv->peak_blocks,
         .events = replica->events,

@@ -47,7 +47,8 @@ struct km_work {
     /* Query-key pairs attended to, of prompts and of decodes: with full attention and inside the window. */
     double prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed;
     double weight_bytes;
-    double busy_s; /* execution time, averaged over the stages */
+    double busy_s;        /* execution time, averaged over the stages */
+    double prompt_busy_s; /* of it, what prompts bear: each step's time shared out over its tokens */
     double block_seconds;
     uint64_t peak_blocks;
     uint64_t events; /* actions taken */

@@ -168,6 +168,7 @@ static void add_work(struct km_work *sum, const struct km_work *part)
     sum->decode_pairs_windowed += part->decode_pairs_windowed;
     sum->weight_bytes += part->weight_bytes;
     sum->busy_s += part->busy_s;
+    sum->prompt_busy_s += part->prompt_busy_s;
     sum->block_seconds += part->block_seconds;
     sum->peak_blocks += part->peak_blocks;
     sum->events += part->events;

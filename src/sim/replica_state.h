@@ -89,6 +89,7 @@ struct km_replica {
     /* totals */
     uint64_t events, steps, prompt_steps, tokens, sampled;
     km_u128 prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed, weight_bytes, busy_ps;
+    km_u128 prompt_busy_ps;
     km_u128 block_ps_twice; /* integral of blocks in use, by trapezoids between changes of the batch */
     uint64_t blocks_at_ps, blocks_then;
 };
