@@ -67,6 +67,9 @@ struct km_cost_model {
     void (*destroy)(void *state);
     /* A whole step of any shape: seconds on each stage, stage_s: [pipeline_parallel]. */
     void (*step)(const void *state, const struct km_step_shape *shape, double *stage_s);
+    /* The part of step() that products of matrices bound by arithmetic take: what a power limit stretches.
+     * Optional: NULL = not known. */
+    void (*compute_bound)(const void *state, const struct km_step_shape *shape, double *stage_s);
     /* A decode-only step of `rows` sequences, padding included, without attention. */
     void (*decode_fixed)(const void *state, uint32_t rows, double *stage_s);
     /* Its attention. Optional: NULL = none. */

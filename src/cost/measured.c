@@ -1,6 +1,7 @@
 #include "cost/measured.h"
 
 #include "base/memory.h"
+#include "cost/attention_tail.h"
 #include "cost/collective.h"
 #include "cost/profile_roofline.h"
 
@@ -398,11 +399,11 @@ static double decodes_beside_prompts(struct km_measured *m, const struct km_op *
                                            .prefill_pairs = LONG_PROMPT * (LONG_PROMPT + 1.0) / 2.0,
                                            .prefill_context = LONG_PROMPT,
                                            .chunks = 1.0};
-    double launch_s = 0.0, long_s = 0.0, tile_rows = m->config->engine->mixed_tile_rows;
+    double launch_s = 0.0, long_s = 0.0, tile_rows = km_mixed_tile_rows(m->config->engine, op);
     enum km_origin ignored;
     km_measured_attention(m, op, &least, &launch_s, &ignored);
     double beside_s = fmax(0.0, alone_s - launch_s);
-    if (tile_rows == 0.0 || !km_measured_attention(m, op, &most, &long_s, &ignored))
+    if (m->config->engine->mixed_tile_rows == 0 || !km_measured_attention(m, op, &most, &long_s, &ignored))
         return beside_s;
     double tiles_s =
         long_s * tile_rows * op->tile_flops * load->decode_context / (op->pair_flops * most.prefill_pairs);
@@ -429,6 +430,8 @@ static bool attention(struct km_measured *m, const struct km_op *op, const struc
         decodes_s *= skew(m, load);
     if (decodes && prompts)
         decodes_s = decodes_beside_prompts(m, op, load, decodes_s);
+    if (decodes && (prompts || m->profile.tables[KM_PROFILE_SKEW].count == 0))
+        decodes_s += km_attention_tail_s(m->config->device, m->config->engine, op, load);
     *time_s = prompts_s + decodes_s;
     *origin = worse(first, second);
     return true;

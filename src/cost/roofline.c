@@ -5,6 +5,7 @@
  * finishing a matrix multiplication. */
 #include "base/memory.h"
 #include "cost/attention_load.h"
+#include "cost/attention_tail.h"
 #include "cost/collective.h"
 #include "cost/cost.h"
 #include "cost/measured.h"
@@ -12,6 +13,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct roofline {
     struct km_cost_config config;
@@ -104,11 +106,13 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
         double bytes = op->kv_bytes * load->decode_context + op->query_bytes * load->decodes;
         /* A mixed step runs its decodes in the prefill kernel, where each single query row fills a whole
          * tile. */
-        double tile_rows = load->mixed && engine->mixed_tile_rows ? engine->mixed_tile_rows : 1.0;
+        double tile_rows = load->mixed ? km_mixed_tile_rows(engine, op) : 1.0;
         const char *bound_by;
         double decode_s =
             op_time(r->kernel_s, flops * tile_rows, compute_rate, bytes, memory_rate, &bound_by);
-        time_s += decode_s - (load->mixed ? r->kernel_s : 0.0) + load->decodes * engine->attention_sequence_s;
+        time_s += decode_s - (load->mixed ? r->kernel_s : 0.0) +
+                  load->decodes * engine->attention_sequence_s +
+                  km_attention_tail_s(device, engine, op, load);
         if (!load->mixed || decode_s > time_s / 2.0)
             cost->bound_by = bound_by;
         cost->flops += flops;
@@ -153,6 +157,23 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
     return op_time(fixed_s, cost->flops, rate, cost->bytes, memory_rate, &cost->bound_by);
 }
 
+static bool computes(const struct km_op_cost *cost)
+{
+    return (cost->op->kind == KM_OP_GEMM || cost->op->kind == KM_OP_EXPERTS) &&
+           strcmp(cost->bound_by, "compute") == 0;
+}
+
+/* What the engine says of products bound by arithmetic; none gets faster than its bytes. */
+static void scale_product(const struct roofline *r, struct km_op_cost *cost)
+{
+    double scale = r->config.engine->gemm_time_scale;
+    if (scale <= 0.0 || !computes(cost))
+        return;
+    double bytes_s =
+        cost->bytes / (r->config.device->bandwidth_bytes_per_s * r->config.device->memory_efficiency);
+    cost->time_s = fmax(cost->time_s * scale, fmin(cost->time_s, bytes_s));
+}
+
 static void each_op(const struct roofline *r, const struct km_step_shape *shape, bool with_attention,
                     void (*each)(void *context, const struct km_op_cost *cost), void *context)
 {
@@ -178,6 +199,7 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
                 cost.time_s = row_op_time(r, op, cost.rows, &cost);
                 if (r->measured)
                     km_measured_rows(r->measured, op, cost.rows, &cost.time_s, &cost.origin);
+                scale_product(r, &cost);
             }
             cost.time_s *= op->count;
             cost.flops *= op->count;
@@ -212,6 +234,19 @@ static void roofline_step(const void *state, const struct km_step_shape *shape, 
     const struct roofline *r = state;
     clear(r, stage_s);
     each_op(r, shape, true, sum_stage, &(struct sums){stage_s, r->coverage});
+}
+
+static void sum_compute(void *context, const struct km_op_cost *cost)
+{
+    double *stage_s = context;
+    if (computes(cost))
+        stage_s[cost->stage] += cost->time_s;
+}
+
+static void roofline_compute_bound(const void *state, const struct km_step_shape *shape, double *stage_s)
+{
+    clear(state, stage_s);
+    each_op(state, shape, false, sum_compute, stage_s);
 }
 
 /* Not counted: callers keep the answer. Its share counts with the attention of every run of steps. */
@@ -333,6 +368,7 @@ static enum km_status profile_create(const struct km_cost_config *config, void *
 }
 
 const struct km_cost_model km_cost_roofline = {
+    .compute_bound = roofline_compute_bound,
     .entry = {"roofline", "each operator at a stated share of the datasheet's rates (default)"},
     .create = roofline_create,
     .destroy = roofline_destroy,
@@ -345,6 +381,7 @@ const struct km_cost_model km_cost_roofline = {
 
 /* Cost model `profile`: the same walk; operators that were measured take their measured times. */
 const struct km_cost_model km_cost_profile = {
+    .compute_bound = roofline_compute_bound,
     .entry = {"profile", "measured operators, interpolated; the roofline for what was not measured"},
     .create = profile_create,
     .destroy = roofline_destroy,

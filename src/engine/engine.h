@@ -67,13 +67,25 @@ struct km_engine {
     double process_step_s, process_sequence_s; /* take results, detect ends */
     double launch_graph_s;                     /* launch a captured step */
     double launch_layer_s; /* launch one layer of a step outside the graphs; also a floor on its end */
-    double ingest_s;       /* from arrival to the engine's queue, engine idle or not */
+    double launch_piecewise_layer_s; /* launch one layer of a captured step that holds prompt chunks, where
+                                        its graphs leave attention out; also a floor on its end. 0 = the graph
+                                        is whole: launch_graph_s */
+    double ingest_s;                 /* from arrival to the engine's queue, engine idle or not */
 
     /* kernels */
     double attention_sequence_s; /* decode attention: time a sequence and layer beyond its bytes, at short
                                     contexts */
     uint32_t mixed_tile_rows; /* query rows of one tile in a mixed step's attention; 0 = decodes cost the same
                                  as alone */
+    bool mixed_tile_packs_heads; /* the query heads that share a KV head fill one such tile together */
+    double decode_tail_share;    /* cost/attention_tail.h: how far the last piece of a ragged batch's decode
+                                    attention sticks out, over the piece; 0 = ragged batches cost what even ones
+                                    do */
+    double mixed_tail_share;     /* the same of a mixed step's longest decode, which is one piece */
+    /* A product bound by arithmetic takes gemm_time_scale * (1 + gemm_power_rise * duty) of what the device's
+     * figures say; duty: the share of recent time that the device computed so, forgotten at gemm_power_time_s
+     * (cost/power.h). Scale 0 = 1. */
+    double gemm_time_scale, gemm_power_rise, gemm_power_time_s;
     double op_overhead_scale; /* time of an element-wise or attention operator beyond its bytes, over the
                                  device's time of a smallest kernel inside a graph. With a measured profile
                                  it counts where the kernels measured are not this engine's

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/registry.h"
 #include "cost/cost.h"
+#include "cost/power.h"
 #include "cost/shape.h"
 
 #include <stdbool.h>
@@ -20,6 +21,7 @@ struct km_step_time {
                             formed */
     uint64_t process_ps; /* host: take the results */
     bool captured;       /* launched as one graph (or at no cost): runs only after the launch */
+    struct km_power_use power;        /* stretches the execution time, by the device's recent work */
     uint64_t weight_bytes;            /* parameters read in this step, over all stages */
     uint64_t stage_ps[KM_MAX_STAGES]; /* execution time on each pipeline stage */
 };

@@ -65,9 +65,30 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
     km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->captured);
     out->form_ps = to_ps(sim, engine->form_step_s + share.sequences * engine->form_sequence_s);
     out->process_ps = to_ps(sim, engine->process_step_s + share.sampled * engine->process_sequence_s);
-    out->launch_ps =
-        to_ps(sim, out->captured ? engine->launch_graph_s : engine->launch_layer_s * sim->layers);
+    double layer_s = out->captured ? engine->launch_piecewise_layer_s : engine->launch_layer_s;
+    bool piecewise = shape->chunk_count > 0 && layer_s > 0.0;
+    if (piecewise)
+        out->captured = false; /* its kernels run while it is launched */
+    out->launch_ps = to_ps(sim, out->captured ? engine->launch_graph_s : layer_s * sim->layers);
+    out->power = (struct km_power_use){0};
     out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
+}
+
+/* Stages do much the same work: one share for all. */
+static void power_use(struct simulated *sim, const struct km_step_shape *shape, const double *stage_s,
+                      struct km_power_use *out)
+{
+    double bound_s[KM_MAX_STAGES], bound = 0.0, whole = 0.0;
+    if (sim->engine.gemm_power_rise <= 0.0 || !sim->cost->compute_bound)
+        return;
+    sim->cost->compute_bound(sim->cost_state, shape, bound_s);
+    for (uint32_t s = 0; s < sim->stages; s++) {
+        bound += bound_s[s];
+        whole += stage_s[s];
+    }
+    *out = (struct km_power_use){.share = whole > 0.0 ? bound / whole : 0.0,
+                                 .rise = sim->engine.gemm_power_rise,
+                                 .time_s = sim->engine.gemm_power_time_s};
 }
 
 static void simulated_run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
@@ -78,6 +99,7 @@ static void simulated_run(void *state, const struct km_step_shape *shape, struct
     sim->cost->step(sim->cost_state, shape, stage_s);
     for (uint32_t s = 0; s < sim->stages; s++)
         out->stage_ps[s] = to_ps(sim, stage_s[s]);
+    power_use(sim, shape, stage_s, &out->power);
 }
 
 static const double *fixed_part(struct simulated *sim, uint32_t count, double *scratch)

@@ -25,7 +25,8 @@ static bool same(const struct km_op *a, const struct km_op *b)
            a->activations == b->activations && a->collective == b->collective &&
            a->group.ranks == b->group.ranks && a->group.stride == b->group.stride &&
            a->prefill_kv_bytes == b->prefill_kv_bytes && a->query_bytes == b->query_bytes &&
-           a->tile_flops == b->tile_flops && a->flops_per_row == b->flops_per_row;
+           a->tile_flops == b->tile_flops && a->flops_per_row == b->flops_per_row && a->heads == b->heads &&
+           a->kv_heads == b->kv_heads;
 }
 
 static void add(struct builder *b, struct km_op op)
@@ -132,7 +133,7 @@ static void add_norm(struct builder *b)
 /* The attention of a rank by itself, to be shared out. */
 struct attention {
     const char *name;
-    double heads;
+    double heads, kv_heads;
     double query_dims, output_dims; /* of a head, as decodes see them */
     double prefill_pair_flops, decode_pair_flops;
     double kv_values; /* a token of context */
@@ -163,6 +164,8 @@ static void add_shared_attention(struct builder *b, const struct attention *a)
         .kind = KM_OP_ATTENTION,
         .pair_flops = a->prefill_pair_flops / (context * groups),
         .tile_flops = a->decode_pair_flops / (context * groups),
+        .heads = a->heads,
+        .kv_heads = a->kv_heads,
         .kv_bytes = cache_bytes / (context * groups * shares),
         .prefill_kv_bytes = cache_bytes / (groups * (by_heads ? context : 1.0)),
         .query_bytes = a->heads * (a->query_dims + a->output_dims) * act * shares,
@@ -221,6 +224,7 @@ static void add_attention(struct builder *b, const struct km_layer *layer)
                                   kv_values * b->activation_bytes + cache_bytes * written_share(b)});
     const struct attention attention = {.name = layer->window ? "attention_windowed" : "attention",
                                         .heads = heads,
+                                        .kv_heads = kv_heads,
                                         .query_dims = layer->head_dim,
                                         .output_dims = layer->value_dim,
                                         .prefill_pair_flops = 2.0 * heads * dims,
@@ -258,6 +262,7 @@ static void add_mla(struct builder *b, const struct km_layer *layer)
     add_gemm(b, "q_absorb", heads * latent, layer->qk_nope_dim);
     const struct attention attention = {.name = "mla_attention",
                                         .heads = heads,
+                                        .kv_heads = 1.0,
                                         .query_dims = latent + rope,
                                         .output_dims = latent,
                                         .prefill_pair_flops =

@@ -64,6 +64,7 @@ struct km_op {
     double kv_bytes;         /* per token of context, decodes */
     double query_bytes;      /* queries read and outputs written, per token */
     double tile_flops;       /* pair_flops of one query row alone, all heads: what a padded tile row costs */
+    double heads, kv_heads;  /* query heads and KV heads that a rank attends with */
     uint32_t window;         /* 0 = full context */
     double prefill_kv_bytes; /* kv_bytes and query_bytes of prompts: the same, unless decodes share */
     double prefill_query_bytes; /* out the context otherwise (decode context, Ulysses) */

@@ -441,8 +441,12 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
             at = replica->stage_free_ps[s];
         if (s == 0)
             flight->start_ps = at;
-        at += stage_ps[s];
-        busy_ps += stage_ps[s];
+        double duty = km_power_step(&replica->stage_power[s], &time->power, (double)at * 1e-12,
+                                    (double)stage_ps[s] * 1e-12);
+        uint64_t longer_ps =
+            (uint64_t)((double)stage_ps[s] * time->power.share * time->power.rise * duty + 0.5);
+        at += stage_ps[s] + longer_ps;
+        busy_ps += stage_ps[s] + longer_ps;
         if (s + 1 == replica->config.stages && at < launched_ps)
             at = launched_ps;
         replica->stage_free_ps[s] = at;

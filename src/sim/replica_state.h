@@ -74,6 +74,7 @@ struct km_replica {
     uint32_t max_flights, flight_first, flight_count;
     uint64_t batches;
     uint64_t stage_free_ps[KM_MAX_STAGES];
+    struct km_power stage_power[KM_MAX_STAGES];
     uint64_t host_free_ps;
     bool may_form;
     bool draining;
