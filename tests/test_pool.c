@@ -127,7 +127,12 @@ static void test_a_job_may_run_jobs(void **state)
 static void test_cores(void **state)
 {
     (void)state;
-    assert_true(km_pool_cores() >= 1);
+    uint32_t cores = km_pool_cores();
+    assert_true(cores >= 1);
+    assert_int_equal(km_pool_share(1), cores);
+    assert_int_equal(km_pool_share(1u << 30), 1);
+    for (uint32_t processes = 1; processes < 10; processes++)
+        assert_true(km_pool_share(processes) >= km_pool_share(processes + 1));
 }
 
 int main(void)

@@ -18,6 +18,7 @@ static void lines(void **state)
     static const struct {
         double share, elapsed_wall_s;
         const char *want;
+        double start_share;
     } table[] = {
         {0, 0, "run  [..............................]   0 %  --:-- left"},
         {0.5, 65, "run  [###############...............]  50 %  1:05 left"},
@@ -26,14 +27,17 @@ static void lines(void **state)
         {7, 5, "run  [##############################] 100 %  0:00 left"},
         {1e-12, 1e6, "run  [..............................]   0 %  --:-- left"},
         {-1, 12, "run  0:12"},
+        {0.75, 65, "run  [######################........]  75 %  1:05 left", 0.5},
+        {0.5, 65, "run  [###############...............]  50 %  --:-- left", 0.5},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char line[160];
-        km_progress_format(line, sizeof line, "run", table[i].share, table[i].elapsed_wall_s);
+        km_progress_format(line, sizeof line, "run", table[i].start_share, table[i].share,
+                           table[i].elapsed_wall_s);
         assert_string_equal(line, table[i].want);
     }
     char small[8];
-    km_progress_format(small, sizeof small, "a long label", 0.5, 1);
+    km_progress_format(small, sizeof small, "a long label", 0, 0.5, 1);
     assert_string_equal(small, "a long ");
 }
 
@@ -53,6 +57,25 @@ static long drive(FILE *stream)
     km_progress_end(&progress);
     km_progress_end(&progress);
     return calls;
+}
+
+static void a_few_calls_are_all_looked_at(void **state)
+{
+    (void)state;
+    struct km_progress progress;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    km_progress_begin(&progress, file, "run");
+    km_progress_resume(&progress, 0.5);
+    progress.terminal = true;
+    progress.start_wall_s -= 10; /* ten seconds ago */
+    progress.next_wall_s -= 10;
+    km_progress_tell(&progress, 0.75);
+    char line[160] = "";
+    rewind(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_non_null(strstr(line, "75 %  0:10 left"));
+    fclose(file);
 }
 
 static void silent_on_a_file(void **state)
@@ -95,6 +118,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines),
+        cmocka_unit_test(a_few_calls_are_all_looked_at),
         cmocka_unit_test(silent_on_a_file),
         cmocka_unit_test(draws_on_a_terminal),
     };

@@ -38,6 +38,14 @@ uint32_t km_pool_cores(void)
     return cores < 1 ? 1 : (uint32_t)cores;
 }
 
+uint32_t km_pool_share(uint32_t processes)
+{
+    /* Of the machine's, not of this process' own: those may be its part already. */
+    long all = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t part = all < 1 || processes == 0 ? 1 : (uint32_t)all / processes, mine = km_pool_cores();
+    return part < 1 ? 1 : part < mine ? part : mine;
+}
+
 void km_pool_run(uint32_t workers, uint64_t jobs, void (*job)(void *context, uint64_t index), void *context)
 {
     struct pool pool = {.job = job, .context = context, .jobs = jobs};

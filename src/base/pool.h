@@ -18,5 +18,7 @@ void km_pool_run(uint32_t workers, uint64_t jobs, void (*job)(void *context, uin
 
 /* Processors this process may use; at least 1. */
 uint32_t km_pool_cores(void);
+/* Its fair part of them when `processes` like it share this machine; at least 1. */
+uint32_t km_pool_share(uint32_t processes);
 
 #endif

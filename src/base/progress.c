@@ -25,7 +25,8 @@ static void format_duration(char *out, size_t size, double seconds)
         snprintf(out, size, "%d:%02d:%02d", (int)seconds / 3600, (int)seconds / 60 % 60, (int)seconds % 60);
 }
 
-void km_progress_format(char *out, size_t size, const char *label, double share, double elapsed_wall_s)
+void km_progress_format(char *out, size_t size, const char *label, double start_share, double share,
+                        double elapsed_wall_s)
 {
     char when[24], bar[BAR_CELLS + 1];
     if (!(share >= 0)) {
@@ -38,7 +39,8 @@ void km_progress_format(char *out, size_t size, const char *label, double share,
     memset(bar, '#', (size_t)full);
     memset(bar + full, '.', (size_t)(BAR_CELLS - full));
     bar[BAR_CELLS] = '\0';
-    format_duration(when, sizeof when, share > 0 ? elapsed_wall_s * (1 - share) / share : 1e9);
+    double gained = share - start_share;
+    format_duration(when, sizeof when, gained > 0 ? elapsed_wall_s * (1 - share) / gained : 1e9);
     snprintf(out, size, "%s  [%s] %3d %%  %s left", label, bar, (int)(share * 100), when);
 }
 
@@ -50,16 +52,28 @@ void km_progress_begin(struct km_progress *progress, FILE *stream, const char *l
     progress->next_wall_s = progress->start_wall_s + FIRST_DRAW_S;
 }
 
+void km_progress_resume(struct km_progress *progress, double share)
+{
+    progress->start_share = share;
+}
+
 void km_progress_update(struct km_progress *progress, double share)
 {
-    if (!progress->terminal || progress->calls++ % 64 != 0)
+    if (progress->calls++ % 64 == 0)
+        km_progress_tell(progress, share);
+}
+
+void km_progress_tell(struct km_progress *progress, double share)
+{
+    if (!progress->terminal)
         return;
     double now = wall_now_s();
     if (now < progress->next_wall_s)
         return;
     progress->next_wall_s = now + REDRAW_S;
     char line[160];
-    km_progress_format(line, sizeof line, progress->label, share, now - progress->start_wall_s);
+    km_progress_format(line, sizeof line, progress->label, progress->start_share, share,
+                       now - progress->start_wall_s);
     fprintf(progress->stream, "\r%s\033[K", line);
     fflush(progress->stream);
     progress->drawn = true;

@@ -1,7 +1,6 @@
 /* A progress bar on a terminal: one line, redrawn in place at most five times a second, erased at the end.
  *
- * On anything but a terminal nothing is ever written. km_progress_update() may be called for every event: all
- * but one call in 64 return at once. */
+ * On anything but a terminal nothing is ever written. */
 #ifndef KM_BASE_PROGRESS_H
 #define KM_BASE_PROGRESS_H
 
@@ -13,17 +12,24 @@ struct km_progress { /* private */
     FILE *stream;
     const char *label;
     double start_wall_s, next_wall_s;
+    double start_share;
     unsigned calls;
     bool terminal, drawn;
 };
 
 /* `label` is borrowed until the end; `stream` is stderr, usually. */
 void km_progress_begin(struct km_progress *progress, FILE *stream, const char *label);
-/* `share` of the work done, 0..1; negative when unknown: then only the time passed is shown. */
+/* What an earlier process has done: a share that says nothing about the pace. */
+void km_progress_resume(struct km_progress *progress, double share);
+/* `share` of the work done, 0..1; negative when unknown: then only the time passed is shown. May be called
+ * for every event: all but one call in 64 return at once. */
 void km_progress_update(struct km_progress *progress, double share);
+/* The same for calls that are few: each is looked at. */
+void km_progress_tell(struct km_progress *progress, double share);
 void km_progress_end(struct km_progress *progress);
 
-/* The line itself: label, bar, percentage, time left at the present pace. */
-void km_progress_format(char *out, size_t size, const char *label, double share, double elapsed_wall_s);
+/* The line itself: label, bar, percentage, time left at the pace from start_share on. */
+void km_progress_format(char *out, size_t size, const char *label, double start_share, double share,
+                        double elapsed_wall_s);
 
 #endif

@@ -1,0 +1,21 @@
+/* The table that `kingman sweep` closes with: a line a point of the grid, of the rows of its runs. With
+ * several replications a figure is their mean and the half-width of its 95 % confidence interval (Student's
+ * t: the runs of a point are independent draws). Figures that no run has are left out. */
+#ifndef KM_CLI_SWEEP_TABLE_H
+#define KM_CLI_SWEEP_TABLE_H
+
+#include "planner/sweep.h"
+#include "planner/sweep_rows.h"
+
+#define KM_SWEEP_TABLE_POINTS 1000u /* of a larger grid there is no table */
+
+struct km_sweep_table; /* opaque */
+
+/* Borrows both. */
+struct km_sweep_table *km_sweep_table_create(const struct km_sweep *sweep, const struct km_rows *rows);
+void km_sweep_table_destroy(struct km_sweep_table *table);
+/* The rows, each once, in the order of their numbers. */
+void km_sweep_table_row(struct km_sweep_table *table, const char *const *cells);
+void km_sweep_table_print(const struct km_sweep_table *table, struct km_text *out);
+
+#endif
