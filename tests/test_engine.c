@@ -80,7 +80,7 @@ static void ideal_costs_nothing(void **state)
 static void others_read(void **state)
 {
     (void)state;
-    static const char *const names[] = {"sglang", "tensorrt-llm"};
+    static const char *const names[] = {"sglang", "tensorrt-llm", "vidur"};
     for (size_t i = 0; i < COUNT(names); i++) {
         struct km_arena arena = {0};
         struct km_engine e;

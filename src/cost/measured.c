@@ -222,7 +222,7 @@ static bool collective(struct km_measured *m, const struct km_op *op, double byt
         }
     if (least_s == 0.0)
         return false;
-    *time_s = least_s;
+    *time_s = least_s + (op->collective == KM_ALL_REDUCE ? engine->composition.all_reduce_launch_s : 0.0);
     double described_s = km_collective_s(node, engine, op->collective, op->group, bytes);
     if (m->stand_in && peers_kernel && least_s < described_s) {
         *time_s = described_s;
@@ -394,11 +394,17 @@ static enum km_origin worse(enum km_origin a, enum km_origin b)
 static double decodes_beside_prompts(struct km_measured *m, const struct km_op *op,
                                      const struct km_attention_load *load, double alone_s)
 {
-    const struct km_attention_load least = {.decodes = 1.0, .decode_context = 1.0, .longest_context = 1.0};
+    const struct km_attention_load least = {.decodes = 1.0,
+                                            .decode_context = 1.0,
+                                            .longest_context = 1.0,
+                                            .prefill_scale = 1.0,
+                                            .decode_scale = 1.0};
     const struct km_attention_load most = {.prefill_tokens = LONG_PROMPT,
                                            .prefill_pairs = LONG_PROMPT * (LONG_PROMPT + 1.0) / 2.0,
                                            .prefill_context = LONG_PROMPT,
-                                           .chunks = 1.0};
+                                           .chunks = 1.0,
+                                           .prefill_scale = 1.0,
+                                           .decode_scale = 1.0};
     double launch_s = 0.0, long_s = 0.0, tile_rows = km_mixed_tile_rows(m->config->engine, op);
     enum km_origin ignored;
     km_measured_attention(m, op, &least, &launch_s, &ignored);
@@ -418,7 +424,7 @@ static bool attention(struct km_measured *m, const struct km_op *op, const struc
     if (!attention_dims(m, op, shared))
         return false;
     bool prompts = load->prefill_tokens > 0.0, decodes = load->decodes > 0.0;
-    if (prompts && decodes && mixed(m, op, shared, load, time_s, origin)) {
+    if (prompts && decodes && !load->apart && mixed(m, op, shared, load, time_s, origin)) {
         *time_s *= skew(m, load);
         return true;
     }
@@ -428,11 +434,11 @@ static bool attention(struct km_measured *m, const struct km_op *op, const struc
         return false;
     if (decodes && !prompts)
         decodes_s *= skew(m, load);
-    if (decodes && prompts)
+    if (decodes && prompts && !load->apart)
         decodes_s = decodes_beside_prompts(m, op, load, decodes_s);
     if (decodes && (prompts || m->profile.tables[KM_PROFILE_SKEW].count == 0))
         decodes_s += km_attention_tail_s(m->config->device, m->config->engine, op, load);
-    *time_s = prompts_s + decodes_s;
+    *time_s = load->prefill_scale * prompts_s + load->decode_scale * decodes_s;
     *origin = worse(first, second);
     return true;
 }
@@ -449,7 +455,8 @@ static bool same_load(const struct km_attention_load *a, const struct km_attenti
     return a->decode_context == b->decode_context && a->decodes == b->decodes &&
            a->longest_context == b->longest_context && a->prefill_pairs == b->prefill_pairs &&
            a->prefill_context == b->prefill_context && a->prefill_tokens == b->prefill_tokens &&
-           a->chunks == b->chunks && a->past == b->past;
+           a->chunks == b->chunks && a->past == b->past && a->prefill_scale == b->prefill_scale &&
+           a->decode_scale == b->decode_scale && a->apart == b->apart;
 }
 
 bool km_measured_attention(struct km_measured *m, const struct km_op *op,

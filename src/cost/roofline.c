@@ -34,37 +34,6 @@ static double peak_flops(const struct roofline *r, enum km_dtype weights, enum k
     return 0.0; /* refused at creation */
 }
 
-/* What the busiest data-parallel rank attends to: an even share, or the costliest chunk if that is more. The
- * operator says what context-parallel ranks make of it. */
-static void attention_load(const struct km_layout *layout, const struct km_step_shape *shape, uint32_t window,
-                           struct km_attention_load *out)
-{
-    double data = km_layout_data(layout), most_pairs = 0.0, most_context = 0.0;
-    struct km_rank_share share;
-    km_rank_share(layout, shape, &share);
-    *out = (struct km_attention_load){
-        .decodes = ceil(shape->decode.count / data),
-        .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context) / data,
-        .prefill_tokens = share.prefill_tokens,
-        .past = (double)share.past,
-        .chunks = ceil(shape->chunk_count / data),
-        .longest_context =
-            (double)(window && window < shape->decode.max_context ? window : shape->decode.max_context),
-        .mixed = shape->chunk_count > 0};
-    for (uint32_t i = 0; i < shape->chunk_count; i++) {
-        double c = shape->chunks[i].tokens, past = shape->chunks[i].past;
-        double growing = window == 0 ? c : fmin(c, fmax(0.0, window - past));
-        double pairs = growing * (past + (growing + 1.0) / 2.0) + (c - growing) * window;
-        double context = window ? fmin(past + c, window + c) : past + c;
-        out->prefill_pairs += pairs;
-        out->prefill_context += context;
-        most_pairs = fmax(most_pairs, pairs);
-        most_context = fmax(most_context, context);
-    }
-    out->prefill_pairs = fmax(out->prefill_pairs / data, most_pairs);
-    out->prefill_context = fmax(out->prefill_context / data, most_context);
-}
-
 static double op_time(double fixed_s, double flops, double flops_rate, double bytes, double bytes_rate,
                       const char **bound_by)
 {
@@ -89,7 +58,8 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
         double flops = op->pair_flops * load->prefill_pairs;
         double bytes =
             op->prefill_kv_bytes * load->prefill_context + op->prefill_query_bytes * load->prefill_tokens;
-        time_s += op_time(r->kernel_s, flops, compute_rate, bytes, memory_rate, &cost->bound_by);
+        time_s += load->prefill_scale *
+                  op_time(r->kernel_s, flops, compute_rate, bytes, memory_rate, &cost->bound_by);
         cost->flops += flops;
         cost->bytes += bytes;
         if (op->group.ranks > 1) { /* the blocks that go around arrive while others are attended to */
@@ -108,8 +78,8 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
          * tile. */
         double tile_rows = load->mixed ? km_mixed_tile_rows(engine, op) : 1.0;
         const char *bound_by;
-        double decode_s =
-            op_time(r->kernel_s, flops * tile_rows, compute_rate, bytes, memory_rate, &bound_by);
+        double decode_s = load->decode_scale * op_time(r->kernel_s, flops * tile_rows, compute_rate, bytes,
+                                                       memory_rate, &bound_by);
         time_s += decode_s - (load->mixed ? r->kernel_s : 0.0) +
                   load->decodes * engine->attention_sequence_s +
                   km_attention_tail_s(device, engine, op, load);
@@ -174,6 +144,12 @@ static void scale_product(const struct roofline *r, struct km_op_cost *cost)
     cost->time_s = fmax(cost->time_s * scale, fmin(cost->time_s, bytes_s));
 }
 
+/* Before or after the layers. */
+static bool outside_layers(const struct km_op *op)
+{
+    return op->rows == KM_ROWS_SAMPLED || strcmp(op->name, "embed") == 0;
+}
+
 static void each_op(const struct roofline *r, const struct km_step_shape *shape, bool with_attention,
                     void (*each)(void *context, const struct km_op_cost *cost), void *context)
 {
@@ -185,11 +161,13 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
         for (uint32_t i = 0; i < r->stages[s].count; i++) {
             const struct km_op *op = &r->stages[s].ops[i];
             struct km_op_cost cost = {.op = op, .stage = s, .rows = rows[op->rows]};
+            if (r->config.engine->composition.layers_only && outside_layers(op))
+                continue;
             if (op->kind == KM_OP_ATTENTION) {
                 if (!with_attention)
                     continue;
                 struct km_attention_load load;
-                attention_load(&r->config.layout, shape, op->window, &load);
+                km_attention_load(&r->config.layout, r->config.engine, op, shape, &load);
                 cost.time_s = attention_time(r, op, &load, &cost);
                 if (r->measured && op->group.ranks < 2)
                     km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin);
@@ -271,7 +249,7 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
                 continue;
             struct km_attention_load load;
             struct km_op_cost cost = {.op = op, .stage = s};
-            attention_load(&r->config.layout, &shape, op->window, &load);
+            km_attention_load(&r->config.layout, r->config.engine, op, &shape, &load);
             cost.time_s = attention_time(r, op, &load, &cost);
             if (r->measured && op->group.ranks < 2)
                 km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin);

@@ -11,5 +11,8 @@ uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens
             high = middle;
     }
     *captured = low < engine->graph_size_count;
-    return *captured ? engine->graph_sizes[low] : tokens;
+    if (*captured)
+        return engine->graph_sizes[low];
+    uint32_t granularity = engine->composition.token_granularity;
+    return granularity > 1 ? (tokens + granularity - 1) / granularity * granularity : tokens;
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/settings.h"
+#include "engine/composition.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -100,9 +101,11 @@ struct km_engine {
     double reserve_bytes;          /* runtime, communication and other memory inside the utilisation budget */
     double graph_reserve_bytes;    /* captured graphs, outside the budget */
     double activation_bytes_scale; /* peak activation workspace over the largest step's analytic size */
+
+    struct km_composition composition; /* optional: another simulator's rules */
 };
 
-/* Tokens the step is padded to: the next captured size, or `tokens` itself outside the graphs (*captured =
+/* Tokens the step is padded to: the next captured size, or `tokens` outside the graphs (*captured =
  * false). */
 uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured);
 

@@ -217,6 +217,8 @@ const struct km_setting km_engine_settings[] = {
     {"host", KM_SETTING_SECTION, 0, .table = host_settings, .doc = "host time"},
     {"kernels", KM_SETTING_SECTION, 0, .table = kernel_settings,
      .doc = "what its kernels cost beyond the device's figures"},
+    {"composition", KM_SETTING_SECTION, AT(composition), .table = km_composition_settings, .optional = true,
+     .doc = "another simulator's rules for the time of a batch"},
     {"collectives", KM_SETTING_SECTION, 0, .table = collective_settings,
      .doc = "how GPUs of a replica exchange data"},
     {"memory", KM_SETTING_SECTION, 0, .table = memory_settings, .doc = "memory it takes"},
