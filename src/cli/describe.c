@@ -32,17 +32,11 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
 {
     const struct km_setup *setup = fleet->groups;
     const struct km_scenario *scenario = fleet->scenario;
-    const struct km_cluster *cluster = &scenario->cluster;
-    struct km_text layout = {0};
     struct km_bill *bill = km_arena_alloc(arena, sizeof *bill);
-    km_layout_describe(&setup->cost_config.layout, &layout);
     km_run_bill(fleet, result, bill);
     *report = (struct km_report){
         .summary = &result->summary,
         .model = scenario->model.name,
-        .device = scenario->device.name,
-        .layout = km_arena_printf(arena, "%u replica%s x %s", cluster->replicas,
-                                  cluster->replicas > 1 ? "s" : "", km_text_c(&layout)),
         .policy = km_arena_printf(arena, "%s, kv %s, engine %s, cost %s", scenario->engine.policy,
                                   setup->kv_manager->entry.name, scenario->engine.name, scenario->cost_model),
         .workload = scenario->workload.trace ? scenario->workload.trace : "synthetic",
@@ -58,7 +52,7 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
         .events = result->simulation.work.events,
         .version = KM_VERSION,
     };
-    km_text_release(&layout);
+    km_cli_describe_fleet(fleet, result, arena, report);
     struct km_reject_reason *reasons =
         km_arena_alloc(arena, (result->simulation.rejection_count + 1) * sizeof *reasons);
     for (uint32_t i = 0; i < result->simulation.rejection_count; i++)

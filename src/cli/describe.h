@@ -10,4 +10,8 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
                      const char *scenario_json, uint64_t seed, double wall_s, struct km_arena *arena,
                      struct km_report *report);
 
+/* Part of it: router, layouts and groups. */
+void km_cli_describe_fleet(const struct km_fleet *fleet, const struct km_run_result *result,
+                           struct km_arena *arena, struct km_report *report);
+
 #endif

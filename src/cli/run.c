@@ -1,10 +1,10 @@
 /* `kingman run`: one scenario, simulated, into a table, JSON and CSV. */
-#include "base/file.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
+#include "cli/run_output.h"
 #include "report/report.h"
 #include "scenario/fleet.h"
 
@@ -33,15 +33,19 @@ struct flags {
 
 struct sinks {
     struct km_progress progress;
-    struct km_requests_csv csv;
-    bool write_csv;
+    struct km_run_output output;
 };
 
 static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record)
 {
     struct sinks *sinks = context;
-    if (sinks->write_csv)
-        km_requests_csv_row(&sinks->csv, outcome, record);
+    km_run_output_request(&sinks->output, outcome, record);
+}
+
+static void replica_ended(void *context, const struct km_replica_result *result)
+{
+    struct sinks *sinks = context;
+    km_run_output_replica(&sinks->output, result);
 }
 
 static void show_progress(void *context, double share, uint64_t requests)
@@ -58,16 +62,6 @@ static double wall_now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(text), 1, text->length, file.stream);
-    return km_outfile_commit(&file, error);
-}
-
 static enum km_status publish(const struct flags *flags, const struct km_report *report, struct sinks *sinks,
                               struct km_error *error)
 {
@@ -77,14 +71,9 @@ static enum km_status publish(const struct flags *flags, const struct km_report 
     km_report_text(report, &table);
     bool json_only = flags->json && strcmp(flags->json, "-") == 0;
     if (flags->json && !json_only)
-        status = write_text(flags->json, &json, error);
-    if (status == KM_OK && flags->output) {
-        char path[600];
-        snprintf(path, sizeof path, "%s/result.json", flags->output);
-        status = write_text(path, &json, error);
-        if (status == KM_OK)
-            status = km_requests_csv_commit(&sinks->csv, error);
-    }
+        status = km_write_text(flags->json, &json, error);
+    if (status == KM_OK)
+        status = km_run_output_commit(&sinks->output, &json, error);
     if (status == KM_OK)
         fputs(km_text_c(json_only ? &json : &table), stdout);
     km_text_release(&json);
@@ -102,22 +91,14 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     struct km_arena arena = {0};
     uint64_t seed = scenario->seed;
     enum km_status status = km_fleet_create(scenario, &fleet, error);
-    if (status == KM_OK && flags->output) {
-        char path[600];
-        if (strlen(flags->output) > 400)
-            status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--output: path longer than 400 bytes");
-        else
-            status = km_make_directory(flags->output, error);
-        snprintf(path, sizeof path, "%s/requests.csv", flags->output);
-        if (status == KM_OK)
-            status = km_requests_csv_open(&sinks.csv, path, error);
-        sinks.write_csv = status == KM_OK;
-    }
+    if (status == KM_OK)
+        status = km_run_output_open(&sinks.output, flags->output, error);
     if (status != KM_OK)
         goto out;
 
     const struct km_run_options options = {.fast_forward = !flags->no_fast_forward,
                                            .ended = request_ended,
+                                           .replica_ended = replica_ended,
                                            .context = &sinks,
                                            .progress = show_progress,
                                            .stop = &interrupted};
@@ -139,13 +120,13 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     struct km_report report;
     km_scenario_write_json(scenario, &scenario_json);
     km_cli_describe(&fleet, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
+    km_run_output_list(&sinks.output, &report);
     status = publish(flags, &report, &sinks, error);
     *code = result.simulation.stopped                                   ? km_exit_code(KM_INTERRUPTED)
             : result.summary.slo_stated && !result.summary.slo_attained ? km_exit_code(KM_NO)
                                                                         : 0;
 out:
-    if (sinks.write_csv)
-        km_requests_csv_abort(&sinks.csv);
+    km_run_output_abort(&sinks.output);
     km_fleet_release(&fleet);
     km_text_release(&scenario_json);
     km_arena_release(&arena);
@@ -161,7 +142,8 @@ static int run(int argc, char **argv, struct km_error *error)
          "override a key of the scenario; may be given again"},
         {"--json", KM_OPTION_TEXT, &flags.json, "FILE|-",
          "write the result as JSON; - prints it instead of the table"},
-        {"--output", KM_OPTION_TEXT, &flags.output, "DIR", "write requests.csv and result.json there"},
+        {"--output", KM_OPTION_TEXT, &flags.output, "DIR",
+         "write requests.csv, replicas.csv and result.json there"},
         {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
         {"--no-fast-forward", KM_OPTION_FLAG, &flags.no_fast_forward, NULL,
          "take every step singly (same results, slower)"},

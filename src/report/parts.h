@@ -21,4 +21,11 @@ void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
 void km_report_cost_json(const struct km_bill *bill, struct km_json_writer *w);
 void km_report_cost_text(const struct km_bill *bill, struct km_text *out);
 
+/* report_fleet.c: the replicas; the text says nothing of a single one */
+void km_report_fleet_json(const struct km_report *report, struct km_json_writer *w);
+void km_report_fleet_text(const struct km_report *report, struct km_text *out);
+
+/* report_csv.c: seconds, every picosecond kept */
+void km_report_csv_time(FILE *stream, uint64_t ps);
+
 #endif

@@ -20,6 +20,31 @@ struct km_reject_reason {
     uint64_t count;
 };
 
+/* Replicas of one kind. Latencies are of the requests that they completed. */
+struct km_report_group {
+    const char *device, *layout; /* "TP 2 x PP 1" */
+    uint32_t gpus_per_replica;
+    uint32_t least_replicas, most_replicas; /* starting and serving at once */
+    double mean_replicas;                   /* paid */
+    double replica_seconds, gpu_seconds;    /* paid */
+    uint64_t scale_ups, scale_downs;
+    uint64_t requests, prompt_tokens, output_tokens, preemptions, steps;
+    uint64_t kv_capacity_blocks, kv_peak_blocks; /* of as many replicas as there were at most */
+    struct km_report_group_latency {
+        double mean_s, p50_s, p99_s; /* NAN where undefined */
+    } ttft, tpot, e2e;
+    double mfu, mbu, busy; /* shares 0..1 while paid; NAN where undefined */
+};
+
+/* One replica, from its start to its end; NAN where undefined. */
+struct km_report_replica {
+    uint32_t replica, group;
+    uint64_t start_ps, end_ps;
+    uint64_t requests, prompt_tokens, output_tokens, preemptions, steps;
+    double ttft_mean_s, e2e_mean_s, busy;
+    uint64_t kv_capacity_blocks, kv_peak_blocks;
+};
+
 struct km_report { /* everything is borrowed */
     const struct km_summary *summary;
 
@@ -40,6 +65,13 @@ struct km_report { /* everything is borrowed */
     size_t note_count;
     bool partial; /* stopped before the workload's end */
 
+    const char *router;
+    double gpu_seconds;                   /* paid, of all groups */
+    const struct km_report_group *groups; /* [group_count] */
+    size_t group_count;
+    const struct km_report_replica *replicas; /* [replica_count]; NULL = too many to list */
+    size_t replica_count;
+
     double wall_s; /* wall time of the simulation */
     uint64_t events;
     const char *version;
@@ -52,6 +84,18 @@ void km_report_text(const struct km_report *report, struct km_text *out);
  * keys of the latency blocks that speak for themselves: `count` samples; `ci95_batches` and `warmup_requests`
  * (requests left out) of the interval. */
 void km_report_json(const struct km_report *report, struct km_text *out);
+
+/* replicas.csv, one row a replica as it ends, all at the latest at the end of the run; times as in
+ * requests.csv.
+ */
+struct km_replicas_csv {
+    struct km_outfile file; /* private */
+};
+
+enum km_status km_replicas_csv_open(struct km_replicas_csv *csv, const char *path, struct km_error *error);
+void km_replicas_csv_row(struct km_replicas_csv *csv, const struct km_report_replica *replica);
+enum km_status km_replicas_csv_commit(struct km_replicas_csv *csv, struct km_error *error);
+void km_replicas_csv_abort(struct km_replicas_csv *csv); /* harmless after commit */
 
 /* Names of the latency metrics as the SLO section and the JSON spell them: "ttft", "tpot", ... */
 const char *km_latency_key(enum km_latency metric);

@@ -1,5 +1,5 @@
 #include "base/simtime.h"
-#include "report/report.h"
+#include "report/parts.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -34,10 +34,9 @@ static void write_id(FILE *stream, const struct km_record *record)
     fputc('"', stream);
 }
 
-/* ",<seconds>", every picosecond kept. */
-static void write_time(FILE *stream, uint64_t ps)
+void km_report_csv_time(FILE *stream, uint64_t ps)
 {
-    fprintf(stream, ",%" PRIu64, (uint64_t)(ps / KM_PS_PER_S));
+    fprintf(stream, "%" PRIu64, (uint64_t)(ps / KM_PS_PER_S));
     uint64_t fraction = ps % KM_PS_PER_S;
     if (fraction == 0)
         return;
@@ -45,6 +44,12 @@ static void write_time(FILE *stream, uint64_t ps)
     for (; fraction % 10 == 0; fraction /= 10)
         digits--;
     fprintf(stream, ".%0*" PRIu64, digits, fraction);
+}
+
+static void write_time(FILE *stream, uint64_t ps)
+{
+    fputc(',', stream);
+    km_report_csv_time(stream, ps);
 }
 
 void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome, const struct km_record *record)

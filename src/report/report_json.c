@@ -116,6 +116,7 @@ void km_report_json(const struct km_report *r, struct km_text *out)
     for (int i = 0; i < KM_LATENCY_COUNT; i++)
         km_report_latency_json(w, (enum km_latency)i, &s->latency[i]);
     put_system(w, r);
+    km_report_fleet_json(r, w);
     km_report_cost_json(r->bill, w);
     km_report_slo_json(s, w);
     km_report_classes_json(s, w);

@@ -109,6 +109,7 @@ void km_report_text(const struct km_report *r, struct km_text *out)
     latencies(s, out);
     km_report_classes_text(s, out);
     machine(r, out);
+    km_report_fleet_text(r, out);
     km_report_cost_text(r->bill, out);
     km_report_slo_text(s, out);
     for (size_t i = 0; i < r->note_count; i++)

@@ -198,9 +198,6 @@ static enum km_status check_group(const struct km_yaml *group, struct km_error *
         const char *key = group->items[i]->key;
         if (strcmp(key, "router") == 0 || strcmp(key, "groups") == 0)
             return km_yaml_fail_key(group->items[i], error, "belongs to the cluster, not to a group");
-        if (strcmp(key, "engine") == 0 && km_yaml_get(group->items[i], "name"))
-            return km_yaml_fail_key(km_yaml_get(group->items[i], "name"), error,
-                                    "groups share the scenario's engine description");
     }
     return KM_OK;
 }

@@ -1,0 +1,103 @@
+#include "cli/run_output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LONGEST_FOLDER 400
+
+enum km_status km_write_text(const char *path, const struct km_text *text, struct km_error *error)
+{
+    struct km_outfile file;
+    enum km_status status = km_outfile_open(&file, path, error);
+    if (status != KM_OK)
+        return status;
+    fwrite(km_text_c(text), 1, text->length, file.stream);
+    return km_outfile_commit(&file, error);
+}
+
+static const char *path_of(char *out, const struct km_run_output *output, const char *name)
+{
+    snprintf(out, LONGEST_FOLDER + 20, "%s/%s", output->folder, name);
+    return out;
+}
+
+enum km_status km_run_output_open(struct km_run_output *output, const char *folder, struct km_error *error)
+{
+    char path[LONGEST_FOLDER + 20];
+    *output = (struct km_run_output){.folder = folder};
+    if (!folder)
+        return KM_OK;
+    if (strlen(folder) > LONGEST_FOLDER)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--output: path longer than %d bytes",
+                       LONGEST_FOLDER);
+    enum km_status status = km_make_directory(folder, error);
+    if (status == KM_OK)
+        status = km_requests_csv_open(&output->requests, path_of(path, output, "requests.csv"), error);
+    if (status != KM_OK)
+        return status;
+    status = km_replicas_csv_open(&output->replicas, path_of(path, output, "replicas.csv"), error);
+    if (status != KM_OK)
+        km_requests_csv_abort(&output->requests);
+    output->writes = status == KM_OK;
+    return status;
+}
+
+void km_run_output_request(struct km_run_output *output, enum km_outcome outcome,
+                           const struct km_record *record)
+{
+    if (output->writes)
+        km_requests_csv_row(&output->requests, outcome, record);
+}
+
+void km_run_output_replica(struct km_run_output *output, const struct km_replica_result *result)
+{
+    const struct km_report_replica replica = {
+        .replica = result->replica,
+        .group = result->group,
+        .start_ps = result->start_ps,
+        .end_ps = result->end_ps,
+        .requests = result->completed,
+        .prompt_tokens = result->prompt_tokens,
+        .output_tokens = result->output_tokens,
+        .preemptions = result->preemptions,
+        .steps = result->steps,
+        .ttft_mean_s = result->ttft_mean_s,
+        .e2e_mean_s = result->e2e_mean_s,
+        .busy = result->busy,
+        .kv_capacity_blocks = result->capacity_blocks,
+        .kv_peak_blocks = result->peak_blocks,
+    };
+    if (output->replica_count < KM_LISTED_REPLICAS)
+        output->listed[output->replica_count] = replica;
+    output->replica_count++;
+    if (output->writes)
+        km_replicas_csv_row(&output->replicas, &replica);
+}
+
+void km_run_output_list(const struct km_run_output *output, struct km_report *report)
+{
+    report->replica_count = output->replica_count;
+    report->replicas = output->replica_count <= KM_LISTED_REPLICAS ? output->listed : NULL;
+}
+
+enum km_status km_run_output_commit(struct km_run_output *output, const struct km_text *result_json,
+                                    struct km_error *error)
+{
+    char path[LONGEST_FOLDER + 20];
+    if (!output->writes)
+        return KM_OK;
+    enum km_status status = km_write_text(path_of(path, output, "result.json"), result_json, error);
+    if (status == KM_OK)
+        status = km_requests_csv_commit(&output->requests, error);
+    if (status == KM_OK)
+        status = km_replicas_csv_commit(&output->replicas, error);
+    return status;
+}
+
+void km_run_output_abort(struct km_run_output *output)
+{
+    if (!output->writes)
+        return;
+    km_requests_csv_abort(&output->requests);
+    km_replicas_csv_abort(&output->replicas);
+}
