@@ -1,0 +1,171 @@
+#include "cost/attention_tail.h"
+#include "cost/measured_lookup.h"
+#include "cost/profile_roofline.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LONG_PROMPT 8192.0 /* tokens: attention of such prompts runs at its full rate */
+
+/* The dims that all attention tables share, from what the operator says of one rank. */
+static bool attention_dims(const struct km_measured *m, const struct km_op *op, double *at)
+{
+    const struct km_layer *layer = NULL;
+    const struct km_model *model = m->config->model;
+    for (uint32_t i = 0; i < model->layer_count && !layer; i++)
+        if (model->layers[i].mixer == KM_ATTENTION && model->layers[i].window == op->window)
+            layer = &model->layers[i];
+    if (!layer || strcmp(op->name, "mla_attention") == 0)
+        return false;
+    double dims = (double)layer->head_dim + layer->value_dim;
+    at[KM_ATTENTION_HEAD_DIM] = dims / 2.0;
+    at[KM_ATTENTION_KV_DTYPE] = m->config->precision.kv_cache;
+    at[KM_ATTENTION_HEADS] = op->tile_flops / (2.0 * dims);
+    at[KM_ATTENTION_KV_HEADS] = op->kv_bytes / (dims * km_dtype_bytes(m->config->precision.kv_cache));
+    return true;
+}
+
+static double attention_ideal_s(const struct km_measured *m, const struct km_op *op, double flops,
+                                double bytes)
+{
+    return km_ideal_s(m->config->device, flops, op->activations, op->activations, bytes);
+}
+
+static bool attend(struct km_measured *m, enum km_profile_class class, double *at, double ideal_s,
+                   double *time_s, enum km_origin *origin)
+{
+    if (km_measured_time(m, class, at, ideal_s, time_s, origin))
+        return true;
+    double dtype = at[KM_ATTENTION_KV_DTYPE];
+    at[KM_ATTENTION_KV_DTYPE] = km_measured_sibling(dtype);
+    bool found = km_measured_time(m, class, at, ideal_s, time_s, origin);
+    at[KM_ATTENTION_KV_DTYPE] = dtype;
+    return found;
+}
+
+static double prefill_ideal_s(const struct km_measured *m, const struct km_op *op,
+                              const struct km_attention_load *load)
+{
+    return attention_ideal_s(m, op, op->pair_flops * load->prefill_pairs,
+                             op->prefill_kv_bytes * load->prefill_context +
+                                 op->prefill_query_bytes * load->prefill_tokens);
+}
+
+static double decode_ideal_s(const struct km_measured *m, const struct km_op *op,
+                             const struct km_attention_load *load)
+{
+    return attention_ideal_s(m, op, op->tile_flops * load->decode_context,
+                             op->kv_bytes * load->decode_context + op->query_bytes * load->decodes);
+}
+
+static bool prefill(struct km_measured *m, const struct km_op *op, const double *shared,
+                    const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS];
+    memcpy(at, shared, sizeof at);
+    at[KM_ATTENTION_WINDOW] = op->window;
+    at[KM_PREFILL_SEQUENCES] = load->chunks;
+    at[KM_PREFILL_PAST] = load->past / load->chunks;
+    at[KM_PREFILL_TOKENS] = load->prefill_tokens / load->chunks;
+    return attend(m, KM_PROFILE_PREFILL, at, prefill_ideal_s(m, op, load), time_s, origin);
+}
+
+static bool decode(struct km_measured *m, const struct km_op *op, const double *shared,
+                   const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS];
+    memcpy(at, shared, sizeof at);
+    at[KM_ATTENTION_WINDOW] = op->window;
+    at[KM_DECODE_BATCH] = load->decodes;
+    at[KM_DECODE_CONTEXT] = load->decode_context / load->decodes;
+    return attend(m, KM_PROFILE_DECODE, at, decode_ideal_s(m, op, load), time_s, origin);
+}
+
+/* Several prompts as the one chunk with as many tokens and query-key pairs. */
+static bool mixed(struct km_measured *m, const struct km_op *op, const double *shared,
+                  const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS], tokens = load->prefill_tokens;
+    if (op->window)
+        return false; /* the class is of full contexts */
+    memcpy(at, shared, sizeof at);
+    at[KM_MIXED_TOKENS] = tokens;
+    at[KM_MIXED_PAST] = fmax(0.0, load->prefill_pairs / tokens - (tokens + 1.0) / 2.0);
+    at[KM_MIXED_BATCH] = load->decodes;
+    at[KM_MIXED_CONTEXT] = load->decode_context / load->decodes;
+    return attend(m, KM_PROFILE_MIXED, at, prefill_ideal_s(m, op, load) + decode_ideal_s(m, op, load), time_s,
+                  origin);
+}
+
+static double skew(const struct km_measured *m, const struct km_attention_load *load)
+{
+    double mean = load->decode_context / load->decodes;
+    const double at[KM_PROFILE_DIMS] = {[KM_SKEW_TOKENS] = load->prefill_tokens,
+                                        [KM_SKEW_BATCH] = load->decodes,
+                                        [KM_SKEW_PERCENT] = 100.0 * fmax(1.0, load->longest_context / mean),
+                                        [KM_SKEW_CONTEXT] = mean};
+    struct km_profile_answer answer;
+    if (load->decodes < 2.0 || !km_profile_lookup(&m->profile, KM_PROFILE_SKEW, at, &answer))
+        return 1.0;
+    return answer.value;
+}
+
+static enum km_origin worse(enum km_origin a, enum km_origin b)
+{
+    return a > b ? a : b;
+}
+
+/* Decodes in the launch of a prompt's kernel: without a launch of their own, but each query row fills a tile
+ * and computes at the rate of long prompts. */
+static double decodes_beside_prompts(struct km_measured *m, const struct km_op *op,
+                                     const struct km_attention_load *load, double alone_s)
+{
+    const struct km_attention_load least = {.decodes = 1.0,
+                                            .decode_context = 1.0,
+                                            .longest_context = 1.0,
+                                            .prefill_scale = 1.0,
+                                            .decode_scale = 1.0};
+    const struct km_attention_load most = {.prefill_tokens = LONG_PROMPT,
+                                           .prefill_pairs = LONG_PROMPT * (LONG_PROMPT + 1.0) / 2.0,
+                                           .prefill_context = LONG_PROMPT,
+                                           .chunks = 1.0,
+                                           .prefill_scale = 1.0,
+                                           .decode_scale = 1.0};
+    double launch_s = 0.0, long_s = 0.0, tile_rows = km_mixed_tile_rows(m->config->engine, op);
+    enum km_origin ignored;
+    km_measured_attention(m, op, &least, &launch_s, &ignored);
+    double beside_s = fmax(0.0, alone_s - launch_s);
+    if (m->config->engine->mixed_tile_rows == 0 || !km_measured_attention(m, op, &most, &long_s, &ignored))
+        return beside_s;
+    double tiles_s =
+        long_s * tile_rows * op->tile_flops * load->decode_context / (op->pair_flops * most.prefill_pairs);
+    return fmax(beside_s, tiles_s);
+}
+
+bool km_measured_look_up_attention(struct km_measured *m, const struct km_op *op,
+                                   const struct km_attention_load *load, double *time_s,
+                                   enum km_origin *origin)
+{
+    double shared[KM_PROFILE_DIMS] = {0}, prompts_s = 0.0, decodes_s = 0.0;
+    enum km_origin first = KM_ORIGIN_MEASURED, second = KM_ORIGIN_MEASURED;
+    if (!attention_dims(m, op, shared))
+        return false;
+    bool prompts = load->prefill_tokens > 0.0, decodes = load->decodes > 0.0;
+    if (prompts && decodes && !load->apart && mixed(m, op, shared, load, time_s, origin)) {
+        *time_s *= skew(m, load);
+        return true;
+    }
+    if (prompts && !prefill(m, op, shared, load, &prompts_s, &first))
+        return false;
+    if (decodes && !decode(m, op, shared, load, &decodes_s, &second))
+        return false;
+    if (decodes && !prompts)
+        decodes_s *= skew(m, load);
+    if (decodes && prompts && !load->apart)
+        decodes_s = decodes_beside_prompts(m, op, load, decodes_s);
+    if (decodes && (prompts || m->profile.tables[KM_PROFILE_SKEW].count == 0))
+        decodes_s += km_attention_tail_s(m->config->device, m->config->engine, op, load);
+    *time_s = load->prefill_scale * prompts_s + load->decode_scale * decodes_s;
+    *origin = worse(first, second);
+    return true;
+}

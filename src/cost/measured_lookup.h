@@ -1,0 +1,48 @@
+/* What the parts of the measured cost model share: measured.c answers and remembers, measured_rows.c looks up
+ * operators of rows, measured_attention.c attention. For those files alone. */
+#ifndef KM_COST_MEASURED_LOOKUP_H
+#define KM_COST_MEASURED_LOOKUP_H
+
+#include "cost/measured.h"
+
+struct km_measured_answer {
+    const struct km_op *op;
+    double rows, time_s;
+    enum km_origin origin;
+    bool found;
+};
+
+struct km_measured_attention_answer {
+    struct km_measured_answer answer;
+    struct km_attention_load load;
+};
+
+struct km_measured {
+    struct km_profile profile;
+    const struct km_cost_config *config;
+    double gap_s; /* between kernels, where rows are bare kernel times */
+    bool attention_writes_kv, moe_includes_router, moe_includes_shared;
+    bool stand_in;                                 /* kernels of another program than the engine */
+    bool whole_experts;                            /* routed MLPs were measured as a whole */
+    struct km_measured_answer *remembered;         /* by operator and rows */
+    struct km_measured_attention_answer *attended; /* by operator and load */
+};
+
+/* Seconds of an operator whose least time is `ideal_s`, and how certain; false when no table answers. */
+bool km_measured_time(struct km_measured *measured, enum km_profile_class class, const double *at,
+                      double ideal_s, double *time_s, enum km_origin *origin);
+
+/* fp16 and bf16 run at one rate: a table of one answers for the other. */
+static inline double km_measured_sibling(double dtype)
+{
+    return dtype == KM_BF16 ? KM_FP16 : dtype == KM_FP16 ? KM_BF16 : dtype;
+}
+
+/* One execution by the tables alone; false when they have nothing to say. */
+bool km_measured_look_up_rows(struct km_measured *measured, const struct km_op *op, double rows,
+                              double *time_s, enum km_origin *origin);
+bool km_measured_look_up_attention(struct km_measured *measured, const struct km_op *op,
+                                   const struct km_attention_load *load, double *time_s,
+                                   enum km_origin *origin);
+
+#endif

@@ -1,0 +1,199 @@
+#include "cost/collective.h"
+#include "cost/measured_lookup.h"
+#include "cost/profile_roofline.h"
+
+#include <string.h>
+
+static bool gemm(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                 enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS] = {0};
+    at[KM_GEMM_WEIGHTS] = op->weights;
+    at[KM_GEMM_ACTIVATIONS] = op->activations;
+    at[KM_GEMM_N] = op->n;
+    at[KM_GEMM_K] = op->k;
+    at[KM_GEMM_M] = rows;
+    const struct km_device *device = m->config->device;
+    double ideal_s = km_profile_ideal_s(device, KM_PROFILE_GEMM, at);
+    if (km_measured_time(m, KM_PROFILE_GEMM, at, ideal_s, time_s, origin))
+        return true;
+    at[KM_GEMM_WEIGHTS] = km_measured_sibling(at[KM_GEMM_WEIGHTS]);
+    at[KM_GEMM_ACTIVATIONS] = km_measured_sibling(at[KM_GEMM_ACTIVATIONS]);
+    return km_measured_time(m, KM_PROFILE_GEMM, at, ideal_s, time_s, origin);
+}
+
+static bool grouped(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                    enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS] = {0};
+    at[KM_GROUPED_WEIGHTS] = op->weights;
+    at[KM_GROUPED_ACTIVATIONS] = op->activations;
+    at[KM_GROUPED_EXPERTS] = op->experts;
+    at[KM_GROUPED_TOP_K] = op->routed_per_row;
+    at[KM_GROUPED_N] = op->n;
+    at[KM_GROUPED_K] = op->k;
+    at[KM_GROUPED_M] = rows;
+    double bytes = km_op_weight_bytes(op, rows) +
+                   rows * op->routed_per_row * (op->n + op->k) * km_dtype_bytes(op->activations);
+    double ideal_s = km_ideal_s(m->config->device, 2.0 * rows * op->routed_per_row * op->n * op->k,
+                                op->weights, op->activations, bytes);
+    return km_measured_time(m, KM_PROFILE_GROUPED_GEMM, at, ideal_s, time_s, origin);
+}
+
+/* A routed MLP measured as a whole: each of its products takes its share of the arithmetic, and what lies
+ * between and around them takes nothing of its own. */
+static bool routed(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                   enum km_origin *origin)
+{
+    const struct km_layer *layer = NULL;
+    const struct km_model *model = m->config->model;
+    for (uint32_t i = 0; i < model->layer_count && !layer; i++)
+        if (model->layers[i].mlp == KM_MLP_MOE)
+            layer = &model->layers[i];
+    if (!layer || !layer->gated)
+        return false;
+    double hidden = model->hidden, width = strcmp(op->name, "experts_down") == 0 ? op->k : op->n / 2.0;
+    double at[KM_PROFILE_DIMS] = {0}, whole_s;
+    at[KM_MOE_WEIGHTS] = op->weights;
+    at[KM_MOE_ACTIVATIONS] = op->activations;
+    at[KM_MOE_EXPERTS] = layer->experts;
+    at[KM_MOE_TOP_K] = layer->experts_per_token;
+    at[KM_MOE_RANKS] = (double)layer->experts / op->experts;
+    at[KM_MOE_HIDDEN] = hidden;
+    at[KM_MOE_WIDTH] = width;
+    at[KM_MOE_M] = rows;
+    if (!km_measured_time(m, KM_PROFILE_MOE, at, km_profile_ideal_s(m->config->device, KM_PROFILE_MOE, at),
+                          &whole_s, origin))
+        return false;
+    *time_s = whole_s * op->n * op->k / (3.0 * hidden * width);
+    return true;
+}
+
+/* Is the operator part of another one, with which it was measured? */
+static bool contained(const struct km_measured *m, const char *name)
+{
+    if (strcmp(name, "kv_write") == 0)
+        return m->attention_writes_kv;
+    if (!m->whole_experts)
+        return false;
+    return strcmp(name, "route") == 0 || strcmp(name, "experts_act") == 0 || strcmp(name, "combine") == 0 ||
+           (m->moe_includes_router && strcmp(name, "router") == 0) ||
+           (m->moe_includes_shared && strncmp(name, "shared_", 7) == 0);
+}
+
+static const char *stream_kind(const char *name)
+{
+    static const struct {
+        const char *part, *kind;
+    } kinds[] = {{"norm", "norm"},   {"rope", "rope"},     {"kv_write", "kv_write"}, {"act", "activation"},
+                 {"embed", "embed"}, {"sample", "sample"}, {"route", "route"},       {"combine", "combine"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strstr(name, kinds[i].part))
+            return kinds[i].kind;
+    return "other";
+}
+
+static bool stream(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                   enum km_origin *origin)
+{
+    double at[KM_PROFILE_DIMS] = {0};
+    km_profile_word(&m->profile, &km_profile_schemas[KM_PROFILE_STREAM].dims[KM_STREAM_KIND],
+                    stream_kind(op->name), &at[KM_STREAM_KIND]);
+    at[KM_STREAM_BYTES_PER_ROW] = op->bytes_per_row;
+    at[KM_STREAM_ROWS] = rows;
+    return km_measured_time(m, KM_PROFILE_STREAM, at,
+                            km_profile_ideal_s(m->config->device, KM_PROFILE_STREAM, at), time_s, origin);
+}
+
+/* Do rows of this collective reach around the number of ranks? Another number is another algorithm's. */
+static bool ranks_measured(const struct km_measured *m, const double *at)
+{
+    const struct km_profile_table *table = &m->profile.tables[KM_PROFILE_COLLECTIVE];
+    bool fewer = false, more = false;
+    for (size_t i = 0; i < table->count && !(fewer && more); i++) {
+        const double *dims = table->rows[i].dims;
+        if (dims[KM_COLLECTIVE_KIND] != at[KM_COLLECTIVE_KIND] ||
+            dims[KM_COLLECTIVE_IMPLEMENTATION] != at[KM_COLLECTIVE_IMPLEMENTATION] ||
+            dims[KM_COLLECTIVE_MODE] != at[KM_COLLECTIVE_MODE])
+            continue;
+        fewer |= dims[KM_COLLECTIVE_RANKS] <= at[KM_COLLECTIVE_RANKS];
+        more |= dims[KM_COLLECTIVE_RANKS] >= at[KM_COLLECTIVE_RANKS];
+    }
+    return fewer && more;
+}
+
+/* The fastest of the implementations that were measured, in a graph rather than launched singly, within the
+ * measured sizes rather than beyond. */
+static bool collective(struct km_measured *m, const struct km_op *op, double bytes, double *time_s,
+                       enum km_origin *origin)
+{
+    static const char *const kinds[] = {[KM_ALL_REDUCE] = "all_reduce",
+                                        [KM_ALL_GATHER] = "all_gather",
+                                        [KM_REDUCE_SCATTER] = "reduce_scatter",
+                                        [KM_ALL_TO_ALL] = "all_to_all",
+                                        [KM_SEND_RECV] = "send_recv"};
+    const struct km_profile_dim *dims = km_profile_schemas[KM_PROFILE_COLLECTIVE].dims;
+    const struct km_node *node = &m->config->device->node;
+    const struct km_engine *engine = m->config->engine;
+    if (op->group.ranks < 2 ||
+        op->group.first + (op->group.ranks - 1) * op->group.stride >= node->gpus_per_node)
+        return false; /* profiles are of one node */
+    const bool library = op->collective == KM_ALL_REDUCE &&
+                         km_all_reduce_by_library(&node->link, engine, op->group.ranks, bytes);
+    bool peers_kernel = false;
+    double at[KM_PROFILE_DIMS] = {0}, least_s = 0.0;
+    km_profile_word(&m->profile, &dims[KM_COLLECTIVE_KIND], kinds[op->collective], &at[KM_COLLECTIVE_KIND]);
+    at[KM_COLLECTIVE_RANKS] = op->group.ranks;
+    at[KM_COLLECTIVE_BYTES] = bytes;
+    double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_COLLECTIVE, at);
+    for (double mode = 1.0; mode >= 0.0 && least_s == 0.0; mode--)
+        for (size_t i = 0; dims[KM_COLLECTIVE_IMPLEMENTATION].words[i]; i++) {
+            const char *implementation = dims[KM_COLLECTIVE_IMPLEMENTATION].words[i];
+            double candidate_s;
+            enum km_origin from;
+            at[KM_COLLECTIVE_MODE] = mode;
+            at[KM_COLLECTIVE_IMPLEMENTATION] = (double)i;
+            if ((library && strcmp(implementation, "nccl") != 0) || !ranks_measured(m, at) ||
+                !km_measured_time(m, KM_PROFILE_COLLECTIVE, at, ideal_s, &candidate_s, &from))
+                continue;
+            bool beyond = from == KM_ORIGIN_EXTRAPOLATED,
+                 best_beyond = least_s > 0.0 && *origin == KM_ORIGIN_EXTRAPOLATED;
+            if (least_s > 0.0 && (beyond == best_beyond ? candidate_s >= least_s : beyond))
+                continue;
+            least_s = candidate_s;
+            *origin = from;
+            peers_kernel = strstr(implementation, "_shot") != NULL;
+        }
+    if (least_s == 0.0)
+        return false;
+    *time_s = least_s + (op->collective == KM_ALL_REDUCE ? engine->composition.all_reduce_launch_s : 0.0);
+    double described_s = km_collective_s(node, engine, op->collective, op->group, bytes);
+    if (m->stand_in && peers_kernel && least_s < described_s) {
+        *time_s = described_s;
+        *origin = KM_ORIGIN_MODEL;
+    }
+    return true;
+}
+
+bool km_measured_look_up_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                              enum km_origin *origin)
+{
+    if (contained(m, op->name)) {
+        *time_s = 0.0;
+        *origin = KM_ORIGIN_MEASURED;
+        return true;
+    }
+    switch (op->kind) {
+    case KM_OP_GEMM:
+        return gemm(m, op, rows, time_s, origin);
+    case KM_OP_EXPERTS:
+        return m->whole_experts ? routed(m, op, rows, time_s, origin) : grouped(m, op, rows, time_s, origin);
+    case KM_OP_STREAM:
+        return stream(m, op, rows, time_s, origin);
+    case KM_OP_COLLECTIVE:
+        return collective(m, op, op->message_bytes_per_row * rows, time_s, origin);
+    case KM_OP_ATTENTION:
+        break;
+    }
+    return false;
+}
