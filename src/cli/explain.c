@@ -1,9 +1,9 @@
 /* `kingman explain`: where a scenario's memory goes and where the time of its steps goes. */
-#include "base/file.h"
 #include "cli/command.h"
 #include "cli/explain_answers.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
+#include "cli/run_output.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -112,34 +112,21 @@ static enum km_status read_request(const struct km_scenario *scenario, const str
     return read_sweep(flags, at_most(sequences, UINT32_MAX), out, error);
 }
 
-static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(text), 1, text->length, file.stream);
-    return km_outfile_commit(&file, error);
-}
-
-static enum km_status publish(const struct km_explanation *explanation, const char *json_path,
+static enum km_status publish(const struct km_text *json, const struct km_text *table, const char *json_path,
                               struct km_error *error)
 {
-    struct km_text json = {0}, table = {0};
     enum km_status status = KM_OK;
     bool json_only = json_path && strcmp(json_path, "-") == 0;
-    km_explain_json(explanation, &json);
-    km_explain_text(explanation, &table);
     if (json_path && !json_only)
-        status = write_text(json_path, &json, error);
+        status = km_write_text(json_path, json, error);
     if (status == KM_OK)
-        fputs(km_text_c(json_only ? &json : &table), stdout);
-    km_text_release(&json);
-    km_text_release(&table);
+        fputs(km_text_c(json_only ? json : table), stdout);
     return status;
 }
 
+/* Replicas of one kind; *shown: there is an answer, even where the model does not fit. Appends. */
 static enum km_status explain(const struct km_scenario *scenario, const struct flags *flags,
+                              struct km_text *json, struct km_text *table, bool *shown,
                               struct km_error *error)
 {
     struct km_arena arena = {0};
@@ -147,6 +134,7 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
     struct km_setup setup = {0};
     struct km_memory_map map;
     struct km_explain_request request = {0};
+    *shown = false;
     enum km_status status = read_request(scenario, flags, &request, error);
     if (status == KM_OK)
         status = km_setup_memory(scenario, &map, error);
@@ -178,20 +166,62 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
     bool map_alone = status == KM_NO && explanation.blocks == 0; /* shown, although the answer is no */
     if (error)
         *error = unfit;
-    if (status == KM_OK || map_alone) {
-        struct km_error io = {0};
-        enum km_status written = publish(&explanation, flags->json, &io);
-        if (written != KM_OK) {
-            status = written;
-            if (error)
-                *error = io;
-        }
+    *shown = status == KM_OK || map_alone;
+    if (*shown) {
+        km_explain_json(&explanation, json);
+        km_explain_text(&explanation, table);
     }
     km_setup_release(&setup);
     km_text_release(&scenario_json);
     km_text_release(&layout);
     km_arena_release(&arena);
     return status;
+}
+
+/* Every group, one after the other. Where one does not fit, the others are explained all the same. */
+static enum km_status explain_all(const struct km_scenario *scenario, const struct flags *flags,
+                                  struct km_error *error)
+{
+    struct km_text json = {0}, table = {0};
+    struct km_error failure = {0}, io;
+    uint32_t count = km_scenario_group_count(scenario);
+    enum km_status first = KM_OK, status = KM_OK;
+    bool any = false;
+    if (count > 1)
+        km_text_puts(&json, "{\"schema\": 1, \"groups\": [");
+    for (uint32_t i = 0; i < count && (status == KM_OK || status == KM_NO); i++) {
+        const struct km_scenario *group = km_scenario_group(scenario, i);
+        struct km_error own = {0};
+        bool shown;
+        if (count > 1) {
+            km_text_puts(&json, i == 0 ? "\n" : ",\n");
+            km_text_printf(&table, "%sgroup %u of %u: %u replica%s\n\n", i == 0 ? "" : "\n", i + 1, count,
+                           group->cluster.replicas, group->cluster.replicas > 1 ? "s" : "");
+        }
+        status = explain(group, flags, &json, &table, &shown, &own);
+        if (!shown && count > 1)
+            km_text_puts(&json, "null");
+        any = any || shown;
+        if (first == KM_OK && status != KM_OK) {
+            first = status;
+            failure = own;
+        }
+    }
+    if (count > 1)
+        km_text_puts(&json, "]}\n");
+    if (error)
+        *error = failure;
+    if (any && (first == KM_OK || first == KM_NO)) {
+        status = publish(&json, &table, flags->json, &io);
+        if (status != KM_OK) {
+            first = status;
+            if (error)
+                *error = io;
+        }
+    }
+    km_text_release(&json);
+    km_text_release(&table);
+    return first;
 }
 
 static int run(int argc, char **argv, struct km_error *error)
@@ -224,7 +254,7 @@ static int run(int argc, char **argv, struct km_error *error)
     status = km_scenario_read(path, overrides.items, overrides.count, &scenario, error);
     if (status != KM_OK)
         return km_exit_code(status);
-    status = explain(&scenario, &flags, error);
+    status = explain_all(&scenario, &flags, error);
     km_scenario_release(&scenario);
     return km_exit_code(status);
 }

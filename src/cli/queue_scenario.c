@@ -243,7 +243,11 @@ enum km_status km_queue_scenario_answer(const struct km_scenario *scenario,
     struct km_fleet fleet = {0};
     struct km_arena arena = {0};
     struct answers a = {0};
-    enum km_status status = km_fleet_create(scenario, &fleet, error);
+    enum km_status status =
+        scenario->group_count > 1
+            ? km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
+                      "cluster.groups: kingman queue knows replicas of one kind; take one group at a time")
+            : km_fleet_create(scenario, &fleet, error);
     if (status != KM_OK)
         goto out;
     status = km_queue_question_init(&a.question, fleet.groups, error);
