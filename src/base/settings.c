@@ -178,14 +178,15 @@ static enum km_status read_enum(const struct km_yaml *value, const char *const *
     enum km_status status = km_settings_text(value, "a name", &name, error);
     if (status != KM_OK)
         return status;
-    struct km_suggestion suggestion = {.word = name};
-    struct km_text known = {0};
     for (int i = 0; names[i]; i++) {
         if (strcmp(names[i], name) == 0) {
-            km_text_release(&known);
             *out = i;
             return KM_OK;
         }
+    }
+    struct km_suggestion suggestion = {.word = name};
+    struct km_text known = {0};
+    for (int i = 0; names[i]; i++) {
         km_suggest_offer(&suggestion, names[i]);
         km_text_printf(&known, "%s%s", i ? ", " : "", names[i]);
     }
@@ -265,12 +266,14 @@ static enum km_status refuse_unknown_keys(const struct km_yaml *mapping, const s
 {
     for (size_t i = 0; i < mapping->count; i++) {
         const struct km_yaml *value = mapping->items[i];
-        struct km_suggestion suggestion = {.word = value->key};
         const struct km_setting *setting = table;
-        for (; setting->key && strcmp(setting->key, value->key) != 0; setting++)
-            km_suggest_offer(&suggestion, setting->key);
+        while (setting->key && strcmp(setting->key, value->key) != 0)
+            setting++;
         if (setting->key)
             continue;
+        struct km_suggestion suggestion = {.word = value->key};
+        for (setting = table; setting->key; setting++)
+            km_suggest_offer(&suggestion, setting->key);
         if (suggestion.best)
             return km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
         return km_yaml_fail_key(value, error, "unknown key");
