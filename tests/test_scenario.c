@@ -373,7 +373,7 @@ static void settings_are_listed(void **state)
         "model  text  ",
         "cluster.node.link.bandwidth_bytes_per_s  a number > 0  ",
         "engine.batching.max_num_seqs  an integer ≥ 1  ",
-        "workload.arrivals.process  one of trace, poisson, gamma, weibull, constant, closed_loop  ",
+        "workload.arrivals.process  one of trace, poisson, gamma, weibull, constant, closed_loop, at_once  ",
         "workload.prompt_tokens.distribution  one of constant, uniform, ",
         "seed  an integer ≥ 0  ",
     };

@@ -178,7 +178,8 @@ static enum km_status read_workload(struct km_yaml *root, const struct flag *fla
     if (status == KM_OK)
         status = km_workload_section_check(root, &job->workload, error);
     if (status == KM_OK &&
-        (job->workload.process == KM_ARRIVAL_CLOSED_LOOP || job->workload.process == KM_ARRIVAL_TRACE))
+        (job->workload.process == KM_ARRIVAL_CLOSED_LOOP || job->workload.process == KM_ARRIVAL_AT_ONCE ||
+         job->workload.process == KM_ARRIVAL_TRACE))
         status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
                          "--arrivals: a trace needs times of its own: poisson, gamma, weibull or constant");
     return status;

@@ -47,7 +47,7 @@ struct km_metrics {
 /* The slot of this name, a new one if need be; NO_GROUP when there is no room. */
 static int find_slot(struct km_metrics *m, const char *name)
 {
-    char cut[KM_MAX_CLASS_NAME + 1];
+    char cut[KM_MAX_CLASS_NAME + 1] = {0};
     snprintf(cut, sizeof cut, "%s", name);
     for (uint32_t i = 0; i < m->class_count; i++)
         if (strcmp(m->classes[i].name, cut) == 0)

@@ -116,6 +116,9 @@ static enum km_status from_distributions(struct km_queue_question *out, const st
                                          struct km_error *error)
 {
     const struct km_workload_settings *workload = &scenario->workload;
+    if (workload->process == KM_ARRIVAL_AT_ONCE)
+        return km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
+                       "workload.arrivals: all requests arrive at once: no arrival rate");
     if (workload->process == KM_ARRIVAL_CLOSED_LOOP)
         return km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
                        "workload.arrivals: a closed loop has no arrival rate, which queueing theory needs");

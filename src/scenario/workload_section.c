@@ -12,7 +12,7 @@ enum arrival_key { PROCESS, RATE, CV, CLIENTS, THINK };
 
 /* In the order of enum km_arrival_process. */
 static const char *const process_names[] = {"trace",    "poisson",     "gamma", "weibull",
-                                            "constant", "closed_loop", NULL};
+                                            "constant", "closed_loop", "at_once", NULL};
 static const uint64_t process_keys[] = {
     [KM_ARRIVAL_TRACE] = 0,
     [KM_ARRIVAL_POISSON] = BIT(RATE),
@@ -20,6 +20,7 @@ static const uint64_t process_keys[] = {
     [KM_ARRIVAL_WEIBULL] = BIT(RATE) | BIT(CV),
     [KM_ARRIVAL_CONSTANT] = BIT(RATE),
     [KM_ARRIVAL_CLOSED_LOOP] = BIT(CLIENTS) | BIT(THINK),
+    [KM_ARRIVAL_AT_ONCE] = 0,
 };
 
 static enum km_status read_think(const struct km_yaml *value, void *field,
@@ -200,6 +201,11 @@ enum km_status km_workload_section_check(const struct km_yaml *mapping, struct k
         return km_yaml_fail(mapping, error, "arrivals never end: give requests or end_s");
     if (!workload->trace && workload->bootstrap_block_s > 0)
         return km_yaml_fail_key(km_yaml_get(mapping, "bootstrap_block_s"), error, "there is no trace");
+    if (!workload->trace && workload->process == KM_ARRIVAL_AT_ONCE && workload->requests == 0)
+        return km_yaml_fail(mapping, error, "all arrive at once: requests must say how many");
+    if (!workload->trace && workload->process == KM_ARRIVAL_AT_ONCE && workload->start_s > 0)
+        return km_yaml_fail_key(km_yaml_get(mapping, "start_s"), error,
+                                "has no meaning when all arrive at once, without a trace");
     if (workload->end_s > 0 && workload->end_s <= workload->start_s)
         return km_yaml_fail(km_yaml_get(mapping, "end_s"), error, "must be after start_s");
     if (closed && (workload->rate_scale < 1 || workload->rate_scale > 1))

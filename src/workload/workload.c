@@ -77,6 +77,12 @@ static enum km_status check_arrivals(const struct km_workload_settings *s, struc
         if (s->start_s > 0 && !s->trace)
             return refuse(error, "start_s", "has no meaning in a closed loop without a trace");
         return check_distribution(&s->think_s, false, "arrivals.think_s", error);
+    case KM_ARRIVAL_AT_ONCE:
+        if (!has_trace(s) && s->requests == 0)
+            return refuse(error, "requests", "when all arrive at once, requests must say how many");
+        if (!has_trace(s) && s->start_s > 0)
+            return refuse(error, "start_s", "has no meaning when all arrive at once, without a trace");
+        return KM_OK;
     case KM_ARRIVAL_POISSON:
     case KM_ARRIVAL_CONSTANT:
         break;
@@ -161,7 +167,7 @@ static void scale_lengths(struct km_workload *w)
 /* Own time of the next request with drawn arrivals: the first at 0, then one gap after another. */
 static enum km_status draw_arrival(struct km_workload *w, struct km_error *error)
 {
-    if (w->drawn > 0)
+    if (w->drawn > 0 && w->settings.process != KM_ARRIVAL_AT_ONCE)
         w->own_ps += km_ps_from_s(km_arrival_gap_s(&w->arrival, w->arrivals_rng));
     if (w->own_ps >= KM_PS_LIMIT)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
@@ -304,7 +310,7 @@ enum km_status km_workload_create(const struct km_workload_settings *settings, u
         w->think = km_sampler_create(&settings->think_s);
         for (uint64_t i = 0; i < settings->clients; i++)
             push_ready(w, 0);
-    } else if (settings->process != KM_ARRIVAL_TRACE) {
+    } else if (settings->process != KM_ARRIVAL_TRACE && settings->process != KM_ARRIVAL_AT_ONCE) {
         km_arrival_init(&w->arrival, settings->process, settings->rate_per_s, settings->cv);
     }
     if (has_trace(settings))

@@ -4,7 +4,7 @@
  * Times start at 0 with the first request (of a trace: of its window [start_s, end_s)). `rate_scale` divides
  * every gap. A closed loop has a fixed number of clients: each sends a request, waits for its completion,
  * thinks, and sends the next; so the stream depends on km_workload_completed(). All clients send their first
- * request at 0. Arrivals, prompt lengths, output lengths and think times each draw from their own random
+ * request at 0. At once, all requests arrive at 0 (an offline batch), whatever rate_scale says. Arrivals, prompt lengths, output lengths and think times each draw from their own random
  * stream: changing one never changes another, and the k-th request gets the k-th draw of each.
  *
  * With a trace and another process, lengths (and all else) come from the trace, in its order and window, and
@@ -33,6 +33,7 @@ enum km_arrival_process {
     KM_ARRIVAL_WEIBULL,
     KM_ARRIVAL_CONSTANT,
     KM_ARRIVAL_CLOSED_LOOP,
+    KM_ARRIVAL_AT_ONCE,
 };
 
 /* Everything a scenario says about its workload; strings and distributions are borrowed and must outlive the

@@ -1,0 +1,371 @@
+/* SLO terms of all requests and of classes, goodput, deadlines: by hand through the metrics, and through
+ * whole scenarios. */
+#include "base/random.h"
+#include "base/simtime.h"
+#include "metrics/metrics.h"
+#include "scenario/fleet.h"
+#include "support/play.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MS 1000000000ULL
+
+/* A request of `class_index` that arrives at `at` ms, yields its first token `ttft` ms later and then one
+ * every `tpot` ms. */
+static void serve(struct km_metrics *m, uint32_t class_index, uint64_t at, uint64_t ttft, uint64_t tpot,
+                  uint32_t tokens)
+{
+    struct km_record r = {.arrival_ps = at * MS,
+                          .scheduled_ps = at * MS,
+                          .started_ps = at * MS,
+                          .first_token_ps = (at + ttft) * MS,
+                          .last_token_ps = (at + ttft + tpot * (tokens - 1)) * MS,
+                          .prompt_tokens = 100,
+                          .output_tokens = tokens,
+                          .class_index = class_index};
+    km_metrics_request(m, KM_COMPLETED, &r, r.last_token_ps);
+}
+
+static void reject(struct km_metrics *m, uint32_t class_index, uint64_t at)
+{
+    struct km_record r = {.arrival_ps = at * MS, .class_index = class_index};
+    km_metrics_request(m, KM_REJECTED, &r, at * MS);
+}
+
+static void terms_by_hand(void **state)
+{
+    (void)state;
+    static const struct {
+        struct km_slo_term term;
+        const char *name;
+        double value;
+        bool attained;
+        uint64_t within, count, requests;
+    } want[] = {
+        /* TTFT 10, 20, 30 (chat), 200, 400 (batch) */
+        {{KM_TTFT, 0.6, 0.030, NULL}, "ttft_p60_s", 0.030, true, 3, 5, 6},
+        {{KM_TTFT, 0.99, 0.030, "chat"}, "classes.chat.ttft_p99_s", 0.030, true, 3, 3, 3},
+        {{KM_TTFT, -1, 0.019, "chat"}, "classes.chat.ttft_mean_s", 0.020, false, 1, 3, 3},
+        {{KM_TTFT, 0.5, 0.2, "batch"}, "classes.batch.ttft_p50_s", 0.2, true, 1, 2, 3},
+        {{KM_TPOT, 0.9, 0.001, "single"}, "classes.single.tpot_p90_s", NAN, false, 0, 0, 0},
+        /* good: chat 10 and batch 200 alone are within 30 ms (chat), 19 ms (chat), 200 ms (batch), 30 ms
+           (all) */
+        {{KM_SLO_GOODPUT, 0, 1.0, NULL}, "min_goodput_per_s", 1, true, 1, 6, 6},
+        {{KM_SLO_GOODPUT, 0, 1.5, "chat"}, "classes.chat.min_goodput_per_s", 1, false, 1, 3, 3},
+        {{KM_SLO_DEADLINE, 0, 2.0, NULL}, "deadline_s", 1.0, false, 5, 6, 6},
+        {{KM_SLO_DEADLINE, 0, 0.5, "chat"}, "classes.chat.deadline_s", 0.3, true, 3, 3, 3},
+        {{KM_SLO_DEADLINE, 0, 2.0, "batch"}, "classes.batch.deadline_s", 1.0, false, 2, 3, 3},
+        {{KM_E2E, 0.5, 9, "nobody"}, "classes.nobody.e2e_p50_s", NAN, false, 0, 0, 0},
+    };
+    enum { COUNT = sizeof want / sizeof want[0] };
+    struct km_slo_term terms[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        terms[i] = want[i].term;
+    struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){terms, COUNT});
+    km_metrics_class(m, 1, "batch");
+    km_metrics_class(m, 2, "chat");
+    for (int i = 0; i < 6; i++)
+        km_metrics_arrival(m, 5000 * MS); /* not 0: deadlines and durations count from the first arrival */
+    serve(m, 2, 5000, 10, 10, 5);
+    serve(m, 2, 5000, 20, 10, 5);
+    serve(m, 2, 5000, 30, 90, 4);
+    serve(m, 1, 5000, 200, 10, 5);
+    serve(m, 1, 5000, 400, 60, 11);
+    reject(m, 1, 6000);
+    struct km_summary s;
+    km_metrics_summarize(m, &s);
+    km_metrics_destroy(m);
+    assert_true(s.duration_s == 1.0);
+    assert_int_equal(s.slo_count, COUNT);
+    assert_false(s.slo_attained);
+    for (int i = 0; i < COUNT; i++) {
+        const struct km_slo_outcome *o = &s.slo[i];
+        char name[80];
+        km_slo_term_name(&o->term, name, sizeof name);
+        assert_string_equal(name, want[i].name);
+        if (isnan(want[i].value) ? !isnan(o->value)
+                                 : !(fabs(o->value - want[i].value) <= 1e-3 * want[i].value))
+            fail_msg("%s: %g, expected %g", name, o->value, want[i].value);
+        if (o->attained != want[i].attained || o->within != want[i].within || o->count != want[i].count ||
+            o->requests != want[i].requests)
+            fail_msg("%s: attained %d, %d of %d within, %d requests", name, o->attained, (int)o->within,
+                     (int)o->count, (int)o->requests);
+    }
+    assert_int_equal(s.class_count, 2); /* in the order of their first ends */
+    assert_string_equal(s.classes[0].name, "chat");
+    assert_string_equal(s.classes[1].name, "batch");
+    assert_int_equal(s.classes[1].rejected, 1);
+    assert_int_equal(s.classes[0].output_tokens, 14);
+    assert_true(isnan(s.classes[0].latency[KM_ITL].mean_s));
+}
+
+/* Requests without a class that ended before the first class was named count as their own class. */
+static void classes_named_late(void **state)
+{
+    (void)state;
+    struct km_summary late, early;
+    for (int at_once = 0; at_once < 2; at_once++) {
+        struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){0});
+        if (at_once)
+            km_metrics_class(m, 1, "chat");
+        for (uint64_t i = 0; i < 300; i++) {
+            if (i == 200 && !at_once)
+                km_metrics_class(m, 1, "chat");
+            km_metrics_arrival(m, i * MS);
+            serve(m, i >= 200 && i % 2, i, 5 + i % 7, 2, 1 + (uint32_t)i % 3);
+        }
+        km_metrics_summarize(m, at_once ? &early : &late);
+        km_metrics_destroy(m);
+    }
+    assert_int_equal(late.class_count, 2);
+    assert_string_equal(late.classes[0].name, "");
+    assert_int_equal(late.classes[0].completed, 250);
+    assert_int_equal(late.classes[1].completed, 50);
+    assert_true(same_summary(&late, &early));
+}
+
+/* More classes than are kept: those of SLO terms always are, of the others the first. */
+static void many_classes(void **state)
+{
+    (void)state;
+    static const struct km_slo_term term = {KM_TTFT, 0.5, 1, "class 99"};
+    struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){&term, 1});
+    for (uint32_t i = 1; i < 100; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "class %u", i);
+        km_metrics_class(m, i, name);
+    }
+    for (uint32_t i = 0; i < 100; i++) {
+        km_metrics_arrival(m, i * MS);
+        serve(m, i, i, 10, 10, 2);
+    }
+    struct km_summary s;
+    km_metrics_summarize(m, &s);
+    km_metrics_destroy(m);
+    assert_int_equal(s.class_count, KM_MAX_CLASSES);
+    assert_int_equal(s.classes_left_out, 100 - KM_MAX_CLASSES);
+    assert_string_equal(s.classes[0].name, "");
+    assert_string_equal(s.classes[KM_MAX_CLASSES - 1].name, "class 99");
+    assert_true(s.slo_attained && s.slo[0].count == 1);
+}
+
+/* The classes partition the requests, whatever the order: counts and token totals add up, the worst of the
+ * classes is the worst of all. */
+static void classes_add_up(void **state)
+{
+    (void)state;
+    gsl_rng *rng = km_random_stream(7, KM_RANDOM_ARRIVALS);
+    for (int round = 0; round < 50; round++) {
+        struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){0});
+        uint32_t classes = 2 + (uint32_t)gsl_rng_uniform_int(rng, 10);
+        for (uint32_t i = 1; i < classes; i++) {
+            char name[20];
+            snprintf(name, sizeof name, "c%u", i);
+            km_metrics_class(m, i, name);
+        }
+        uint64_t n = 1 + gsl_rng_uniform_int(rng, 400);
+        for (uint64_t i = 0; i < n; i++) {
+            km_metrics_arrival(m, i * MS);
+            uint32_t class_index = (uint32_t)gsl_rng_uniform_int(rng, classes);
+            if (gsl_rng_uniform(rng) < 0.1)
+                reject(m, class_index, i);
+            else
+                serve(m, class_index, i, gsl_rng_uniform_int(rng, 1000), gsl_rng_uniform_int(rng, 50),
+                      1 + (uint32_t)gsl_rng_uniform_int(rng, 20));
+        }
+        struct km_summary s;
+        km_metrics_summarize(m, &s);
+        km_metrics_destroy(m);
+        uint64_t ended = 0, output = 0, samples = 0;
+        double max_s = 0;
+        for (uint32_t i = 0; i < s.class_count; i++) {
+            ended += s.classes[i].requests;
+            output += s.classes[i].output_tokens;
+            samples += s.classes[i].latency[KM_TPOT].count;
+            max_s = fmax(max_s, s.classes[i].latency[KM_E2E].max_s);
+        }
+        if (s.class_count == 0) /* none but the nameless drew a request */
+            continue;
+        assert_int_equal(ended, s.submitted);
+        assert_int_equal(output, s.output_tokens);
+        assert_int_equal(samples, s.latency[KM_TPOT].count);
+        if (s.completed)
+            assert_true(max_s == s.latency[KM_E2E].max_s);
+    }
+    gsl_rng_free(rng);
+}
+
+/* --- scenarios ----------------------------------------------------------------------------------------- */
+
+#define BASE KM_SOURCE_DIR "/tests/data/good-scenarios/weibull-constant.yaml"
+
+static void section(void **state)
+{
+    (void)state;
+    static const struct km_override override = {
+        "slo", "{deadline_s: 3600, classes: {\"\": {min_goodput_per_s: 0.5}, chat: {ttft_p99.9_s: 1, "
+               "tpot_mean_s: 2}}, itl_p50_s: 0.1}"};
+    static const struct km_slo_term want[] = {{KM_SLO_DEADLINE, 0, 3600, NULL},
+                                              {KM_ITL, 0.5, 0.1, NULL},
+                                              {KM_SLO_GOODPUT, 0, 0.5, ""},
+                                              {KM_TTFT, 0.999, 1, "chat"},
+                                              {KM_TPOT, -1, 2, "chat"}};
+    static const char json[] = "\"slo\": {\"deadline_s\": 3600, \"itl_p50_s\": 0.1, \"classes\": {\"\": "
+                               "{\"min_goodput_per_s\": 0.5}, "
+                               "\"chat\": {\"ttft_p99.9_s\": 1, \"tpot_mean_s\": 2}}}";
+    struct km_scenario s;
+    struct km_error error = {0};
+    if (km_scenario_read(BASE, &override, 1, &s, &error) != KM_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(s.slo_count, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(s.slo[i].metric, want[i].metric);
+        assert_true(fabs(s.slo[i].quantile - want[i].quantile) < 1e-12 && s.slo[i].limit == want[i].limit);
+        if (want[i].class_name)
+            assert_string_equal(s.slo[i].class_name, want[i].class_name);
+        else
+            assert_null(s.slo[i].class_name);
+    }
+    struct km_text text = {0};
+    km_scenario_write_json(&s, &text);
+    assert_non_null(strstr(km_text_c(&text), json));
+    km_text_release(&text);
+    km_scenario_release(&s);
+}
+
+static void too_much(void **state)
+{
+    (void)state;
+    char classes[2000] = "{classes: {", terms[2000] = "{", name[200] = "{classes: {";
+    for (int i = 0; i <= KM_MAX_CLASSES; i++)
+        snprintf(classes + strlen(classes), sizeof classes - strlen(classes), "c%d: {ttft_p50_s: 1}, ", i);
+    for (int i = 0; i <= KM_MAX_SLO_TERMS; i++)
+        snprintf(terms + strlen(terms), sizeof terms - strlen(terms), "ttft_p%d_s: 1, ", 10 + i);
+    strcat(classes, "}}");
+    strcat(terms, "}");
+    for (int i = 0; i < 100; i++)
+        strcat(name, "x");
+    strcat(name, ": {}}}");
+    const struct {
+        const char *value, *message;
+    } cases[] = {
+        {classes, "slo.classes: at most 16 classes, got 17"},
+        {terms, "slo.ttft_p42_s: at most 32 terms"},
+        {name, "a class name has at most 63 bytes"},
+        {"{classes: {chat: 1}}", "slo.classes.chat: expected a mapping such as {ttft_p99_s: 2.0}"},
+        {"{class: {}}", "slo.class: unknown key; did you mean \"classes\"?"},
+        {"{deadline_s: 5e6}", "slo.deadline_s: expected a number > 0 and ≤ 4600000, got \"5e6\""},
+        {"{deadline_s: 1, classes: {a: {deadline_s: 1, deadline_s: 2}}}", "deadline_s: given twice"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct km_override override = {"slo", cases[i].value};
+        struct km_scenario s;
+        struct km_error error = {0};
+        assert_int_equal(km_scenario_read(BASE, &override, 1, &s, &error), KM_BAD_INPUT);
+        if (!strstr(error.message, cases[i].message))
+            fail_msg("%s", error.message);
+    }
+}
+
+/* A trace with classes, run in fast-forward and step by step: all bits agree, and every class is there. */
+static void fast_forward_with_classes(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/test_slo_XXXXXX";
+    int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    FILE *file = fdopen(descriptor, "w");
+    static const char *const names[] = {"", "chat", "batch"};
+    gsl_rng *rng = km_random_stream(1, KM_RANDOM_ARRIVALS);
+    fprintf(file, "arrival_s,prompt_tokens,output_tokens,class\n");
+    for (int i = 0; i < 400; i++)
+        fprintf(file, "%.3f,%lu,%lu,%s\n", i * 0.05, 1 + gsl_rng_uniform_int(rng, 2000),
+                1 + gsl_rng_uniform_int(rng, 300), names[gsl_rng_uniform_int(rng, 3)]);
+    gsl_rng_free(rng);
+    fclose(file);
+    const struct km_override overrides[] = {
+        {"cluster.device", "h200-sxm"},
+        {"workload", "{}"},
+        {"workload.trace", path},
+        {"slo", "{ttft_p99_s: 10, deadline_s: 60, min_goodput_per_s: 1, classes: {chat: {ttft_p50_s: 0.02, "
+                "e2e_p95_s: 0.5}, batch: {deadline_s: 15}, none: {ttft_p50_s: 1}}}"}};
+    struct km_scenario scenario;
+    struct km_error error = {0};
+    if (km_scenario_read(BASE, overrides, 4, &scenario, &error) != KM_OK)
+        fail_msg("%s", error.message);
+    struct km_run_result result[2];
+    for (int fast = 0; fast < 2; fast++) {
+        struct km_fleet fleet;
+        const struct km_run_options options = {.fast_forward = fast};
+        assert_int_equal(km_fleet_create(&scenario, &fleet, &error), KM_OK);
+        assert_int_equal(km_fleet_run(&fleet, &scenario.workload, 1, &options, &result[fast], &error), KM_OK);
+        km_fleet_release(&fleet);
+    }
+    unlink(path);
+    const struct km_summary *a = &result[0].summary, *b = &result[1].summary;
+    assert_true(result[1].simulation.work.events < result[0].simulation.work.events);
+    assert_int_equal(a->class_count, 3);
+    assert_int_equal(a->slo_count, 7);
+    assert_true(same_summary(a, b));
+    uint64_t ended = 0;
+    for (uint32_t i = 0; i < 3; i++)
+        ended += a->classes[i].requests;
+    assert_int_equal(ended, 400);
+    for (uint32_t i = 0; i < 3; i++)
+        if (!a->slo[i].attained)
+            fail_msg("term %u: %g, limit %g", i, a->slo[i].value, a->slo[i].term.limit);
+    assert_true(!a->slo[5].attained || a->slo[5].value <= 15);
+    assert_false(a->slo[6].attained); /* no request of class none */
+    assert_int_equal(a->slo[6].requests, 0);
+    assert_false(a->slo_attained);
+    km_scenario_release(&scenario);
+}
+
+/* An offline batch: everything arrives at 0, the deadline is the time of the last completion. */
+static void at_once(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        const struct km_override overrides[] = {
+            {"workload",
+             "{arrivals: {process: at_once}, prompt_tokens: {distribution: uniform, min: 10, max: "
+             "900}, output_tokens: 50, requests: 500, rate_scale: 7}"},
+            {"slo", late ? "{deadline_s: 0.5}" : "{deadline_s: 3600}"}};
+        struct km_scenario scenario;
+        struct km_error error = {0};
+        struct km_fleet fleet;
+        struct km_run_result result;
+        const struct km_run_options options = {.fast_forward = true};
+        if (km_scenario_read(BASE, overrides, 2, &scenario, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(km_fleet_create(&scenario, &fleet, &error), KM_OK);
+        assert_int_equal(km_fleet_run(&fleet, &scenario.workload, 1, &options, &result, &error), KM_OK);
+        const struct km_summary *s = &result.summary;
+        assert_int_equal(s->completed, 500);
+        assert_int_equal(s->peak_in_system, 500);
+        assert_true(s->slo[0].value == s->duration_s && s->slo[0].value == s->latency[KM_E2E].max_s);
+        assert_int_equal(s->slo[0].attained, !late);
+        assert_true(late ? s->slo[0].within < 500 : s->slo[0].within == 500);
+        km_fleet_release(&fleet);
+        km_scenario_release(&scenario);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(terms_by_hand), cmocka_unit_test(classes_named_late),
+        cmocka_unit_test(many_classes),  cmocka_unit_test(classes_add_up),
+        cmocka_unit_test(section),       cmocka_unit_test(too_much),
+        cmocka_unit_test(at_once),       cmocka_unit_test(fast_forward_with_classes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
