@@ -65,12 +65,16 @@ static enum km_status read_range(const struct km_yaml *node, struct km_arena *ar
         return status;
     if (range.spacing == LOG && (range.from <= 0.0 || range.to <= 0.0))
         return km_yaml_fail(node, error, "logarithmic spacing needs from and to above 0");
+    if (!isfinite(range.to - range.from) || (range.spacing == LOG && !isfinite(range.to / range.from)))
+        return km_yaml_fail(node, error, "from and to are too far apart");
     const char **values = km_arena_alloc(arena, range.points * sizeof *values);
     for (uint32_t i = 0; i < range.points; i++) {
         struct km_text text = {0};
         write_range_value(range_value(&range, i), &text);
         values[i] = km_arena_strdup(arena, km_text_c(&text));
         km_text_release(&text);
+        if (i && strcmp(values[i], values[i - 1]) == 0)
+            return km_yaml_fail(node, error, "%s is there twice", values[i]);
     }
     axis->values = values;
     axis->count = range.points;
