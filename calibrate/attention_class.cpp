@@ -7,14 +7,16 @@
 #include <memory>
 #include <thread>
 
-static Shape attention_shape(const char *op, double heads, double kv_heads, double head_dim)
+static Shape attention_shape(const char *op, const char *kv_dtype, double heads, double kv_heads,
+                             double head_dim)
 {
-    return {op, {{"kv_dtype", "bf16"}}, {{"heads", heads}, {"kv_heads", kv_heads}, {"head_dim", head_dim}}};
+    return {op, {{"kv_dtype", kv_dtype}}, {{"heads", heads}, {"kv_heads", kv_heads}, {"head_dim", head_dim}}};
 }
 
-Shape decode_shape(double heads, double kv_heads, double head_dim, double batch, double context)
+Shape decode_shape(const char *kv_dtype, double heads, double kv_heads, double head_dim, double batch,
+                   double context)
 {
-    Shape shape = attention_shape("attention_decode", heads, kv_heads, head_dim);
+    Shape shape = attention_shape("attention_decode", kv_dtype, heads, kv_heads, head_dim);
     shape.sizes.push_back({"batch", batch});
     shape.sizes.push_back({"context", context});
     return shape;
@@ -22,7 +24,7 @@ Shape decode_shape(double heads, double kv_heads, double head_dim, double batch,
 
 Shape prefill_shape(double heads, double kv_heads, double head_dim, double past, double tokens)
 {
-    Shape shape = attention_shape("attention_prefill", heads, kv_heads, head_dim);
+    Shape shape = attention_shape("attention_prefill", "bf16", heads, kv_heads, head_dim);
     shape.sizes.push_back({"past", past});
     shape.sizes.push_back({"tokens", tokens});
     return shape;
@@ -32,8 +34,8 @@ namespace
 {
 
 // Keys in the first 3/8 of the pool, values in the next, queries in the last quarter.
-constexpr size_t cache_values = Bench::pool_values / 8 * 3, query_begin = 2 * cache_values,
-                 query_values = Bench::pool_values - query_begin;
+constexpr size_t cache_values = Bench::pool_values / 8 * 3, cache8_values = Bench::pool8_values / 2,
+                 query_begin = 2 * cache_values, query_values = Bench::pool_values - query_begin;
 
 struct Sizes {
     uint32_t heads, kv_heads, head_dim, batch, tokens, context, table_pages, row_values;
@@ -51,7 +53,8 @@ struct Sizes {
                    0,
                    1};
         s.row_values = (s.heads + 2 * s.kv_heads) * s.head_dim;
-        while ((size_t)2 * s.pages * KM_CUDA_PAGE_TOKENS * s.kv_heads * s.head_dim <= cache_values)
+        const size_t room = shape.names[0].second == "fp8" ? cache8_values : cache_values;
+        while ((size_t)2 * s.pages * KM_CUDA_PAGE_TOKENS * s.kv_heads * s.head_dim <= room)
             s.pages *= 2;
         if ((size_t)s.batch * s.table_pages > s.pages)
             die("%s: the cache exceeds the pool", shape.key().c_str());
@@ -174,14 +177,16 @@ Sample measure_decode(Bench &bench, const Ceilings &ceilings, const Shape &shape
     const Sizes s = Sizes::of(shape, (uint32_t)shape.size("batch"), 1, (uint32_t)shape.size("context"));
     const double estimate = roofline_us(ceilings, shape) + 4.0;
     const int instances = instances_for(s, estimate);
+    const bool fp8 = shape.names[0].second == "fp8";
     if (km_cuda_attention_decode_scratch_bytes(s.batch, s.heads, s.head_dim) > Bench::scratch_bytes)
         die("%s: scratch memory", shape.key().c_str());
     Caches caches(s, instances);
     auto body = [&](int i) {
         struct km_error error;
         const struct km_cuda_attention_decode args = {queries(bench, s, i),
-                                                      bench.pool,
-                                                      bench.pool + cache_values,
+                                                      fp8 ? bench.pool8 : (const void *)bench.pool,
+                                                      fp8 ? bench.pool8 + Bench::pool8_values / 2
+                                                          : (const void *)(bench.pool + cache_values),
                                                       caches.tables.data + (size_t)i * s.cache_pages(),
                                                       caches.contexts.data,
                                                       results(bench, s, i),
@@ -192,7 +197,10 @@ Sample measure_decode(Bench &bench, const Ceilings &ceilings, const Shape &shape
                                                       s.head_dim,
                                                       s.row_values,
                                                       s.table_pages,
-                                                      s.context};
+                                                      s.context,
+                                                      fp8,
+                                                      1.0f,
+                                                      1.0f};
         check_km(km_cuda_attention_decode(bench.stream, &args, &error), error);
     };
     return bench.burst({estimate, instances, body});
@@ -254,7 +262,7 @@ static void compare_decode(Bench &bench, const Ceilings &ceilings, const Plan &p
     const double shapes[][2] = {{1, 1024},  {1, 16384}, {16, 1024},  {64, 256},
                                 {64, 1024}, {64, 4096}, {256, 1024}, {128, 2048}};
     for (const auto &one : shapes) {
-        Shape shape = decode_shape(32, 8, 128, one[0], one[1]);
+        Shape shape = decode_shape("bf16", 32, 8, 128, one[0], one[1]);
         Sample own = measure_decode(bench, ceilings, shape), other;
         bool has = measure_decode_cudnn(bench, ceilings, shape, &other);
         printf("# decode,32,8,128,%g,%g,%.2f,%.2f,%.2f,%.2f,%.4g\n", one[0], one[1], own.us, own.spread,
@@ -292,14 +300,16 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
                          plan.target,
                          plan.budget_s,
                          "attention_decode"};
-    for (const auto &kind : kinds)
-        for (double batch : batches) {
-            Line line = {decode_shape(kind[0], kind[1], kind[2], batch, 0), {}};
-            for (double context : contexts)
-                if (batch * context * kind[1] * kind[2] <= 0.45 * (double)cache_values)
-                    line.values.push_back(context);
-            decode.lines.push_back(line);
-        }
+    for (const char *dtype : {"bf16", "fp8"})
+        for (const auto &kind : kinds)
+            for (double batch : batches) {
+                const double room = 0.45 * (double)(dtype[0] == 'f' ? cache8_values : cache_values);
+                Line line = {decode_shape(dtype, kind[0], kind[1], kind[2], batch, 0), {}};
+                for (double context : contexts)
+                    if (batch * context * kind[1] * kind[2] <= room)
+                        line.values.push_back(context);
+                decode.lines.push_back(line);
+            }
     measure_refined(tables, decode);
 
     // Fewer kinds: a plan takes cuDNN long to build, and the fraction reached hardly depends on the number of

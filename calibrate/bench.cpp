@@ -57,6 +57,13 @@ float from_bf16(uint16_t value)
     return result;
 }
 
+float from_e4m3(uint8_t bits)
+{
+    float magnitude = std::ldexp(bits >> 3 & 15 ? 8.0f + (bits & 7) : 2.0f * (bits & 7),
+                                 ((bits >> 3) & 15 ? (bits >> 3 & 15) : 0) - 10);
+    return bits & 0x80 ? -magnitude : magnitude;
+}
+
 uint16_t to_bf16(float value)
 {
     uint32_t bits;
@@ -179,8 +186,8 @@ Sample Bench::burst(const Work &work)
     const double graph_us = work.estimate_us * instances;
     const int replays = std::max(5, std::min(9, (int)(4000.0 / graph_us)));
     // A burst draws on the power that the device has not used for a while, and clocks follow the last tenth
-    // of a second: rest half as long again as it takes, or rows measured after long products would differ from
-    // others.
+    // of a second: rest half as long again as it takes, or rows measured after long products would differ
+    // from others.
     double rest_s = std::min(0.1, 1.5e-6 * graph_us * (replays + 1));
     std::this_thread::sleep_for(std::chrono::duration<double>(rest_s));
     idle_s += rest_s;

@@ -111,6 +111,7 @@ double quantile(std::vector<double> values, double q);
 void fill_random(uint16_t *values, size_t count, uint32_t seed, cudaStream_t stream);
 void fill_random8(uint8_t *values, size_t count, uint32_t seed, cudaStream_t stream);
 float from_bf16(uint16_t value);
+float from_e4m3(uint8_t bits);
 uint16_t to_bf16(float value);
 
 #endif

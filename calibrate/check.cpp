@@ -36,13 +36,14 @@ Shape random_shape(const std::string &op, std::mt19937 &random)
                 m = std::round(m / 8) * 8;
             if (n * k * m < 1.5e12)
                 return gemm_shape("gemm", op == "gemm" ? "bf16" : "fp8", n, k, m);
-        } else if (op == "attention_decode") {
+        } else if (op == "attention_decode" || op == "attention_decode_fp8") {
             const double kinds[][3] = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128},
                                        {64, 8, 128}, {8, 1, 128},  {32, 8, 64}};
             const double *kind = kinds[random() % 6];
             double batch = log_uniform(1, 512, 1), context = log_uniform(16, 65536, 1);
             if (batch * context * kind[1] * kind[2] < 7e8)
-                return decode_shape(kind[0], kind[1], kind[2], batch, context);
+                return decode_shape(op == "attention_decode" ? "bf16" : "fp8", kind[0], kind[1], kind[2],
+                                    batch, context);
         } else if (op == "attention_prefill") {
             const double kinds[][3] = {{32, 8, 128}, {16, 4, 128}, {8, 2, 128}, {64, 8, 128}, {32, 8, 64}};
             const double *kind = kinds[random() % 5];
@@ -89,8 +90,8 @@ void check(Bench &bench, const Tables &tables, const Ceilings &ceilings, const C
     printf("check: %d random shapes a class, not in the profile, seed %u; again: shapes of the profile\n",
            plan.count, plan.seed);
     printf("%-18s %6s %8s %8s %8s %8s %8s\n", "class", "shapes", "bias", "median", "p90", "p95", "worst");
-    for (const char *op :
-         {"stream", "attention_decode", "attention_prefill", "gemm", "gemm_llama", "gemm_fp8"}) {
+    for (const char *op : {"stream", "attention_decode", "attention_decode_fp8", "attention_prefill", "gemm",
+                           "gemm_llama", "gemm_fp8"}) {
         std::vector<Shape> shapes;
         for (int tries = 0; (int)shapes.size() < plan.count && tries < 100 * plan.count; tries++) {
             Shape shape = random_shape(op, random);

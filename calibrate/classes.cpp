@@ -27,7 +27,8 @@ double roofline_us(const Ceilings &ceilings, const Shape &shape)
     } else if (shape.op == "attention_decode") {
         double heads = shape.size("heads"), dim = shape.size("head_dim"), batch = shape.size("batch");
         flops = 4.0 * batch * shape.size("context") * heads * dim;
-        bytes = 4.0 * batch * (shape.size("context") * shape.size("kv_heads") + heads) * dim;
+        double width = shape.names[0].second == "fp8" ? 1.0 : 2.0; // of the cache
+        bytes = 2.0 * batch * (width * shape.size("context") * shape.size("kv_heads") + 2.0 * heads) * dim;
     } else if (shape.op == "attention_prefill") {
         double heads = shape.size("heads"), dim = shape.size("head_dim"), past = shape.size("past"),
                tokens = shape.size("tokens");

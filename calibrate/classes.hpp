@@ -55,7 +55,8 @@ bool measure_decode_cudnn(Bench &bench, const Ceilings &ceilings, const Shape &s
 
 Shape gemm_shape(const char *op, const char *dtype, double n, double k, double m);
 Shape stream_shape(const char *kind, double bytes_per_row, double rows);
-Shape decode_shape(double heads, double kv_heads, double head_dim, double batch, double context);
+Shape decode_shape(const char *kv_dtype, double heads, double kv_heads, double head_dim, double batch,
+                   double context);
 Shape prefill_shape(double heads, double kv_heads, double head_dim, double past, double tokens);
 Shape scalar_shape(const char *name);
 

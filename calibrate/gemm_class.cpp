@@ -10,13 +10,6 @@ Shape gemm_shape(const char *op, const char *dtype, double n, double k, double m
     return {op, {{"weights", dtype}, {"activations", dtype}}, {{"n", n}, {"k", k}, {"m", m}}};
 }
 
-static float from_e4m3(uint8_t bits)
-{
-    float magnitude = std::ldexp(bits >> 3 & 15 ? 8.0f + (bits & 7) : 2.0f * (bits & 7),
-                                 ((bits >> 3) & 15 ? (bits >> 3 & 15) : 0) - 10);
-    return bits & 0x80 ? -magnitude : magnitude;
-}
-
 namespace
 {
 

@@ -102,8 +102,9 @@ class Layer
         check_km(km_cuda_kv_write(stream, &write, &error), error);
         if (decode_) {
             const struct km_cuda_attention_decode args = {
-                qkv_, keys,     values,      ints_->data, lengths_->data, attended_,    bench_.scratch,
-                m_,   d_.heads, d_.kv_heads, d_.dim,      row_values_,    table_pages_, context_};
+                qkv_,  keys,     values,      ints_->data, lengths_->data, attended_,    bench_.scratch,
+                m_,    d_.heads, d_.kv_heads, d_.dim,      row_values_,    table_pages_, context_,
+                false, 1.0f,     1.0f};
             check_km(km_cuda_attention_decode(stream, &args, &error), error);
         } else {
             const uint16_t *k = qkv_ + d_.heads * d_.dim; // a whole prompt: its keys stand in qkv
@@ -130,7 +131,7 @@ class Layer
                       stream_shape("rope", 4.0 * d_.dim * std::max(9u, d_.heads + d_.kv_heads), m_))
                   .us;
         us += measure(bench_, ceilings, stream_shape("kv_write", 8.0 * d_.dim * d_.kv_heads, m_)).us;
-        Shape attention = decode_ ? decode_shape(d_.heads, d_.kv_heads, d_.dim, m_, context_)
+        Shape attention = decode_ ? decode_shape("bf16", d_.heads, d_.kv_heads, d_.dim, m_, context_)
                                   : prefill_shape(d_.heads, d_.kv_heads, d_.dim, context_ - m_, m_);
         return us + measure(bench_, ceilings, attention).us;
     }

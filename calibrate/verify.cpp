@@ -228,20 +228,38 @@ struct Attention {
     }
 };
 
-void verify_own_decode(Bench &bench, Attention &a)
+void verify_own_decode(Bench &bench, Attention &a, bool fp8)
 {
+    // In fp8 the cache holds random e4m3 (0x7f: NaN, where nothing is stored), which bf16 holds exactly.
+    const float key_scale = fp8 ? 0.5f : 1.0f, value_scale = fp8 ? 0.25f : 1.0f;
+    std::vector<uint8_t> keys8, values8;
+    std::mt19937 random(31);
+    if (fp8)
+        for (auto [wide, narrow, scale] :
+             {std::tuple<std::vector<uint16_t> *, std::vector<uint8_t> *, float>{&a.keys, &keys8, key_scale},
+              {&a.values, &values8, value_scale}})
+            for (uint16_t &value : *wide) {
+                uint8_t bits = (uint8_t)((random() & 0x80) | (random() % 0x41)); // at most 2
+                narrow->push_back(value == 0x7fc0 ? 0x7f : bits);
+                if (value != 0x7fc0)
+                    value = to_bf16(scale * from_e4m3(bits));
+            }
     a.solve();
-    DeviceArray<uint16_t> q(a.qkv), keys(a.keys), values(a.values);
+    DeviceArray<uint16_t> q(a.qkv), keys16(a.keys), values16(a.values);
+    DeviceArray<uint8_t> keys_8(keys8), values_8(values8);
+    const void *keys = fp8 ? (const void *)keys_8.data : keys16.data,
+               *values = fp8 ? (const void *)values_8.data : values16.data;
     DeviceArray<int32_t> table(a.table), contexts(a.contexts);
     const uint32_t batch = (uint32_t)a.contexts.size();
     for (int again = 0; again < 2; again++) {
         Output out((size_t)batch * a.heads * a.dim);
         struct km_error error;
         const struct km_cuda_attention_decode args = {
-            q.data, keys.data, values.data, table.data, contexts.data, out.array.data, bench.scratch,
-            batch,  a.heads,   a.kv_heads,  a.dim,      a.row_values,  a.table_pages,  a.max_context};
+            q.data,        keys,          values,  table.data, contexts.data, out.array.data,
+            bench.scratch, batch,         a.heads, a.kv_heads, a.dim,         a.row_values,
+            a.table_pages, a.max_context, fp8,     key_scale,  value_scale};
         check_km(km_cuda_attention_decode(bench.stream, &args, &error), error);
-        compare("attention_decode", out.get(bench), a.wanted, 6e-3);
+        compare(fp8 ? "attention_decode fp8" : "attention_decode", out.get(bench), a.wanted, 6e-3);
     }
 }
 
@@ -349,13 +367,15 @@ void verify_kernels(Bench &bench)
     verify_rope_and_cache(bench);
     const std::vector<int32_t> ragged = {1, 16, 17, 333, 1024, 700};
     const uint32_t kinds[][3] = {{32, 8, 128}, {64, 8, 64}, {4, 4, 128}, {8, 1, 128}, {40, 2, 64}};
-    for (const auto &kind : kinds) {
-        Attention a(kind[0], kind[1], kind[2], 1, ragged);
-        verify_own_decode(bench, a);
+    for (bool fp8 : {false, true}) {
+        for (const auto &kind : kinds) {
+            Attention a(kind[0], kind[1], kind[2], 1, ragged);
+            verify_own_decode(bench, a, fp8);
+        }
+        Attention one(8, 2, 128, 1, {5000}), many(8, 2, 128, 1, std::vector<int32_t>(300, 40));
+        verify_own_decode(bench, one, fp8);
+        verify_own_decode(bench, many, fp8);
     }
-    Attention one(8, 2, 128, 1, {5000}), many(8, 2, 128, 1, std::vector<int32_t>(300, 40));
-    verify_own_decode(bench, one);
-    verify_own_decode(bench, many);
     Attention decode(32, 8, 128, 1, ragged), whole(8, 2, 128, 320, {320}), chunk(8, 2, 128, 100, {777});
     verify_cudnn(bench, decode, "cudnn decode");
     verify_cudnn(bench, whole, "cudnn prefill");
