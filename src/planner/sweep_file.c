@@ -238,11 +238,10 @@ static enum km_status check_torn_start(struct km_sweep_file *file, struct km_err
     struct km_text ours = {0};
     km_rows_write_header(file->rows, &ours);
     km_text_puts(&ours, file->rows->format == KM_ROWS_JSONL ? "{\"run\": 0" : "");
-    ssize_t got = pread(file->rows_file.descriptor, found, sizeof found, 0);
+    ssize_t got = pread(file->rows_file.descriptor, found, sizeof found - 1, 0);
     enum km_status status = got < 0 ? fail_io(&file->rows_file, "read", error) : KM_OK;
-    size_t compared = got > 0 && (size_t)got < ours.length ? (size_t)got : ours.length;
-    if (got > 0 && found[0] &&
-        memcmp(found, ours.bytes, compared < sizeof found ? compared : sizeof found) != 0)
+    size_t length = strlen(found); /* zeros are no text */
+    if (strncmp(found, km_text_c(&ours), length < ours.length ? length : ours.length) != 0)
         status = km_fail(error, KM_BAD_INPUT, file->rows_file.path, 1, 0,
                          "not the output of this sweep; " ELSEWHERE);
     km_text_release(&ours);
