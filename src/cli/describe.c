@@ -19,9 +19,12 @@ static void describe_coverage(const struct km_setup *setup, struct km_arena *are
     const char **notes = km_arena_alloc(arena, sizeof *notes);
     double share = 100.0 / whole_s;
     notes[0] = km_arena_printf(
-        arena, "time: measured %.3g %%, interpolated %.3g %%, extrapolated %.3g %%, unmeasured %.3g %%",
+        arena, "time: measured %.3g %%, interpolated %.3g %%, extrapolated %.3g %%, unmeasured %.3g %%%s",
         share * coverage.time_s[KM_ORIGIN_MEASURED], share * coverage.time_s[KM_ORIGIN_INTERPOLATED],
-        share * coverage.time_s[KM_ORIGIN_EXTRAPOLATED], share * coverage.time_s[KM_ORIGIN_MODEL]);
+        share * coverage.time_s[KM_ORIGIN_EXTRAPOLATED], share * coverage.time_s[KM_ORIGIN_MODEL],
+        coverage.supplement_s > 0.0
+            ? km_arena_printf(arena, "; %.3g %% by the profile's supplement", share * coverage.supplement_s)
+            : "");
     report->notes = notes;
     report->note_count = 1;
 }

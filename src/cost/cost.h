@@ -48,6 +48,7 @@ const char *km_origin_name(enum km_origin origin); /* "measured", ... */
  * drawn as a line is asked for once, so these are shares, not totals. */
 struct km_coverage {
     double time_s[KM_ORIGIN_COUNT];
+    double supplement_s; /* of these: by rows of the profile's supplement (cost/measured.h) */
 };
 
 /* One operator's part of a step, for the breakdown. */
@@ -59,6 +60,7 @@ struct km_op_cost {
     double flops, bytes;
     const char *bound_by; /* "compute", "memory", "network", "launch" */
     enum km_origin origin;
+    bool supplement; /* by rows of the profile's supplement */
 };
 
 struct km_cost_model {

@@ -13,42 +13,75 @@ static enum km_origin origin_of(const struct km_profile_answer *answer)
                            : KM_ORIGIN_INTERPOLATED;
 }
 
-/* Seconds of an operator whose least time is `ideal_s`. */
+bool km_measured_time_of(struct km_measured *m, uint32_t source, enum km_profile_class class,
+                         const double *at, double ideal_s, double *time_s, enum km_origin *origin)
+{
+    struct km_profile_answer answer;
+    if (ideal_s <= 0.0 || !km_profile_lookup(&m->sources[source].profile, class, at, &answer))
+        return false;
+    *time_s = ideal_s / answer.value + m->sources[source].gap_s;
+    *origin = origin_of(&answer);
+    m->by_stand_in |= m->sources[source].stand_in;
+    m->by_supplement |= source > 0;
+    return true;
+}
+
 bool km_measured_time(struct km_measured *m, enum km_profile_class class, const double *at, double ideal_s,
                       double *time_s, enum km_origin *origin)
 {
-    struct km_profile_answer answer;
-    if (ideal_s <= 0.0 || !km_profile_lookup(&m->profile, class, at, &answer))
-        return false;
-    *time_s = ideal_s / answer.value + m->gap_s;
-    *origin = origin_of(&answer);
-    return true;
+    for (uint32_t i = 0; i < m->source_count; i++)
+        if (km_measured_time_of(m, i, class, at, ideal_s, time_s, origin))
+            return true;
+    return false;
+}
+
+/* Who had a part in an answer; an answer may need others meanwhile. */
+struct parts {
+    bool stand_in, supplement;
+};
+
+static struct parts begin_answer(struct km_measured *m)
+{
+    const struct parts before = {m->by_stand_in, m->by_supplement};
+    m->by_stand_in = m->by_supplement = false;
+    return before;
+}
+
+static void end_answer(struct km_measured *m, struct parts before, struct km_measured_answer *answer)
+{
+    answer->stand_in = m->by_stand_in;
+    answer->supplement = m->by_supplement;
+    m->by_stand_in |= before.stand_in;
+    m->by_supplement |= before.supplement;
 }
 
 /* What kernels of another program say, never less than the engine's description. Operators that others
  * contain (0) stay so. */
-static void answer_with(const struct km_measured *m, const struct km_measured_answer *answer, double *time_s,
-                        enum km_origin *origin)
+static void answer_with(const struct km_measured_answer *answer, double *time_s, enum km_origin *origin,
+                        bool *supplement)
 {
     enum km_op_kind kind = answer->op->kind;
-    bool engine_counts = m->stand_in && (kind == KM_OP_STREAM || kind == KM_OP_ATTENTION);
+    bool engine_counts = answer->stand_in && (kind == KM_OP_STREAM || kind == KM_OP_ATTENTION);
     if (engine_counts && answer->time_s > 0.0 && answer->time_s < *time_s)
         return;
     *time_s = answer->time_s;
     *origin = answer->origin;
+    *supplement = answer->supplement;
 }
 
 bool km_measured_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
-                      enum km_origin *origin)
+                      enum km_origin *origin, bool *supplement)
 {
     uint64_t key = (uint64_t)(uintptr_t)op * 0x9E3779B97F4A7C15u ^ (uint64_t)rows * 0xD1B54A32D192ED03u;
     struct km_measured_answer *slot = &m->remembered[key >> 52 & (REMEMBERED - 1)];
     if (slot->op != op || slot->rows != rows) {
         *slot = (struct km_measured_answer){.op = op, .rows = rows};
+        const struct parts before = begin_answer(m);
         slot->found = km_measured_look_up_rows(m, op, rows, &slot->time_s, &slot->origin);
+        end_answer(m, before, slot);
     }
     if (slot->found)
-        answer_with(m, slot, time_s, origin);
+        answer_with(slot, time_s, origin, supplement);
     return slot->found;
 }
 
@@ -69,7 +102,8 @@ static bool same_load(const struct km_attention_load *a, const struct km_attenti
 }
 
 bool km_measured_attention(struct km_measured *m, const struct km_op *op,
-                           const struct km_attention_load *load, double *time_s, enum km_origin *origin)
+                           const struct km_attention_load *load, double *time_s, enum km_origin *origin,
+                           bool *supplement)
 {
     uint64_t key = (uint64_t)(uintptr_t)op;
     key = mix(mix(mix(mix(key, load->decode_context), load->decodes), load->longest_context),
@@ -77,12 +111,14 @@ bool km_measured_attention(struct km_measured *m, const struct km_op *op,
     struct km_measured_attention_answer *slot = &m->attended[key >> 52 & (REMEMBERED - 1)];
     if (slot->answer.op != op || !same_load(&slot->load, load)) {
         struct km_measured_attention_answer fresh = {.answer = {.op = op}, .load = *load};
+        const struct parts before = begin_answer(m);
         fresh.answer.found =
             km_measured_look_up_attention(m, op, load, &fresh.answer.time_s, &fresh.answer.origin);
+        end_answer(m, before, &fresh.answer);
         *slot = fresh; /* only now: an answer may need others, which may take this slot */
     }
     if (slot->answer.found)
-        answer_with(m, &slot->answer, time_s, origin);
+        answer_with(&slot->answer, time_s, origin, supplement);
     return slot->answer.found;
 }
 
@@ -93,48 +129,92 @@ static bool is_of(const char *engine, const char *program)
     return strncmp(engine, program, n) == 0 && (engine[n] == '\0' || engine[n] == '-');
 }
 
-/* Are there rows of routed MLPs in the formats of this model? */
-static bool answers_experts(const struct km_measured *m)
+/* The first source that answers `at` in a class; source_count when none does. */
+static uint32_t source_for(const struct km_measured *m, enum km_profile_class class, const double *at)
 {
-    const double at[KM_PROFILE_DIMS] = {[KM_MOE_WEIGHTS] = m->config->precision.weights,
-                                        [KM_MOE_ACTIVATIONS] = m->config->precision.activations};
     struct km_profile_answer answer;
-    return km_profile_lookup(&m->profile, KM_PROFILE_MOE, at, &answer);
+    uint32_t i = 0;
+    while (i < m->source_count && !km_profile_lookup(&m->sources[i].profile, class, at, &answer))
+        i++;
+    return i;
+}
+
+static bool says(const struct km_measured_source *source, const char *scalar)
+{
+    double value;
+    return km_profile_scalar(&source->profile, scalar, &value) && value > 0.0;
+}
+
+/* Which kernels a model's experts are: as the engine says, where its kind was measured in the model's
+ * formats.
+ */
+static void choose_experts(struct km_measured *m)
+{
+    const struct km_precision *precision = &m->config->precision;
+    const enum km_experts_kernel kernel = m->config->engine->experts_kernel;
+    const double at[KM_PROFILE_DIMS] = {
+        [KM_MOE_WEIGHTS] = precision->weights, [KM_MOE_ACTIVATIONS] = precision->activations};
+    uint32_t whole = source_for(m, KM_PROFILE_MOE, at), grouped = source_for(m, KM_PROFILE_GROUPED_GEMM, at);
+    if (whole == m->source_count)
+        return;
+    m->whole_experts = grouped == m->source_count || kernel == KM_EXPERTS_FUSED ||
+                       (kernel == KM_EXPERTS_ANY && whole < grouped);
+    m->moe_includes_router = says(&m->sources[whole], "moe_includes_router");
+    m->moe_includes_shared = says(&m->sources[whole], "moe_includes_shared");
+}
+
+static enum km_status open_source(struct km_measured *m, const char *path, struct km_error *error)
+{
+    struct km_measured_source *source = &m->sources[m->source_count];
+    const struct km_cost_config *config = m->config;
+    double value;
+    enum km_status status = km_profile_read(path, &source->profile, error);
+    if (status != KM_OK)
+        return status;
+    m->source_count++;
+    if (strcmp(source->profile.device, config->device->name) != 0)
+        return km_fail(error, KM_BAD_INPUT, path, 0, 0, "was measured on %s, but the cluster's device is %s",
+                       source->profile.device, config->device->name);
+    km_profile_bind(&source->profile, config->device);
+    source->gap_s = km_profile_scalar(&source->profile, "kernel_gap_us", &value) ? value * 1e-6 : 0.0;
+    source->stand_in = source->profile.kernels_of && !is_of(config->engine->name, source->profile.kernels_of);
+    return KM_OK;
+}
+
+static enum km_status open_supplement(struct km_measured *m, struct km_error *error)
+{
+    struct km_profile *profile = &m->sources[0].profile;
+    if (!profile->supplement)
+        return KM_OK;
+    const char *slash = strrchr(profile->path, '/');
+    int folder = slash ? (int)(slash - profile->path) + 1 : 0;
+    return open_source(
+        m, km_arena_printf(&profile->arena, "%.*s%s.json", folder, profile->path, profile->supplement),
+        error);
 }
 
 enum km_status km_measured_create(const struct km_cost_config *config, struct km_measured **out,
                                   struct km_error *error)
 {
-    struct km_measured *m = km_alloc(sizeof *m);
     *out = NULL;
-    if (!config->profile) {
-        free(m);
+    if (!config->profile)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
                        "cost model profile needs cost.profile: the file of a measured profile");
-    }
-    enum km_status status = km_profile_read(config->profile, &m->profile, error);
-    if (status == KM_OK &&
-        m->profile.tables[KM_PROFILE_GEMM].count + m->profile.tables[KM_PROFILE_DECODE].count == 0)
+    struct km_measured *m = km_alloc(sizeof *m);
+    m->config = config;
+    enum km_status status = open_source(m, config->profile, error);
+    const struct km_profile_table *tables = m->sources[0].profile.tables;
+    if (status == KM_OK && tables[KM_PROFILE_GEMM].count + tables[KM_PROFILE_DECODE].count == 0)
         status = km_fail(error, KM_BAD_INPUT, config->profile, 0, 0,
                          "has neither gemm nor attention_decode rows: nothing a model's time follows from");
-    if (status == KM_OK && strcmp(m->profile.device, config->device->name) != 0)
-        status = km_fail(error, KM_BAD_INPUT, config->profile, 0, 0,
-                         "was measured on %s, but the cluster's device is %s", m->profile.device,
-                         config->device->name);
+    if (status == KM_OK)
+        status = open_supplement(m, error);
     if (status != KM_OK) {
-        km_profile_release(&m->profile);
-        free(m);
+        km_measured_destroy(m);
         return status;
     }
-    double value;
-    m->config = config;
-    km_profile_bind(&m->profile, config->device);
-    m->gap_s = km_profile_scalar(&m->profile, "kernel_gap_us", &value) ? value * 1e-6 : 0.0;
-    m->attention_writes_kv = km_profile_scalar(&m->profile, "attention_writes_kv", &value) && value > 0.0;
-    m->moe_includes_router = km_profile_scalar(&m->profile, "moe_includes_router", &value) && value > 0.0;
-    m->moe_includes_shared = km_profile_scalar(&m->profile, "moe_includes_shared", &value) && value > 0.0;
-    m->stand_in = m->profile.kernels_of && !is_of(config->engine->name, m->profile.kernels_of);
-    m->whole_experts = m->profile.tables[KM_PROFILE_GROUPED_GEMM].count == 0 && answers_experts(m);
+    choose_experts(m);
+    m->attention_writes_kv = says(&m->sources[0], "attention_writes_kv");
     m->remembered = km_alloc(REMEMBERED * sizeof *m->remembered);
     m->attended = km_alloc(REMEMBERED * sizeof *m->attended);
     *out = m;
@@ -145,7 +225,8 @@ void km_measured_destroy(struct km_measured *m)
 {
     if (!m)
         return;
-    km_profile_release(&m->profile);
+    for (uint32_t i = 0; i < m->source_count; i++)
+        km_profile_release(&m->sources[i].profile);
     free(m->remembered);
     free(m->attended);
     free(m);

@@ -17,8 +17,14 @@
  * and are taken as measured; one- and two-shot all-reduces are not.
  *
  * A collective takes the fastest of the implementations measured for so many ranks (or for fewer and for
- * more), interpolated between message sizes; an all-reduce that the engine leaves to a library takes NCCL's.
- * Where the profile has none, the alpha-beta model counts. */
+ * more), interpolated between message sizes; an all-reduce that the engine leaves to a library takes NCCL's,
+ * one that an engine with `peer_kernel: custom` does itself takes vLLM's custom all-reduce within its
+ * measured sizes. Where the profile has none, the alpha-beta model counts. Experts are grouped products or,
+ * with `experts_kernel: fused`, routed MLPs measured as a whole, where the model's formats were measured so.
+ *
+ * A profile may name a supplement: another profile of the same device, in the same folder, that answers what
+ * the profile has no rows for: classes, formats and words that are missing, and collectives of an
+ * implementation and number of ranks that are. Its `kernels_of` and kernel_gap_us count for its own rows. */
 #ifndef KM_COST_MEASURED_H
 #define KM_COST_MEASURED_H
 
@@ -28,18 +34,21 @@
 
 struct km_measured;
 
-/* Read config->profile and bind it. KM_BAD_INPUT: the profile cannot be read, or has no table that any
- * operator of this model could use. `config` is borrowed. */
+/* Read config->profile, and its supplement, and bind them. KM_BAD_INPUT: a file cannot be read or is of
+ * another device, or the profile has no table that any operator of this model could use. `config` is
+ * borrowed. */
 enum km_status km_measured_create(const struct km_cost_config *config, struct km_measured **out,
                                   struct km_error *error);
 void km_measured_destroy(struct km_measured *measured);
 
 /* One execution of an operator in seconds, fixed times included, and where the time comes from; false, with
  * nothing written, when nothing in the profile answers. Answers are remembered. `*time_s` comes in as the
- * time by the engine's description, or 0: it stays, with its origin, where a stand-in's kernel took less. */
+ * time by the engine's description, or 0: it stays, with its origin, where a stand-in's kernel took less.
+ * `*supplement` is set with an answer: did the supplement's rows have a part in it? */
 bool km_measured_rows(struct km_measured *measured, const struct km_op *op, double rows, double *time_s,
-                      enum km_origin *origin);
+                      enum km_origin *origin, bool *supplement);
 bool km_measured_attention(struct km_measured *measured, const struct km_op *op,
-                           const struct km_attention_load *load, double *time_s, enum km_origin *origin);
+                           const struct km_attention_load *load, double *time_s, enum km_origin *origin,
+                           bool *supplement);
 
 #endif

@@ -105,7 +105,7 @@ static double skew(const struct km_measured *m, const struct km_attention_load *
                                         [KM_SKEW_PERCENT] = 100.0 * fmax(1.0, load->longest_context / mean),
                                         [KM_SKEW_CONTEXT] = mean};
     struct km_profile_answer answer;
-    if (load->decodes < 2.0 || !km_profile_lookup(&m->profile, KM_PROFILE_SKEW, at, &answer))
+    if (load->decodes < 2.0 || !km_profile_lookup(&m->sources[0].profile, KM_PROFILE_SKEW, at, &answer))
         return 1.0;
     return answer.value;
 }
@@ -133,9 +133,11 @@ static double decodes_beside_prompts(struct km_measured *m, const struct km_op *
                                            .decode_scale = 1.0};
     double launch_s = 0.0, long_s = 0.0, tile_rows = km_mixed_tile_rows(m->config->engine, op);
     enum km_origin ignored;
-    km_measured_attention(m, op, &least, &launch_s, &ignored);
+    bool unused;
+    km_measured_attention(m, op, &least, &launch_s, &ignored, &unused);
     double beside_s = fmax(0.0, alone_s - launch_s);
-    if (m->config->engine->mixed_tile_rows == 0 || !km_measured_attention(m, op, &most, &long_s, &ignored))
+    if (m->config->engine->mixed_tile_rows == 0 ||
+        !km_measured_attention(m, op, &most, &long_s, &ignored, &unused))
         return beside_s;
     double tiles_s =
         long_s * tile_rows * op->tile_flops * load->decode_context / (op->pair_flops * most.prefill_pairs);
@@ -163,7 +165,7 @@ bool km_measured_look_up_attention(struct km_measured *m, const struct km_op *op
         decodes_s *= skew(m, load);
     if (decodes && prompts && !load->apart)
         decodes_s = decodes_beside_prompts(m, op, load, decodes_s);
-    if (decodes && (prompts || m->profile.tables[KM_PROFILE_SKEW].count == 0))
+    if (decodes && (prompts || m->sources[0].profile.tables[KM_PROFILE_SKEW].count == 0))
         decodes_s += km_attention_tail_s(m->config->device, m->config->engine, op, load);
     *time_s = load->prefill_scale * prompts_s + load->decode_scale * decodes_s;
     *origin = worse(first, second);

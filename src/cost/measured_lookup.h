@@ -10,6 +10,8 @@ struct km_measured_answer {
     double rows, time_s;
     enum km_origin origin;
     bool found;
+    bool stand_in;   /* kernels of another program than the engine had a part in it */
+    bool supplement; /* rows of the supplement had */
 };
 
 struct km_measured_attention_answer {
@@ -17,20 +19,29 @@ struct km_measured_attention_answer {
     struct km_attention_load load;
 };
 
-struct km_measured {
+struct km_measured_source {
     struct km_profile profile;
+    double gap_s;  /* between kernels, where rows are bare kernel times */
+    bool stand_in; /* kernels of another program than the engine */
+};
+
+struct km_measured {
+    struct km_measured_source sources[2]; /* the profile, its supplement */
+    uint32_t source_count;
     const struct km_cost_config *config;
-    double gap_s; /* between kernels, where rows are bare kernel times */
     bool attention_writes_kv, moe_includes_router, moe_includes_shared;
-    bool stand_in;                                 /* kernels of another program than the engine */
-    bool whole_experts;                            /* routed MLPs were measured as a whole */
+    bool whole_experts;                            /* routed MLPs are taken as a whole */
+    bool by_stand_in, by_supplement;               /* of the answers since these were cleared */
     struct km_measured_answer *remembered;         /* by operator and rows */
     struct km_measured_attention_answer *attended; /* by operator and load */
 };
 
-/* Seconds of an operator whose least time is `ideal_s`, and how certain; false when no table answers. */
+/* Seconds of an operator whose least time is `ideal_s`, and how certain; false when no table answers. The
+ * first source with rows of its names and formats answers; km_measured_time_of asks one source alone. */
 bool km_measured_time(struct km_measured *measured, enum km_profile_class class, const double *at,
                       double ideal_s, double *time_s, enum km_origin *origin);
+bool km_measured_time_of(struct km_measured *measured, uint32_t source, enum km_profile_class class,
+                         const double *at, double ideal_s, double *time_s, enum km_origin *origin);
 
 /* fp16 and bf16 run at one rate: a table of one answers for the other. */
 static inline double km_measured_sibling(double dtype)

@@ -97,7 +97,7 @@ static bool stream(struct km_measured *m, const struct km_op *op, double rows, d
                    enum km_origin *origin)
 {
     double at[KM_PROFILE_DIMS] = {0};
-    km_profile_word(&m->profile, &km_profile_schemas[KM_PROFILE_STREAM].dims[KM_STREAM_KIND],
+    km_profile_word(&m->sources[0].profile, &km_profile_schemas[KM_PROFILE_STREAM].dims[KM_STREAM_KIND],
                     stream_kind(op->name), &at[KM_STREAM_KIND]);
     at[KM_STREAM_BYTES_PER_ROW] = op->bytes_per_row;
     at[KM_STREAM_ROWS] = rows;
@@ -106,9 +106,9 @@ static bool stream(struct km_measured *m, const struct km_op *op, double rows, d
 }
 
 /* Do rows of this collective reach around the number of ranks? Another number is another algorithm's. */
-static bool ranks_measured(const struct km_measured *m, const double *at)
+static bool ranks_measured(const struct km_measured_source *source, const double *at)
 {
-    const struct km_profile_table *table = &m->profile.tables[KM_PROFILE_COLLECTIVE];
+    const struct km_profile_table *table = &source->profile.tables[KM_PROFILE_COLLECTIVE];
     bool fewer = false, more = false;
     for (size_t i = 0; i < table->count && !(fewer && more); i++) {
         const double *dims = table->rows[i].dims;
@@ -122,8 +122,57 @@ static bool ranks_measured(const struct km_measured *m, const double *at)
     return fewer && more;
 }
 
-/* The fastest of the implementations that were measured, in a graph rather than launched singly, within the
- * measured sizes rather than beyond. */
+/* A collective as it was measured. */
+struct candidate {
+    double time_s; /* 0 = none */
+    enum km_origin origin;
+    uint32_t source;
+    bool peers_kernel;
+};
+
+/* The fastest of the implementations that `may`, in a graph rather than launched singly, within the measured
+ * sizes rather than beyond; of each, the first source that measured it for so many ranks. */
+static struct candidate fastest(struct km_measured *m, double *at, double ideal_s,
+                                bool (*may)(const char *implementation))
+{
+    const char *const *words =
+        km_profile_schemas[KM_PROFILE_COLLECTIVE].dims[KM_COLLECTIVE_IMPLEMENTATION].words;
+    struct candidate best = {0};
+    for (double mode = 1.0; mode >= 0.0 && best.time_s == 0.0; mode--)
+        for (size_t i = 0; words[i]; i++) {
+            struct candidate one = {.peers_kernel = strstr(words[i], "_shot") != NULL};
+            at[KM_COLLECTIVE_MODE] = mode;
+            at[KM_COLLECTIVE_IMPLEMENTATION] = (double)i;
+            while (one.source < m->source_count && !ranks_measured(&m->sources[one.source], at))
+                one.source++;
+            if (!may(words[i]) || one.source == m->source_count ||
+                !km_measured_time_of(m, one.source, KM_PROFILE_COLLECTIVE, at, ideal_s, &one.time_s,
+                                     &one.origin))
+                continue;
+            bool beyond = one.origin == KM_ORIGIN_EXTRAPOLATED,
+                 best_beyond = best.time_s > 0.0 && best.origin == KM_ORIGIN_EXTRAPOLATED;
+            if (best.time_s > 0.0 && (beyond == best_beyond ? one.time_s >= best.time_s : beyond))
+                continue;
+            best = one;
+        }
+    return best;
+}
+
+static bool any(const char *implementation)
+{
+    return implementation[0] != '\0';
+}
+
+static bool is_library(const char *implementation)
+{
+    return strcmp(implementation, "nccl") == 0;
+}
+
+static bool is_custom(const char *implementation)
+{
+    return strcmp(implementation, "custom") == 0;
+}
+
 static bool collective(struct km_measured *m, const struct km_op *op, double bytes, double *time_s,
                        enum km_origin *origin)
 {
@@ -138,39 +187,31 @@ static bool collective(struct km_measured *m, const struct km_op *op, double byt
     if (op->group.ranks < 2 ||
         op->group.first + (op->group.ranks - 1) * op->group.stride >= node->gpus_per_node)
         return false; /* profiles are of one node */
-    const bool library = op->collective == KM_ALL_REDUCE &&
-                         km_all_reduce_by_library(&node->link, engine, op->group.ranks, bytes);
-    bool peers_kernel = false;
-    double at[KM_PROFILE_DIMS] = {0}, least_s = 0.0;
-    km_profile_word(&m->profile, &dims[KM_COLLECTIVE_KIND], kinds[op->collective], &at[KM_COLLECTIVE_KIND]);
+    const bool reduces = op->collective == KM_ALL_REDUCE,
+               library = reduces && km_all_reduce_by_library(&node->link, engine, op->group.ranks, bytes);
+    double at[KM_PROFILE_DIMS] = {0};
+    km_profile_word(&m->sources[0].profile, &dims[KM_COLLECTIVE_KIND], kinds[op->collective],
+                    &at[KM_COLLECTIVE_KIND]);
     at[KM_COLLECTIVE_RANKS] = op->group.ranks;
     at[KM_COLLECTIVE_BYTES] = bytes;
     double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_COLLECTIVE, at);
-    for (double mode = 1.0; mode >= 0.0 && least_s == 0.0; mode--)
-        for (size_t i = 0; dims[KM_COLLECTIVE_IMPLEMENTATION].words[i]; i++) {
-            const char *implementation = dims[KM_COLLECTIVE_IMPLEMENTATION].words[i];
-            double candidate_s;
-            enum km_origin from;
-            at[KM_COLLECTIVE_MODE] = mode;
-            at[KM_COLLECTIVE_IMPLEMENTATION] = (double)i;
-            if ((library && strcmp(implementation, "nccl") != 0) || !ranks_measured(m, at) ||
-                !km_measured_time(m, KM_PROFILE_COLLECTIVE, at, ideal_s, &candidate_s, &from))
-                continue;
-            bool beyond = from == KM_ORIGIN_EXTRAPOLATED,
-                 best_beyond = least_s > 0.0 && *origin == KM_ORIGIN_EXTRAPOLATED;
-            if (least_s > 0.0 && (beyond == best_beyond ? candidate_s >= least_s : beyond))
-                continue;
-            least_s = candidate_s;
-            *origin = from;
-            peers_kernel = strstr(implementation, "_shot") != NULL;
-        }
-    if (least_s == 0.0)
+    struct candidate best = {0};
+    if (reduces && !library && engine->peer_kernel == KM_PEERS_CUSTOM)
+        best = fastest(m, at, ideal_s, is_custom);
+    if (best.time_s == 0.0 || best.origin == KM_ORIGIN_EXTRAPOLATED) {
+        struct candidate other = fastest(m, at, ideal_s, library ? is_library : any);
+        best = best.time_s == 0.0 || other.origin != KM_ORIGIN_EXTRAPOLATED ? other : best;
+    }
+    if (best.time_s == 0.0)
         return false;
-    *time_s = least_s + (op->collective == KM_ALL_REDUCE ? engine->composition.all_reduce_launch_s : 0.0);
+    *time_s = best.time_s + (reduces ? engine->composition.all_reduce_launch_s : 0.0);
+    *origin = best.origin;
+    m->by_supplement = best.source > 0;
     double described_s = km_collective_s(node, engine, op->collective, op->group, bytes);
-    if (m->stand_in && peers_kernel && least_s < described_s) {
+    if (m->sources[best.source].stand_in && best.peers_kernel && best.time_s < described_s) {
         *time_s = described_s;
         *origin = KM_ORIGIN_MODEL;
+        m->by_supplement = false;
     }
     return true;
 }

@@ -178,9 +178,9 @@ static enum km_status read_tables(const struct km_json *json, struct km_profile 
 static enum km_status read_document(const struct km_json *json, struct km_profile *profile,
                                     struct km_error *error)
 {
-    static const char *const keys[] = {"schema", "device", "provenance", "tables", NULL};
+    static const char *const keys[] = {"schema", "device", "supplement", "provenance", "tables", NULL};
     int64_t schema = 0;
-    const char *device = NULL, *source = NULL, *kernels_of = NULL;
+    const char *device = NULL, *source = NULL, *kernels_of = NULL, *supplement = NULL;
     const cJSON *provenance = NULL;
     if (!cJSON_IsObject(json->root))
         return km_json_fail(json, json->root, error, "a profile is an object");
@@ -195,6 +195,8 @@ static enum km_status read_document(const struct km_json *json, struct km_profil
     if (status == KM_OK)
         status = km_json_string(json, json->root, "device", KM_JSON_REQUIRED, &device, error);
     if (status == KM_OK)
+        status = km_json_string(json, json->root, "supplement", KM_JSON_OPTIONAL, &supplement, error);
+    if (status == KM_OK)
         status = km_json_object(json, json->root, "provenance", KM_JSON_REQUIRED, &provenance, error);
     if (status == KM_OK)
         status = km_json_string(json, provenance, "source", KM_JSON_REQUIRED, &source, error);
@@ -204,11 +206,15 @@ static enum km_status read_document(const struct km_json *json, struct km_profil
         return status;
     if (kernels_of && !kernels_of[0])
         return km_json_fail(json, km_json_get(provenance, "kernels_of"), error, "expected a program's name");
+    if (supplement && (!supplement[0] || strpbrk(supplement, "/\"\\")))
+        return km_json_fail(json, km_json_get(json->root, "supplement"), error,
+                            "expected the name of a profile in the same folder");
     char *text = cJSON_Print(provenance);
     if (!text)
         km_out_of_memory();
     profile->device = km_arena_strdup(&profile->arena, device);
     profile->provenance = km_arena_strdup(&profile->arena, text);
+    profile->supplement = supplement ? km_arena_strdup(&profile->arena, supplement) : NULL;
     profile->kernels_of = kernels_of ? km_arena_strdup(&profile->arena, kernels_of) : NULL;
     cJSON_free(text);
     return read_tables(json, profile, error);

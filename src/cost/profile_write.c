@@ -53,8 +53,10 @@ static size_t block_length(const struct km_profile_schema *schema, const struct 
 
 void km_profile_write(const struct km_profile *profile, struct km_text *out)
 {
-    km_text_printf(out, "{\n\"schema\": %d,\n\"device\": \"%s\",\n\"provenance\": %s,\n\"tables\": {",
-                   KM_PROFILE_SCHEMA, profile->device, profile->provenance);
+    km_text_printf(out, "{\n\"schema\": %d,\n\"device\": \"%s\",\n", KM_PROFILE_SCHEMA, profile->device);
+    if (profile->supplement)
+        km_text_printf(out, "\"supplement\": \"%s\",\n", profile->supplement);
+    km_text_printf(out, "\"provenance\": %s,\n\"tables\": {", profile->provenance);
     bool first = true;
     for (int class = 0; class < KM_PROFILE_CLASSES; class ++) {
         const struct km_profile_schema *schema = &km_profile_schemas[class];

@@ -170,13 +170,15 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
                 km_attention_load(&r->config.layout, r->config.engine, op, shape, &load);
                 cost.time_s = attention_time(r, op, &load, &cost);
                 if (r->measured && op->group.ranks < 2)
-                    km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin);
+                    km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin,
+                                          &cost.supplement);
             } else {
                 if (cost.rows <= 0.0)
                     continue;
                 cost.time_s = row_op_time(r, op, cost.rows, &cost);
                 if (r->measured)
-                    km_measured_rows(r->measured, op, cost.rows, &cost.time_s, &cost.origin);
+                    km_measured_rows(r->measured, op, cost.rows, &cost.time_s, &cost.origin,
+                                     &cost.supplement);
                 scale_product(r, &cost);
             }
             cost.time_s *= op->count;
@@ -199,6 +201,8 @@ static void sum_stage(void *context, const struct km_op_cost *cost)
         sums->stage_s[cost->stage] += cost->time_s;
     if (sums->coverage)
         sums->coverage->time_s[cost->origin] += cost->time_s;
+    if (sums->coverage && cost->supplement)
+        sums->coverage->supplement_s += cost->time_s;
 }
 
 static void clear(const struct roofline *r, double *stage_s)
@@ -252,7 +256,7 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
             km_attention_load(&r->config.layout, r->config.engine, op, &shape, &load);
             cost.time_s = attention_time(r, op, &load, &cost);
             if (r->measured && op->group.ranks < 2)
-                km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin);
+                km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin, &cost.supplement);
             cost.time_s *= op->count;
             sum_stage(&sums, &cost);
         }
@@ -346,11 +350,11 @@ static enum km_status profile_create(const struct km_cost_config *config, void *
 }
 
 const struct km_cost_model km_cost_roofline = {
-    .compute_bound = roofline_compute_bound,
     .entry = {"roofline", "each operator at a stated share of the datasheet's rates (default)"},
     .create = roofline_create,
     .destroy = roofline_destroy,
     .step = roofline_step,
+    .compute_bound = roofline_compute_bound,
     .decode_fixed = roofline_decode_fixed,
     .decode_attention = roofline_decode_attention,
     .weight_bytes = roofline_weight_bytes,
@@ -359,11 +363,11 @@ const struct km_cost_model km_cost_roofline = {
 
 /* Cost model `profile`: the same walk; operators that were measured take their measured times. */
 const struct km_cost_model km_cost_profile = {
-    .compute_bound = roofline_compute_bound,
     .entry = {"profile", "measured operators, interpolated; the roofline for what was not measured"},
     .create = profile_create,
     .destroy = roofline_destroy,
     .step = roofline_step,
+    .compute_bound = roofline_compute_bound,
     .decode_fixed = roofline_decode_fixed,
     .decode_attention = roofline_decode_attention,
     .weight_bytes = roofline_weight_bytes,

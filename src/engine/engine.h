@@ -27,6 +27,17 @@ enum km_all_reduce {
     KM_ALL_REDUCE_FASTEST,      /* of all four */
 };
 
+/* Which measured kernels stand for those that an engine launches (cost/measured.h). */
+enum km_experts_kernel {
+    KM_EXPERTS_ANY,     /* what the profile has */
+    KM_EXPERTS_GROUPED, /* a grouped product each, element-wise kernels between them */
+    KM_EXPERTS_FUSED,   /* the routed MLP as a whole */
+};
+enum km_peer_kernel {
+    KM_PEERS_ANY,    /* the fastest that was measured */
+    KM_PEERS_CUSTOM, /* vLLM's custom all-reduce */
+};
+
 /* When an engine takes which all-reduce inside a node. */
 struct km_all_reduce_rule {
     enum km_all_reduce algorithm;
@@ -92,7 +103,10 @@ struct km_engine {
                                  it counts where the kernels measured are not this engine's
                                  (cost/measured.h), and for operators that were not measured */
 
+    enum km_experts_kernel experts_kernel;
+
     /* collectives */
+    enum km_peer_kernel peer_kernel; /* of all-reduces that are not left to a library */
     struct km_all_reduce_rule all_reduce[KM_MAX_ALL_REDUCE_RULES]; /* the first that holds; the last always */
     uint32_t all_reduce_count;
     double collective_fixed_s; /* of all other collectives, and of any that crosses nodes */

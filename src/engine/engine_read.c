@@ -111,9 +111,14 @@ static void write_rules(const void *field, struct km_text *out)
     km_text_puts(out, "]");
 }
 
+static const char *const experts_names[] = {"any", "grouped", "fused", NULL};
+static const char *const peer_names[] = {"any", "custom", NULL};
+
 static const struct km_setting collective_settings[] = {
     {"all_reduce", KM_SETTING_CUSTOM, 0, .read = read_rules, .write = write_rules, .table = rule_settings,
      .doc = "rules of algorithms; the first that holds counts"},
+    {"peer_kernel", KM_SETTING_ENUM, AT(peer_kernel), .names = peer_names, .optional = true,
+     .doc = "which measured kernel its own all-reduces are: any (the fastest), or vLLM's (custom)"},
     {"fixed_s", KM_SETTING_NUMBER, AT(collective_fixed_s), KM_BETWEEN(0, 1),
      .doc = "launch and protocol of a collective that is no all-reduce inside a node"},
     {0},
@@ -193,6 +198,9 @@ static const struct km_setting kernel_settings[] = {
      .doc = "how long lately is: the time constant"},
     {"op_overhead_scale", KM_SETTING_NUMBER, AT(op_overhead_scale), KM_BETWEEN(0, 100),
      .doc = "share of the device's time of a small kernel that each operator pays"},
+    {"experts_kernel", KM_SETTING_ENUM, AT(experts_kernel), .names = experts_names, .optional = true,
+     .doc =
+         "which measured kernels its experts are: grouped products, a fused MLP, or any that were measured"},
     {0},
 };
 

@@ -92,7 +92,7 @@ static void put_operators(struct km_json_writer *w, const struct km_step_account
         km_json_put_number(w, "flops_per_byte", cost->bytes > 0.0 ? cost->flops / cost->bytes : (double)NAN);
         km_json_put_string(w, "bound_by", cost->bound_by);
         km_json_put_string(w, "origin", km_origin_name(cost->origin));
-        km_json_put_string(w, "origin", km_origin_name(cost->origin));
+        km_json_put_bool(w, "supplement", cost->supplement);
         km_json_put_close(w, '}');
     }
     km_json_put_close(w, ']');

@@ -78,10 +78,11 @@ static void origins(const struct km_step_account *a, struct km_text *out)
             const struct km_op_cost *cost = &a->ops[i];
             if (cost->origin != (enum km_origin)origin || cost->stage != a->slowest_stage)
                 continue;
-            bool full = out->length - line + strlen(cost->op->name) + 1 > 80;
+            const char *note = cost->supplement ? " (supplement)" : "";
+            bool full = out->length - line + strlen(cost->op->name) + strlen(note) + 1 > 80;
             if (full)
                 line = out->length + 1;
-            km_text_printf(out, "%s%s", full ? "\n    " : " ", cost->op->name);
+            km_text_printf(out, "%s%s%s", full ? "\n    " : " ", cost->op->name, note);
         }
         km_text_puts(out, "\n");
     }
