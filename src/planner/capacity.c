@@ -1,112 +1,39 @@
 #include "planner/capacity.h"
 
 #include "base/memory.h"
-#include "base/simtime.h"
+#include "base/pool.h"
 #include "planner/capacity_order.h"
+#include "planner/capacity_study.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#define LOWEST_SCALE      1e-3
-#define HIGHEST_SCALE     1e3
-#define LONGEST_S         (50.0 * 86400) /* arrivals must end before KM_PS_LIMIT, 53 days */
-#define PILOT             8u             /* replications before spread or interval are looked at */
-#define SPREAD_AIM        (0.025 / 1.96) /* 95 % of thresholds within 2.5 % */
-#define MOST_LENGTHENING  8.0            /* in one go */
-#define TEST_LOG_RATIO    0.8472978604   /* ln(0.7 / 0.3) */
-#define TEST_LOG_BOUNDARY 3.6635616461   /* ln(0.975 / 0.025) */
+#define BATCH            4u             /* replications between looks at the interval, whatever the workers */
+#define PILOT            8u             /* of them before the first look */
+#define SPREAD_AIM       (0.025 / 1.96) /* 95 % of thresholds within 2.5 % */
+#define MOST_LENGTHENING 8.0            /* in one go */
+#define FIRST_WIDTH      0.3            /* relative stride from a guess that knows nothing */
 
-/* What one question works with. */
-struct study {
-    const struct km_fleet *fleet;
-    const struct km_capacity_options *options;
-    struct km_demand *demand;
-    uint64_t seed;
-    double log_step;
-    int32_t lowest, highest; /* of the grid */
-    int failed;              /* of the slowest trial that failed, in the last threshold */
-    struct km_capacity *out; /* counts */
+/* One question in work. */
+struct work {
+    struct km_study study;
+    const struct km_scenario *scenario;
+    struct km_prober probers[BATCH]; /* [workers] the first with the caller's fleet */
+    struct km_fleet fleets[BATCH];   /* [workers - 1] of the others */
+    uint32_t workers;
+    struct km_demand *own; /* the demand in use, when it is not the caller's */
 };
 
 struct km_capacity_options km_capacity_exact(void)
 {
     return (struct km_capacity_options){
-        .step = 0.0025, .tolerance = 0.01, .max_replications = 64, .max_requests = 200000, .block_s = 60.0};
+        .step = 0.005, .tolerance = 0.02, .max_replications = 32, .max_requests = 200000, .block_s = 60.0};
 }
 
 struct km_capacity_options km_capacity_coarse(void)
 {
     return (struct km_capacity_options){
         .step = 0.03, .tolerance = 0.03, .max_replications = 1, .block_s = 60.0};
-}
-
-static double scale_at(const struct study *study, double k)
-{
-    return exp(k * study->log_step);
-}
-
-static int32_t grid_near(const struct study *study, double scale)
-{
-    double k = round(log(scale) / study->log_step);
-    return (int32_t)fmin(fmax(k, study->lowest), study->highest);
-}
-
-/* --- trials -------------------------------------------------------------------------------------------- */
-
-static enum km_status try(struct study *study, uint32_t replication, double scale, bool whole,
-                          struct km_trial *trial, struct km_error *error)
-{
-    struct km_workload_settings workload = study->fleet->scenario->workload;
-    enum km_status status = KM_OK;
-    if (study->demand) {
-        workload = (struct km_workload_settings){
-            .process = KM_ARRIVAL_TRACE,
-            .rate_scale = workload.rate_scale * scale,
-            .patience_s = workload.patience_s,
-        };
-        status = km_demand_get(study->demand, replication, &workload.recording, error);
-    }
-    if (status == KM_OK)
-        status = km_trial_run(study->fleet, &workload, study->seed + replication, whole, study->options->stop,
-                              trial, error);
-    if (status == KM_OK && study->options->stop && *study->options->stop)
-        status = km_fail(error, KM_INTERRUPTED, NULL, 0, 0, "interrupted");
-    study->out->runs++;
-    study->out->runs_cut += trial->early;
-    study->out->events += trial->events;
-    return status;
-}
-
-/* The greatest rate of the grid at which the replication holds: lowest - 1 when none, highest when all.
- * Starts at `guess` and moves by `stride`, doubling, until the threshold is between two trials. */
-static enum km_status find_threshold(struct study *study, uint32_t replication, int32_t guess, int32_t stride,
-                                     int32_t *out, struct km_error *error)
-{
-    int32_t low = study->lowest - 1, high = study->highest + 1, k = guess;
-    bool some_held = false, some_failed = false;
-    while (high - low > 1) {
-        struct km_trial trial;
-        enum km_status status = try(study, replication, scale_at(study, k), false, &trial, error);
-        if (status != KM_OK)
-            return status;
-        if (trial.holds) {
-            low = k;
-            some_held = true;
-        } else {
-            high = k;
-            some_failed = true;
-            study->failed = trial.failed;
-        }
-        if (some_held && some_failed) {
-            k = low + (high - low) / 2;
-            continue;
-        }
-        int64_t next = some_held ? (int64_t)low + stride : (int64_t)high - stride;
-        k = (int32_t)(next < study->lowest ? study->lowest : next > study->highest ? study->highest : next);
-        stride = stride < INT32_MAX / 2 ? 2 * stride : stride;
-    }
-    *out = low;
-    return KM_OK;
 }
 
 /* --- replications -------------------------------------------------------------------------------------- */
@@ -116,47 +43,92 @@ struct thresholds {
     uint32_t count;
 };
 
-static int32_t stride_of(const struct study *study, double spread)
+/* Thresholds of the next replications, shared out between the workers. */
+struct batch {
+    struct work *work;
+    uint32_t first, count; /* replications of the demand */
+    int32_t guess, stride;
+    int32_t k[BATCH];
+    int failed[BATCH];
+    enum km_status status[BATCH]; /* [workers] */
+    struct km_error error[BATCH];
+};
+
+static void work_on_batch(void *context, uint64_t worker)
 {
-    double width = isnan(spread) ? 0.05 : fmin(fmax(spread, study->log_step), 0.3);
-    return (int32_t)fmax(1.0, round(width / study->log_step));
+    struct batch *batch = context;
+    struct km_prober *prober = &batch->work->probers[worker];
+    batch->status[worker] = KM_OK;
+    for (uint32_t i = (uint32_t)worker; i < batch->count && batch->status[worker] == KM_OK;
+         i += batch->work->workers) {
+        batch->status[worker] = km_study_threshold(prober, batch->first + i, batch->guess, batch->stride,
+                                                   &batch->k[i], &batch->error[worker]);
+        batch->failed[i] = prober->failed;
+    }
 }
 
-static void summarize(const struct study *study, const struct thresholds *found, struct km_capacity *out)
+static enum km_status run_batch(struct batch *batch, struct km_error *error)
+{
+    const uint32_t workers = batch->work->workers;
+    km_pool_run(workers, workers, work_on_batch, batch);
+    for (uint32_t i = 0; i < workers; i++)
+        if (batch->status[i] != KM_OK) {
+            *error = batch->error[i];
+            return batch->status[i];
+        }
+    return KM_OK;
+}
+
+static void summarize(const struct km_study *study, const struct thresholds *found, struct km_capacity *out)
 {
     struct km_order order;
     km_order_of(found->k, found->count, &order);
     /* A threshold lies between the greatest rate that held and the next one. */
-    out->scale = scale_at(study, order.median + 0.5);
-    out->low = order.has_interval ? scale_at(study, order.low) : (double)NAN;
-    out->high = order.has_interval ? scale_at(study, order.high + 1.0) : (double)NAN;
+    out->scale = km_study_scale(study, order.median + 0.5);
+    out->low = order.has_interval ? km_study_scale(study, order.low) : (double)NAN;
+    out->high = order.has_interval ? km_study_scale(study, order.high + 1.0) : (double)NAN;
     out->settled = order.has_interval && out->high / out->low - 1.0 <= study->options->tolerance;
     out->spread = order.deviation * study->log_step;
     out->replications = found->count;
-    out->cautious_scale = order.has_twentieth ? scale_at(study, order.twentieth) : (double)NAN;
+    out->cautious_scale = order.has_twentieth ? km_study_scale(study, order.twentieth) : (double)NAN;
+    if (order.median < study->lowest)
+        out->kind = KM_CAPACITY_NONE;
+    else
+        out->kind = order.median >= study->highest ? KM_CAPACITY_UNBOUNDED : KM_CAPACITY_FOUND;
 }
 
-/* More replications until the interval is narrow enough; *wide: the spread asks for longer runs first. */
-static enum km_status replicate(struct study *study, int32_t guess, bool may_lengthen, bool *wide,
+/* Replications until the interval is narrow enough; *wide: the spread asks for longer runs first. The first
+ * is alone: it finds where the others begin, and whether there is anything to find. */
+static enum km_status replicate(struct work *work, double guess, double width, bool may_lengthen, bool *wide,
                                 struct km_capacity *out, struct km_error *error)
 {
-    struct thresholds found = {0};
+    const struct km_study *study = &work->study;
     const uint32_t first = km_demand_first_drawn(study->demand);
+    struct thresholds found = {0};
     *wide = false;
-    out->spread = (double)NAN;
     while (found.count < study->options->max_replications) {
-        enum km_status status = find_threshold(study, first + found.count, guess,
-                                               stride_of(study, out->spread), &found.k[found.count], error);
+        const uint32_t left = study->options->max_replications - found.count;
+        const uint32_t size = found.count == 0 ? 1 : BATCH - found.count % BATCH;
+        struct batch batch = {
+            .work = work,
+            .first = first + found.count,
+            .count = size < left ? size : left,
+            .guess = km_study_near(study, guess),
+            .stride = km_study_stride(study, width),
+        };
+        enum km_status status = run_batch(&batch, error);
         if (status != KM_OK)
             return status;
         if (found.count == 0)
-            out->failed = study->failed;
-        found.count++;
+            out->failed = batch.failed[0];
+        for (uint32_t i = 0; i < batch.count; i++)
+            found.k[found.count++] = batch.k[i];
         summarize(study, &found, out);
-        guess = grid_near(study, out->scale);
-        if (found.k[0] < study->lowest || found.k[0] >= study->highest)
+        if (out->kind != KM_CAPACITY_FOUND)
             return KM_OK;
-        if (found.count < PILOT || found.count % 4 != 0)
+        guess = out->scale;
+        width = found.count < BATCH ? 0.04 : fmin(fmax(out->spread, 0.01), FIRST_WIDTH);
+        if (found.count < PILOT)
             continue;
         /* A standard deviation of n normal values is itself uncertain by 1 / sqrt(2 (n - 1)). */
         const double doubt = 1.0 + 1.0 / sqrt(2.0 * (found.count - 1));
@@ -169,96 +141,87 @@ static enum km_status replicate(struct study *study, int32_t guess, bool may_len
 
 /* --- one question -------------------------------------------------------------------------------------- */
 
-static enum km_status mean_requests(struct study *study, double *out, struct km_error *error)
+static enum km_status mean_requests(const struct km_study *study, double *out, struct km_error *error)
 {
     const struct km_recording *recording;
-    size_t count;
+    size_t count = 0;
     enum km_status status =
         km_demand_get(study->demand, km_demand_first_drawn(study->demand), &recording, error);
     if (status == KM_OK)
         km_recording_requests(recording, &count);
-    *out = status == KM_OK ? (double)count : 0.0;
+    *out = (double)count;
     return status;
 }
 
-static enum km_status demand_of(const struct study *study, double length, struct km_demand **out,
-                                struct km_error *error)
+static enum km_status use_demand(struct work *work, double length, struct km_error *error)
 {
     const struct km_demand_config config = {
-        .workload = &study->fleet->scenario->workload,
-        .seed = study->seed,
-        .block_s = study->options->block_s,
+        .workload = &work->scenario->workload,
+        .seed = work->scenario->seed,
+        .block_s = work->study.options->block_s,
         .length = length,
     };
-    return km_demand_create(&config, out, error);
+    struct km_demand *demand;
+    enum km_status status = km_demand_create(&config, &demand, error);
+    if (status != KM_OK)
+        return status;
+    km_demand_destroy(work->own);
+    work->own = work->study.demand = demand;
+    return KM_OK;
 }
 
-static void limit_grid(struct study *study)
+static bool may_lengthen(const struct work *work)
 {
-    double lowest = LOWEST_SCALE;
-    const struct km_recording *recording;
-    size_t count;
-    if (km_demand_get(study->demand, 0, &recording, NULL) == KM_OK) {
-        const struct km_request *requests = km_recording_requests(recording, &count);
-        const double span_s = km_s_from_ps(requests[count - 1].arrival_ps);
-        lowest = fmax(lowest, span_s / (study->fleet->scenario->workload.rate_scale * LONGEST_S));
-    }
-    study->lowest = (int32_t)ceil(log(lowest) / study->log_step);
-    study->highest = (int32_t)floor(log(HIGHEST_SCALE) / study->log_step);
-    if (study->lowest > study->highest)
-        study->lowest = study->highest;
+    const struct km_workload_settings *workload = work->study.workload;
+    return km_demand_can_lengthen(workload) &&
+           (km_demand_is_synthetic(workload) || work->study.options->lengthen_trace);
 }
 
-/* Replications of ever longer runs, until the spread is small enough. `lengthened`: the demand now in use,
- * when it is not the caller's. */
-static enum km_status find_scale(struct study *study, struct km_demand **lengthened, struct km_capacity *out,
-                                 struct km_error *error)
+/* Replications of ever longer runs, until the spread is small enough. */
+static enum km_status find_scale(struct work *work, struct km_capacity *out, struct km_error *error)
 {
-    const double guess_scale = study->options->guess > 0.0 ? study->options->guess : 1.0;
-    const bool can_lengthen = km_demand_can_lengthen(&study->fleet->scenario->workload);
-    double requests;
-    enum km_status status = mean_requests(study, &requests, error);
-    out->length = 1.0;
-    out->scale = guess_scale;
+    const struct km_capacity_options *options = work->study.options;
+    double requests, guess = options->guess > 0.0 ? options->guess : 1.0, width = FIRST_WIDTH;
+    enum km_status status = mean_requests(&work->study, &requests, error);
     while (status == KM_OK) {
-        limit_grid(study);
         out->requests = requests * out->length;
-        const double most = (double)study->options->max_requests / requests;
+        const double most = (double)options->max_requests / requests;
         bool wide;
-        status = replicate(study, grid_near(study, out->scale), can_lengthen && out->length < most, &wide,
-                           out, error);
+        status = km_study_grid(&work->study, error);
+        if (status == KM_OK)
+            status =
+                replicate(work, guess, width, may_lengthen(work) && out->length < most, &wide, out, error);
         if (status != KM_OK || !wide)
             break;
-        const double factor = pow(out->spread / SPREAD_AIM, 2.0);
-        const double length = out->length * fmin(fmax(factor, 1.5), MOST_LENGTHENING);
-        struct km_demand *longer;
-        out->length = fmin(length, most);
-        status = demand_of(study, out->length, &longer, error);
-        if (status == KM_OK) {
-            km_demand_destroy(*lengthened);
-            *lengthened = study->demand = longer;
-        }
+        const double factor = fmin(fmax(pow(out->spread / SPREAD_AIM, 2.0), 1.5), MOST_LENGTHENING);
+        out->length = fmin(out->length * factor, most);
+        guess = out->scale;
+        width = out->spread;
+        status = use_demand(work, out->length, error);
     }
     return status;
 }
 
-static bool states(const struct km_scenario *scenario, int metric)
+static bool states(const struct km_scenario *scenario, int metric, int *term)
 {
     for (uint32_t i = 0; i < scenario->slo_count; i++)
-        if (scenario->slo[i].metric == metric)
+        if (scenario->slo[i].metric == metric) {
+            *term = (int)i;
             return true;
+        }
     return false;
 }
 
 /* The least rate of the grid, up to `most`, at which the replication's goodput is met. */
-static enum km_status find_least(struct study *study, uint32_t replication, int32_t most, double *out,
+static enum km_status find_least(struct km_prober *prober, uint32_t replication, int32_t most, double *out,
                                  struct km_error *error)
 {
-    int32_t low = study->lowest - 1, high = most;
+    int32_t low = prober->study->lowest - 1, high = most;
     while (high - low > 1) {
         struct km_trial trial;
         const int32_t k = low + (high - low) / 2;
-        enum km_status status = try(study, replication, scale_at(study, k), true, &trial, error);
+        enum km_status status =
+            km_study_try(prober, replication, km_study_scale(prober->study, k), true, &trial, error);
         if (status != KM_OK)
             return status;
         if (trial.goodput_met)
@@ -266,81 +229,94 @@ static enum km_status find_least(struct study *study, uint32_t replication, int3
         else
             low = k;
     }
-    *out = scale_at(study, high);
+    *out = km_study_scale(prober->study, high);
     return KM_OK;
 }
 
-/* What a run looks like at the capacity, and whether the goodput is there. */
-static enum km_status look_at_edge(struct study *study, struct km_capacity *out, struct km_error *error)
+/* What a run looks like at its threshold, and whether the goodput is there. */
+static enum km_status look_at_edge(struct work *work, struct km_capacity *out, struct km_error *error)
 {
-    const struct km_scenario *scenario = study->fleet->scenario;
-    const uint32_t replication = km_demand_first_drawn(study->demand);
+    struct km_prober *prober = &work->probers[0];
+    const uint32_t replication = km_demand_first_drawn(work->study.demand);
     int32_t k;
+    int term;
     struct km_trial trial;
-    enum km_status status = find_threshold(study, replication, grid_near(study, out->scale),
-                                           stride_of(study, out->spread), &k, error);
+    enum km_status status = km_study_threshold(prober, replication, km_study_near(&work->study, out->scale),
+                                               km_study_stride(&work->study, 0.02), &k, error);
     if (status == KM_OK)
-        status = try(study, replication, scale_at(study, k), true, &trial, error);
+        status = km_study_try(prober, replication, km_study_scale(&work->study, k), true, &trial, error);
     if (status != KM_OK)
         return status;
     out->goodput_per_s = trial.goodput_per_s;
     out->saturated = trial.saturated;
-    if (!states(scenario, KM_SLO_GOODPUT))
+    if (!states(work->scenario, KM_SLO_GOODPUT, &term))
         return KM_OK;
     if (trial.goodput_met)
-        return find_least(study, replication, k, &out->least_scale, error);
+        return find_least(prober, replication, k, &out->least_scale, error);
     out->kind = KM_CAPACITY_NONE;
-    for (uint32_t i = 0; i < scenario->slo_count; i++)
-        if (scenario->slo[i].metric == KM_SLO_GOODPUT)
-            out->failed = (int)i;
+    out->failed = term;
     return KM_OK;
 }
 
-static enum km_status find_recorded(struct study *study, struct km_capacity *out, struct km_error *error)
+static enum km_status find_recorded(struct work *work, struct km_capacity *out, struct km_error *error)
 {
     int32_t k;
-    if (km_demand_first_drawn(study->demand) == 0)
+    if (km_demand_first_drawn(work->study.demand) == 0)
         return KM_OK;
-    enum km_status status =
-        find_threshold(study, 0, grid_near(study, out->scale), stride_of(study, out->spread), &k, error);
+    enum km_status status = km_study_threshold(&work->probers[0], 0, km_study_near(&work->study, out->scale),
+                                               km_study_stride(&work->study, 0.03), &k, error);
     if (status == KM_OK)
-        out->recorded_scale = scale_at(study, k + 0.5);
+        out->recorded_scale = km_study_scale(&work->study, k + 0.5);
     return status;
 }
 
 /* A quick look: one threshold, of the trace itself if there is one. */
-static enum km_status glance(struct study *study, struct km_capacity *out, struct km_error *error)
+static enum km_status glance(struct work *work, struct km_capacity *out, struct km_error *error)
 {
-    int32_t k;
-    enum km_status status = mean_requests(study, &out->requests, error);
+    const double guess = work->study.options->guess;
+    struct thresholds found = {.count = 1};
+    enum km_status status = mean_requests(&work->study, &out->requests, error);
+    if (status == KM_OK)
+        status = km_study_grid(&work->study, error);
+    if (status == KM_OK)
+        status =
+            km_study_threshold(&work->probers[0], 0, km_study_near(&work->study, guess > 0.0 ? guess : 1.0),
+                               km_study_stride(&work->study, FIRST_WIDTH), &found.k[0], error);
     if (status != KM_OK)
         return status;
-    limit_grid(study);
-    const double guess = study->options->guess > 0.0 ? study->options->guess : 1.0;
-    status = find_threshold(study, 0, grid_near(study, guess), stride_of(study, 0.2), &k, error);
-    if (status != KM_OK)
-        return status;
-    const struct thresholds found = {.k = {k}, .count = 1};
-    summarize(study, &found, out);
-    out->failed = study->failed;
-    if (km_demand_first_drawn(study->demand) == 1)
+    summarize(&work->study, &found, out);
+    out->failed = work->probers[0].failed;
+    if (km_demand_first_drawn(work->study.demand) == 1)
         out->recorded_scale = out->scale;
     return KM_OK;
 }
 
-static void classify(const struct study *study, struct km_capacity *out)
+static enum km_status search(struct work *work, struct km_capacity *out, struct km_error *error)
 {
-    const double k = log(out->scale) / study->log_step - 0.5;
-    if (k < study->lowest - 0.25) {
-        out->kind = KM_CAPACITY_NONE;
-        out->high = scale_at(study, study->lowest);
+    if (work->study.options->max_replications <= 1)
+        return glance(work, out, error);
+    enum km_status status = find_scale(work, out, error);
+    if (status == KM_OK && out->kind == KM_CAPACITY_FOUND)
+        status = find_recorded(work, out, error);
+    if (status == KM_OK && out->kind == KM_CAPACITY_FOUND)
+        status = look_at_edge(work, out, error);
+    return status;
+}
+
+/* Where nothing was found, the limits of the search stand for what is known. */
+static void bound(const struct km_study *study, struct km_capacity *out)
+{
+    int missing = out->failed;
+    if (out->kind == KM_CAPACITY_NONE) {
         out->low = out->scale = 0.0;
-    } else if (k > study->highest - 0.25) {
-        out->kind = KM_CAPACITY_UNBOUNDED;
-        out->low = out->scale = scale_at(study, study->highest);
+        out->high = km_study_scale(study, study->lowest);
+    } else if (out->kind == KM_CAPACITY_UNBOUNDED) {
+        out->low = out->scale = km_study_scale(study, study->highest);
         out->high = (double)INFINITY;
-        out->failed = KM_TRIAL_NO_TERM;
+        missing = KM_TRIAL_NO_TERM;
     }
+    out->failed = missing;
+    out->holds = out->kind != KM_CAPACITY_NONE && out->scale >= 1.0;
 }
 
 static enum km_status as_it_is(const struct km_fleet *fleet, struct km_demand *demand,
@@ -357,18 +333,40 @@ static enum km_status as_it_is(const struct km_fleet *fleet, struct km_demand *d
     return status;
 }
 
+static enum km_status hire(struct work *work, const struct km_fleet *fleet, struct km_error *error)
+{
+    uint32_t workers = work->study.options->workers;
+    workers = workers < 1 ? 1 : workers > BATCH ? BATCH : workers;
+    enum km_status status = KM_OK;
+    work->probers[0] = (struct km_prober){.study = &work->study, .fleet = fleet};
+    for (work->workers = 1; work->workers < workers; work->workers++) {
+        struct km_fleet *another = &work->fleets[work->workers - 1];
+        status = km_fleet_create(work->scenario, another, error);
+        if (status != KM_OK)
+            break;
+        work->probers[work->workers] = (struct km_prober){.study = &work->study, .fleet = another};
+    }
+    return status;
+}
+
+static void dismiss(struct work *work, struct km_capacity *out)
+{
+    for (uint32_t i = 0; i < work->workers; i++) {
+        out->runs += work->probers[i].runs;
+        out->runs_cut += work->probers[i].runs_cut;
+        out->events += work->probers[i].events;
+        if (i > 0)
+            km_fleet_release(&work->fleets[i - 1]);
+    }
+    km_demand_destroy(work->own);
+}
+
 enum km_status km_capacity_find(const struct km_fleet *fleet, struct km_demand *demand,
                                 const struct km_capacity_options *options, struct km_capacity *out,
                                 struct km_error *error)
 {
-    const struct km_workload_settings *workload = &fleet->scenario->workload;
-    struct km_demand *own = NULL;
-    struct study study = {.fleet = fleet,
-                          .options = options,
-                          .demand = demand,
-                          .seed = fleet->scenario->seed,
-                          .log_step = log1p(options->step),
-                          .out = out};
+    const struct km_scenario *scenario = fleet->scenario;
+    int term;
     *out = (struct km_capacity){.scale = (double)NAN,
                                 .low = (double)NAN,
                                 .high = (double)NAN,
@@ -380,64 +378,26 @@ enum km_status km_capacity_find(const struct km_fleet *fleet, struct km_demand *
                                 .goodput_per_s = (double)NAN,
                                 .length = 1.0,
                                 .failed = KM_TRIAL_NO_TERM};
-    if (workload->process == KM_ARRIVAL_CLOSED_LOOP || states(fleet->scenario, KM_SLO_DEADLINE))
+    if (scenario->workload.process == KM_ARRIVAL_CLOSED_LOOP || states(scenario, KM_SLO_DEADLINE, &term))
         return as_it_is(fleet, demand, options, out, error);
-    enum km_status status = demand ? KM_OK : demand_of(&study, 1.0, &own, error);
-    if (status != KM_OK)
-        return status;
-    if (own)
-        study.demand = own;
-    if (options->max_replications <= 1) {
-        status = glance(&study, out, error);
-        if (status == KM_OK)
-            classify(&study, out);
-    } else {
-        status = find_scale(&study, &own, out, error);
-        if (status == KM_OK)
-            classify(&study, out);
-        if (status == KM_OK && out->kind == KM_CAPACITY_FOUND)
-            status = find_recorded(&study, out, error);
-        if (status == KM_OK && out->kind == KM_CAPACITY_FOUND)
-            status = look_at_edge(&study, out, error);
+    struct work work = {
+        .study = {.workload = &scenario->workload,
+                  .options = options,
+                  .demand = demand,
+                  .seed = scenario->seed,
+                  .log_step = log1p(options->step)},
+        .scenario = scenario,
+    };
+    enum km_status status = hire(&work, fleet, error);
+    if (status == KM_OK && !demand)
+        status = use_demand(&work, 1.0, error);
+    if (status == KM_OK)
+        status = search(&work, out, error);
+    if (status == KM_OK) {
+        bound(&work.study, out);
+        out->rate_per_s =
+            out->scale * scenario->workload.rate_scale * km_demand_rate_per_s(work.study.demand);
     }
-    out->holds = out->kind == KM_CAPACITY_UNBOUNDED || (out->kind == KM_CAPACITY_FOUND && out->scale >= 1.0);
-    out->rate_per_s = out->scale * workload->rate_scale * km_demand_rate_per_s(study.demand);
-    km_demand_destroy(own);
-    return status;
-}
-
-enum km_status km_capacity_decide(const struct km_fleet *fleet, struct km_demand *demand, double scale,
-                                  const struct km_capacity_options *options, struct km_decision *out,
-                                  struct km_error *error)
-{
-    const bool open = fleet->scenario->workload.process != KM_ARRIVAL_CLOSED_LOOP;
-    struct km_capacity counts = {0};
-    struct km_demand *own = NULL;
-    struct study study = {
-        .fleet = fleet, .options = options, .demand = demand, .seed = fleet->scenario->seed, .out = &counts};
-    *out = (struct km_decision){.recorded_holds = true, .failed = KM_TRIAL_NO_TERM};
-    enum km_status status = demand || !open ? KM_OK : demand_of(&study, 1.0, &own, error);
-    if (own)
-        study.demand = own;
-    const uint32_t first = study.demand ? km_demand_first_drawn(study.demand) : 0;
-    struct km_trial trial;
-    if (status == KM_OK && first == 1) {
-        status = try(&study, 0, scale, false, &trial, error);
-        out->recorded_holds = trial.holds;
-        out->failed = trial.failed;
-    }
-    while (status == KM_OK && !out->settled && out->replications < options->max_replications) {
-        status = try(&study, first + out->replications, scale, false, &trial, error);
-        if (status != KM_OK)
-            break;
-        out->replications++;
-        out->held += trial.holds;
-        if (!trial.holds && out->failed == KM_TRIAL_NO_TERM)
-            out->failed = trial.failed;
-        const double balance = 2.0 * out->held - out->replications;
-        out->settled = fabs(balance) * TEST_LOG_RATIO >= TEST_LOG_BOUNDARY;
-    }
-    out->holds = 2 * out->held > out->replications;
-    km_demand_destroy(own);
+    dismiss(&work, out);
     return status;
 }

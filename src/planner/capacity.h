@@ -9,10 +9,11 @@
  * Statistics", section 7.1), which assumes nothing about how thresholds are distributed. Replications are
  * added until it is as narrow as asked. `cautious_scale` is the rate that 95 % of the replications sustained.
  *
- * How far single runs lie from the median is `spread`. It belongs to the traffic and the length of a run. Of
- * a recorded trace it is what it is. A synthetic stream is made longer, until 95 % of runs have their
- * threshold within 2.5 % of the median (or max_requests is met): the answer then speaks of runs of `requests`
- * requests, more than the scenario asked for, and tends to the capacity in steady state.
+ * How far single runs lie from the median is `spread`. It belongs to the traffic, the SLO and the length of a
+ * run. A synthetic stream is made longer until 95 % of runs have their threshold within 2.5 % of the median
+ * (or max_requests is met): the answer then speaks of runs of `requests` requests, more than the scenario
+ * asked for, and tends to the capacity in steady state. Of a recorded trace the spread is what it is, unless
+ * `lengthen_trace` asks for bootstraps longer than the trace, too.
  *
  * Of a trace with its own times, replications are block bootstraps of it, which keep its bursts but not what
  * is slower than a block; the threshold of the trace itself, with its rush hour, is `recorded_scale`.
@@ -22,8 +23,8 @@
  * goodput is not there at `scale` either. A closed loop has no rate, and a deadline fixes the time in which
  * all must be done: such a plan is only asked whether it holds as it is.
  *
- * All functions are pure: they depend on their arguments alone, and different fleets may be used on different
- * threads with the same demand. */
+ * All functions are pure: they depend on their arguments alone (not on the number of workers), and different
+ * fleets may be used on different threads with the same demand. */
 #ifndef KM_PLANNER_CAPACITY_H
 #define KM_PLANNER_CAPACITY_H
 
@@ -35,12 +36,14 @@ struct km_capacity_options {
     double tolerance; /* upper over lower end of the interval, less one: add replications until then */
     uint32_t max_replications; /* at most KM_DEMAND_MAX - 1; 1 = a quick look, without an interval */
     uint64_t max_requests;     /* a synthetic run is made no longer than this, or than the scenario's */
+    bool lengthen_trace;       /* bootstraps of a trace may be longer than it, up to max_requests */
     double block_s;            /* of the bootstrap, in the trace's time */
+    uint32_t workers;          /* threads, each with a fleet of its own; 0 and 1: the caller's; at most 4 */
     double guess;              /* rate to try first; 0 = 1 */
     const volatile sig_atomic_t *stop; /* optional: then KM_INTERRUPTED */
 };
 
-/* Interval of 1 %, up to 64 replications, synthetic runs of up to 200,000 requests. */
+/* Interval of 2 %, up to 32 replications, synthetic runs of up to 200,000 requests. */
 struct km_capacity_options km_capacity_exact(void);
 /* For ranking: the trace itself (or one synthetic run as the scenario has it), to 3 %. No interval. */
 struct km_capacity_options km_capacity_coarse(void);
@@ -64,7 +67,7 @@ struct km_capacity {
     double spread;           /* standard deviation of the thresholds' logarithm; NAN below 2 replications */
     uint32_t replications;   /* drawn */
     double requests;         /* mean number in a run */
-    double length;           /* of a synthetic run over the scenario's */
+    double length;           /* of a run over the scenario's */
     int failed;              /* what fails beyond `scale`: the term, or as in struct km_trial */
     /* A run of about the median at its threshold. */
     double goodput_per_s;

@@ -22,9 +22,15 @@ static bool own_times(const struct km_demand *demand)
     return demand->settings.process == KM_ARRIVAL_TRACE;
 }
 
-bool km_demand_can_lengthen(const struct km_workload_settings *workload)
+bool km_demand_is_synthetic(const struct km_workload_settings *workload)
 {
     return !workload->trace && !workload->recording;
+}
+
+bool km_demand_can_lengthen(const struct km_workload_settings *workload)
+{
+    return km_demand_is_synthetic(workload) || workload->process == KM_ARRIVAL_TRACE ||
+           workload->bootstrap_block_s > 0;
 }
 
 uint32_t km_demand_first_drawn(const struct km_demand *demand)
@@ -55,6 +61,7 @@ static enum km_status find_rate(struct km_demand *demand, struct km_error *error
     struct km_workload_settings plain = demand->settings;
     struct km_recording *recording;
     plain.bootstrap_block_s = 0;
+    plain.bootstrap_length = 0;
     enum km_status status = km_workload_capture(&plain, demand->seed, &recording, error);
     if (status != KM_OK)
         return status;
@@ -64,6 +71,16 @@ static enum km_status find_rate(struct km_demand *demand, struct km_error *error
     else
         km_recording_destroy(recording);
     return KM_OK;
+}
+
+static void lengthen(struct km_workload_settings *settings, double length)
+{
+    settings->requests = (uint64_t)ceil((double)settings->requests * length);
+    if (!km_demand_is_synthetic(settings))
+        settings->bootstrap_length =
+            length * (settings->bootstrap_length > 0 ? settings->bootstrap_length : 1);
+    else if (settings->end_s > 0)
+        settings->end_s = settings->start_s + (settings->end_s - settings->start_s) * length;
 }
 
 enum km_status km_demand_create(const struct km_demand_config *config, struct km_demand **out,
@@ -76,14 +93,8 @@ enum km_status km_demand_create(const struct km_demand_config *config, struct km
     demand->seed = config->seed;
     demand->block_s = config->block_s;
     pthread_mutex_init(&demand->lock, NULL);
-    if (km_demand_can_lengthen(&demand->settings) && config->length > 1) {
-        demand->settings.requests = (uint64_t)ceil((double)demand->settings.requests * config->length);
-        demand->settings.end_s =
-            demand->settings.end_s > 0
-                ? demand->settings.start_s +
-                      (demand->settings.end_s - demand->settings.start_s) * config->length
-                : 0;
-    }
+    if (config->length > 1 && km_demand_can_lengthen(&demand->settings))
+        lengthen(&demand->settings, config->length);
     if (demand->settings.trace && !demand->settings.recording) {
         status =
             km_recording_load(demand->settings.trace, demand->settings.trace_format, &demand->trace, error);

@@ -20,7 +20,7 @@ struct km_demand_config {
     const struct km_workload_settings *workload; /* borrowed strings and distributions; an open loop */
     uint64_t seed;
     double block_s; /* of the bootstrap, in the trace's time */
-    /* A synthetic stream this many times as long (its requests, its end_s); >= 1. */
+    /* A stream this many times as long: a synthetic one's requests and end_s, a bootstrap's span; >= 1. */
     double length;
 };
 
@@ -34,7 +34,8 @@ enum km_status km_demand_get(struct km_demand *demand, uint32_t index, const str
 
 /* First replication that is drawn: 1 where replication 0 is a trace as recorded, else 0. */
 uint32_t km_demand_first_drawn(const struct km_demand *demand);
-/* Can the stream be made longer? Not when it comes from a trace. */
+bool km_demand_is_synthetic(const struct km_workload_settings *workload); /* no trace */
+/* Can the stream be made longer? Not one that draws times for the requests of a trace in their order. */
 bool km_demand_can_lengthen(const struct km_workload_settings *workload);
 /* Mean arrivals a second at rate_scale 1: the process's rate; of a trace, requests over the time from the
  * first to the last. NAN when there is none (one moment). */

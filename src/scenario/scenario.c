@@ -279,6 +279,7 @@ static const struct km_scenario defaults = {
     .executor = "simulated",
     .workload = {.process = KM_ARRIVAL_TRACE,
                  .rate_scale = 1,
+                 .bootstrap_length = 1,
                  .prompt_tokens_scale = 1,
                  .output_tokens_scale = 1},
     .seed = 1,

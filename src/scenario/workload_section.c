@@ -11,7 +11,7 @@ enum arrival_key { PROCESS, RATE, CV, CLIENTS, THINK };
 #define BIT(i) ((uint64_t)1 << (i))
 
 /* In the order of enum km_arrival_process. */
-static const char *const process_names[] = {"trace",    "poisson",     "gamma", "weibull",
+static const char *const process_names[] = {"trace",    "poisson",     "gamma",   "weibull",
                                             "constant", "closed_loop", "at_once", NULL};
 static const uint64_t process_keys[] = {
     [KM_ARRIVAL_TRACE] = 0,
@@ -174,6 +174,8 @@ const struct km_setting km_workload_section[] = {
     {"bootstrap_block_s", KM_SETTING_NUMBER, AT(bootstrap_block_s), KM_BETWEEN(0, KM_TIME_LIMIT_S),
      .optional = true,
      .doc = "run on blocks of the trace drawn by the seed, each this long; 0 = on the trace as it is"},
+    {"bootstrap_length", KM_SETTING_NUMBER, AT(bootstrap_length), KM_BETWEEN(1e-3, 1e6), .optional = true,
+     .doc = "how long the bootstrap is, over the trace's window"},
     {"prompt_tokens_scale", KM_SETTING_NUMBER, AT(prompt_tokens_scale), KM_BETWEEN(1e-3, 1e3),
      .optional = true, .doc = "multiplies every prompt's length; other than 1: without its prefix hashes"},
     {"output_tokens_scale", KM_SETTING_NUMBER, AT(output_tokens_scale), KM_BETWEEN(1e-3, 1e3),

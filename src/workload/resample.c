@@ -2,14 +2,17 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/simtime.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 struct km_resample {
     const struct km_request *requests; /* of the window */
     size_t count;
     uint64_t start_ps, span_ps, block_ps;
+    uint64_t whole_ps; /* to be laid out */
     gsl_rng *rng;
     uint32_t *taken; /* [count] how often each was drawn; NULL when nothing has hashes */
 
@@ -35,7 +38,7 @@ static void begin_block(struct km_resample *r)
 }
 
 struct km_resample *km_resample_create(const struct km_recording *recording, uint64_t start_ps,
-                                       uint64_t end_ps, uint64_t block_ps, uint64_t seed)
+                                       uint64_t end_ps, uint64_t block_ps, double length, uint64_t seed)
 {
     size_t all, first = km_recording_find(recording, start_ps), beyond = km_recording_find(recording, end_ps);
     const struct km_request *requests = km_recording_requests(recording, &all);
@@ -49,7 +52,8 @@ struct km_resample *km_resample_create(const struct km_recording *recording, uin
     const uint64_t last_ps = r->requests[r->count - 1].arrival_ps;
     const uint64_t gap_ps = (last_ps - r->requests[0].arrival_ps) / (r->count > 1 ? r->count - 1 : 1) + 1;
     r->span_ps = (last_ps + gap_ps < end_ps ? last_ps + gap_ps : end_ps) - start_ps;
-    r->block_ps = block_ps;
+    r->block_ps = block_ps < r->span_ps ? block_ps : r->span_ps;
+    r->whole_ps = (uint64_t)fmin((double)r->span_ps * length, (double)KM_PS_LIMIT);
     r->rng = km_random_stream(seed, KM_RANDOM_BOOTSTRAP);
     for (size_t i = 0; i < r->count && !r->taken; i++)
         if (r->requests[i].prefix_hash_count > 0)
@@ -77,12 +81,12 @@ static void change_content(struct km_request *request, uint32_t times)
 
 bool km_resample_next(struct km_resample *r, struct km_request *out)
 {
-    while (r->laid_ps < r->span_ps) {
+    while (r->laid_ps < r->whole_ps) {
         const struct km_request *request = &r->requests[r->next];
         uint64_t at_ps = request->arrival_ps - r->start_ps;
         uint64_t into_ps = at_ps >= r->begin_ps ? at_ps - r->begin_ps : at_ps + r->span_ps - r->begin_ps;
-        if (r->left == 0 || into_ps >= r->block_ps || into_ps >= r->span_ps - r->laid_ps) {
-            if (r->block_ps >= r->span_ps - r->laid_ps)
+        if (r->left == 0 || into_ps >= r->block_ps || into_ps >= r->whole_ps - r->laid_ps) {
+            if (r->block_ps >= r->whole_ps - r->laid_ps)
                 break;
             r->laid_ps += r->block_ps;
             begin_block(r);
@@ -96,11 +100,11 @@ bool km_resample_next(struct km_resample *r, struct km_request *out)
         r->left--;
         return true;
     }
-    r->laid_ps = r->span_ps;
+    r->laid_ps = r->whole_ps;
     return false;
 }
 
 double km_resample_progress(const struct km_resample *r)
 {
-    return (double)r->laid_ps / (double)r->span_ps;
+    return (double)r->laid_ps / (double)r->whole_ps;
 }

@@ -4,9 +4,9 @@
  * window (moving blocks: Kuensch 1989, "The jackknife and the bootstrap for general stationary observations",
  * Annals of Statistics 17(3)), which is taken as a circle so that its ends are as likely as its middle
  * (Politis and Romano 1992, "A circular block-resampling procedure for stationary data"), and laid one after
- * another until the window's own span is filled. So the resample lasts as long as the window, keeps what
- * happens within a block (bursts, sessions, which prompt follows which), and loses what is slower than a
- * block (a daily wave). The number of requests varies.
+ * another until `length` times the window's span is filled. So the resample keeps what happens within a block
+ * (bursts, sessions, which prompt follows which), and loses what is slower than a block (a daily wave). The
+ * number of requests varies.
  *
  * The window ends with its last request and one mean gap, or where it is stated to end, if that is sooner. A
  * request keeps its lengths, class, session and id. Drawn for the second time (third, ...), its prefix hashes
@@ -22,9 +22,9 @@
 struct km_resample; /* opaque */
 
 /* `recording` is borrowed; [start_ps, end_ps) is the window in its time; block_ps > 0; a block longer than
- * the window gives the window itself, from another moment on. NULL when the window is empty. */
+ * the window goes round it from another moment on; length > 0. NULL when the window is empty. */
 struct km_resample *km_resample_create(const struct km_recording *recording, uint64_t start_ps,
-                                       uint64_t end_ps, uint64_t block_ps, uint64_t seed);
+                                       uint64_t end_ps, uint64_t block_ps, double length, uint64_t seed);
 void km_resample_destroy(struct km_resample *resample);
 
 /* The next request, owned by the caller; arrival_ps counts from the window's start. False at the end. */

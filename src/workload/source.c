@@ -40,8 +40,9 @@ enum km_status km_source_open(const struct km_workload_settings *settings, uint6
         source->next = km_recording_find(source->recording, source->start_ps);
     if (bootstrap) {
         const uint64_t block_ps = km_ps_from_s(settings->bootstrap_block_s);
-        source->resample = km_resample_create(source->recording, source->start_ps, source->end_ps,
-                                              block_ps ? block_ps : 1, seed);
+        source->resample =
+            km_resample_create(source->recording, source->start_ps, source->end_ps, block_ps ? block_ps : 1,
+                               settings->bootstrap_length > 0 ? settings->bootstrap_length : 1, seed);
     }
     *out = source;
     return KM_OK;

@@ -113,6 +113,8 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
         return refuse(error, "bootstrap_block_s", "must be >= 0");
     if (!has_trace(s) && s->bootstrap_block_s > 0)
         return refuse(error, "bootstrap_block_s", "there is no trace");
+    if (!isfinite(s->bootstrap_length) || s->bootstrap_length < 0 || s->bootstrap_length > 1e6)
+        return refuse(error, "bootstrap_length", "must be > 0 and at most 1e6");
     if (!isfinite(s->prompt_tokens_scale) || s->prompt_tokens_scale < 0)
         return refuse(error, "prompt_tokens_scale", "must be > 0");
     if (!isfinite(s->output_tokens_scale) || s->output_tokens_scale < 0)

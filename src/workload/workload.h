@@ -4,8 +4,9 @@
  * Times start at 0 with the first request (of a trace: of its window [start_s, end_s)). `rate_scale` divides
  * every gap. A closed loop has a fixed number of clients: each sends a request, waits for its completion,
  * thinks, and sends the next; so the stream depends on km_workload_completed(). All clients send their first
- * request at 0. At once, all requests arrive at 0 (an offline batch), whatever rate_scale says. Arrivals, prompt lengths, output lengths and think times each draw from their own random
- * stream: changing one never changes another, and the k-th request gets the k-th draw of each.
+ * request at 0. At once, all requests arrive at 0 (an offline batch), whatever rate_scale says. Arrivals,
+ * prompt lengths, output lengths and think times each draw from their own random stream: changing one never
+ * changes another, and the k-th request gets the k-th draw of each.
  *
  * With a trace and another process, lengths (and all else) come from the trace, in its order and window, and
  * times are drawn. Replacing a trace's prompt lengths drops its prefix hashes, which describe the prompts
@@ -55,6 +56,7 @@ struct km_workload_settings {
     double end_s;             /* > start_s; 0 = none */
     double patience_s;        /* 0 = infinite; used by the simulator, not by the stream */
     double bootstrap_block_s; /* length of the blocks, in the trace's own time; 0 = the trace as it is */
+    double bootstrap_length;  /* over the window's; > 0; 0 = 1 */
     double prompt_tokens_scale, output_tokens_scale; /* > 0; 0 = 1 */
 };
 
