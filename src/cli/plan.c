@@ -65,7 +65,7 @@ static int run(int argc, char **argv, struct km_error *error)
     struct km_option_list sets = {0};
     const char *path = NULL, *json = NULL, *seed = NULL;
     uint64_t workers = 0;
-    bool exhaustive = false, all = false, helped;
+    bool exhaustive = false, quick = false, all = false, helped;
     const struct km_option options[] = {
         {"--set", KM_OPTION_LIST, &sets, "KEY=VALUE", "override a key of the scenario; may be given again"},
         {"--json", KM_OPTION_TEXT, &json, "FILE|-",
@@ -73,6 +73,8 @@ static int run(int argc, char **argv, struct km_error *error)
         {"--all", KM_OPTION_FLAG, &all, NULL, "print every plan and every reason"},
         {"--exhaustive", KM_OPTION_FLAG, &exhaustive, NULL,
          "simulate every plan that fits, whatever the bounds say (same winner, slower)"},
+        {"--quick", KM_OPTION_FLAG, &quick, NULL,
+         "the winner's maximum rate to a few per cent, without its interval"},
         {"--workers", KM_OPTION_COUNT, &workers, "N", "threads; one a core by default (same result)"},
         {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
         {0},
@@ -95,6 +97,7 @@ static int run(int argc, char **argv, struct km_error *error)
     struct km_plan plan;
     const struct km_plan_options plan_options = {.workers = (uint32_t)workers,
                                                  .exhaustive = exhaustive,
+                                                 .quick = quick,
                                                  .stop = &interrupted,
                                                  .progress = show_progress,
                                                  .context = &progress};

@@ -22,11 +22,12 @@ enum km_fate {
 };
 const char *km_fate_name(enum km_fate fate); /* "layout", "memory", ... */
 
-/* An upper or lower bound of one candidate (planner/bounds.h). */
+/* What planner/bounds.h can say of it without a run. */
 struct km_candidate_bounds {
     uint32_t least_replicas; /* fewer cannot hold */
-    double rate_per_s;       /* no schedule holds above, per replica; INFINITY = not known */
-    double ttft_s, tpot_s;   /* median of what requests take that are alone; NAN = not known */
+    double work_s, slack_s;  /* seconds of a replica that the load takes at least, all due so long after the
+                                last arrival; 0 = not known */
+    double ttft_s, tpot_s;   /* medians of what requests take at least when they are alone; NAN = not known */
     double latency_ratio;    /* of the SLO term that an empty system comes nearest to: value over limit */
 };
 

@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 #include "base/simtime.h"
-#include "workload/trace_stats.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,7 +9,6 @@
 struct reading {
     struct km_load *load;
     size_t capacity;
-    struct km_trace_stats *stats;
 };
 
 static void add(struct reading *reading, const struct km_request *request)
@@ -22,20 +20,13 @@ static void add(struct reading *reading, const struct km_request *request)
                                                              .output_tokens = request->output_tokens};
     load->prompt_tokens += request->prompt_tokens;
     load->output_tokens += request->output_tokens;
-    km_trace_stats_add(reading->stats, request);
+    load->hashed |= request->prefix_hash_count > 0;
 }
 
-/* A block that several requests have is computed by one of them at least, whatever their order. */
-static void finish(struct reading *reading)
+static void finish(struct km_load *load)
 {
-    struct km_load *load = reading->load;
-    struct km_trace_summary summary;
-    km_trace_stats_summarize(reading->stats, &summary);
     load->span_s = load->requests[load->count - 1].arrival_s;
     load->rate_per_s = load->span_s > 0.0 ? (double)(load->count - 1) / load->span_s : (double)NAN;
-    double spared = (double)(summary.blocks - summary.distinct_blocks) * KM_PREFIX_BLOCK_TOKENS;
-    load->unique_prompt_tokens = fmax((double)load->count, load->prompt_tokens - spared);
-    load->hashed = summary.hashed_requests > 0;
 }
 
 static enum km_status read_requests(struct km_load *load, struct km_error *error)
@@ -46,7 +37,6 @@ static enum km_status read_requests(struct km_load *load, struct km_error *error
     enum km_status status = km_workload_create(&load->asked, load->seed, &workload, error);
     if (status != KM_OK)
         return status;
-    reading.stats = km_trace_stats_create();
     free(load->requests);
     *load = (struct km_load){
         .asked = load->asked, .recording = load->recording, .seed = load->seed, .open = true};
@@ -57,8 +47,7 @@ static enum km_status read_requests(struct km_load *load, struct km_error *error
         km_request_release(&request);
     }
     if (status == KM_OK)
-        finish(&reading);
-    km_trace_stats_destroy(reading.stats);
+        finish(load);
     km_workload_destroy(workload);
     return status;
 }

@@ -23,10 +23,7 @@ struct km_load {
     double span_s;                       /* first to last arrival */
     double rate_per_s;                   /* (count - 1) / span_s; NAN when all come at once */
     double prompt_tokens, output_tokens; /* of all requests */
-    /* Prompt tokens that no prefix cache can spare: all, less every block of KM_PREFIX_BLOCK_TOKENS that some
-     * other request has, too. At least one a request. */
-    double unique_prompt_tokens;
-    bool hashed; /* some request shares blocks */
+    bool hashed;                         /* some request has prefix hashes: a cache may have its blocks */
 };
 
 /* KM_BAD_INPUT: a rate is asked of a closed loop or of requests that come all at once. */

@@ -1,6 +1,7 @@
 #include "planner/plan.h"
 
 #include "base/pool.h"
+#include "planner/bounds.h"
 #include "planner/pareto.h"
 #include "planner/rank.h"
 #include "planner/rates.h"
@@ -11,9 +12,10 @@
 #include <string.h>
 #include <time.h>
 
-#define MOST_REPLICATIONS 31u /* of the test whether a plan holds on other workloads like the one asked for  \
-                               */
-#define ROUND 16u             /* runs decided upon together; the same whatever the number of workers */
+#define MOST_REPLICATIONS                                                                                    \
+    31u           /* of the test whether a plan holds on other workloads like the one asked for              \
+                   */
+#define ROUND 16u /* runs decided upon together; the same whatever the number of workers */
 
 static double wall_now_s(void)
 {
@@ -124,6 +126,18 @@ static bool may_matter(const struct search *search, const struct km_rank *least)
            km_rank_before(least, &search->found[top - 1]);
 }
 
+static const char *beaten_reason(struct km_plan *plan, const struct km_rank *least, uint32_t replicas)
+{
+    static const char *const units[KM_OBJECTIVE_COUNT] = {
+        [KM_OBJECTIVE_GPUS] = "GPUs",
+        [KM_OBJECTIVE_USD_PER_HOUR] = "USD per hour",
+        [KM_OBJECTIVE_USD_PER_MILLION_TOKENS] = "USD per million tokens",
+        [KM_OBJECTIVE_ENERGY] = "J",
+    };
+    return km_arena_printf(&plan->candidates.arena, "at least %u replica%s, %.4g %s", replicas,
+                           replicas == 1 ? "" : "s", least->parts[0], units[plan->search.objective]);
+}
+
 static void collect_round(struct search *search, struct round *round, uint64_t *open)
 {
     struct km_plan *plan = search->plan;
@@ -140,6 +154,7 @@ static void collect_round(struct search *search, struct round *round, uint64_t *
         struct km_rank least = km_rank_least(&plan->search, &plan->load, candidate, replicas);
         if (!may_matter(search, &least)) {
             candidate->fate = KM_FATE_BEATEN;
+            candidate->reason = beaten_reason(plan, &least, replicas);
             continue;
         }
         ++*open;
@@ -215,6 +230,64 @@ static enum km_status run_search(struct search *search, struct km_error *error)
         if (status != KM_OK)
             return status;
     }
+}
+
+/* --- bounds --------------------------------------------------------------------------------------------- */
+
+struct bounding {
+    const struct km_candidate_source *source;
+    struct km_plan *plan;
+    struct bounded {
+        char *reason;
+        enum km_status status;
+        struct km_error error;
+    } * results;
+};
+
+static void bound_one(void *context, uint64_t index)
+{
+    struct bounding *bounding = context;
+    struct km_candidate *candidate = &bounding->plan->candidates.items[index];
+    struct bounded *result = &bounding->results[index];
+    struct km_scenario scenario;
+    struct km_setup setup = {0};
+    if (candidate->fate != KM_FATE_OPEN)
+        return;
+    result->status = km_candidate_scenario(bounding->source, index, 0, &scenario, &result->error);
+    if (result->status != KM_OK)
+        return;
+    result->status = km_setup_create(&scenario, &setup, &result->error);
+    if (result->status == KM_OK)
+        result->status =
+            km_bounds_find(&setup, &bounding->plan->load, candidate, &result->reason, &result->error);
+    km_setup_release(&setup);
+    km_scenario_release(&scenario);
+}
+
+static enum km_status find_bounds(struct search *search, struct km_error *error)
+{
+    struct km_plan *plan = search->plan;
+    enum km_status status = KM_OK;
+    struct bounding bounding = {&search->source, plan,
+                                km_alloc((plan->candidates.count + 1) * sizeof *bounding.results)};
+    km_pool_run(search->options->workers, plan->candidates.count, bound_one, &bounding);
+    for (uint64_t i = 0; i < plan->candidates.count; i++) {
+        struct km_candidate *candidate = &plan->candidates.items[i];
+        struct bounded *result = &bounding.results[i];
+        if (result->reason)
+            candidate->reason = km_arena_strdup(&plan->candidates.arena, result->reason);
+        free(result->reason);
+        if (status == KM_OK && result->status != KM_OK) {
+            status = result->status;
+            *error = result->error;
+        }
+        if (candidate->fate != KM_FATE_OPEN || candidate->bounds.least_replicas <= candidate->least_replicas)
+            continue;
+        plan->statistics.replicas_skipped += candidate->bounds.least_replicas - candidate->least_replicas;
+        candidate->least_replicas = candidate->bounds.least_replicas;
+    }
+    free(bounding.results);
+    return status;
 }
 
 /* --- the answer ----------------------------------------------------------------------------------------- */
@@ -313,7 +386,14 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
     search.found = km_alloc((out->candidates.count + 1) * sizeof *search.found);
     out->statistics.read_wall_s = wall_now_s() - start_s;
     start_s = wall_now_s();
-    status = run_search(&search, error);
+    if (!options->exhaustive) {
+        tell(options, "bounding plans", -1.0);
+        status = find_bounds(&search, error);
+        out->statistics.bound_wall_s = wall_now_s() - start_s;
+        start_s = wall_now_s();
+    }
+    if (status == KM_OK)
+        status = run_search(&search, error);
     out->statistics.search_wall_s = wall_now_s() - start_s;
     if (status != KM_OK)
         goto out;

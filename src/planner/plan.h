@@ -29,6 +29,7 @@
 struct km_plan_options {
     uint32_t workers; /* 0 = a core each */
     bool exhaustive;
+    bool quick; /* the winner's maximum rate, too, to a few per cent and without an interval */
     const volatile sig_atomic_t *stop;                               /* optional */
     void (*progress)(void *context, const char *what, double share); /* optional; on the caller's thread */
     void *context;

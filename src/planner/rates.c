@@ -28,7 +28,8 @@ static void find_one(void *context, uint64_t index)
     struct finding *finding = context;
     struct km_plan_entry *entry = &finding->plan->entries[index];
     struct job *job = &finding->jobs[index];
-    struct km_capacity_options options = index == 0 ? km_capacity_exact() : km_capacity_coarse();
+    bool exact = index == 0 && !finding->options->quick;
+    struct km_capacity_options options = exact ? km_capacity_exact() : km_capacity_coarse();
     struct km_scenario scenario;
     struct km_fleet fleet;
     options.stop = finding->options->stop;

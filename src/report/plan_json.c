@@ -1,5 +1,6 @@
 #include "report/plan_report.h"
 
+#include "planner/bounds.h"
 #include "report/json_writer.h"
 #include "report/report.h"
 
@@ -115,11 +116,14 @@ static void put_capacity(struct km_json_writer *w, const struct km_plan_entry *e
     km_json_put_close(w, '}');
 }
 
-static void put_bounds(struct km_json_writer *w, const struct km_candidate_bounds *bounds)
+static void put_bounds(struct km_json_writer *w, const struct km_plan *plan, const struct km_candidate *c)
 {
+    const struct km_candidate_bounds *bounds = &c->bounds;
+    uint32_t replicas = c->replicas ? c->replicas : c->least_replicas;
     km_json_put_open(w, "bounds", '{');
     km_json_put_count(w, "least_replicas", bounds->least_replicas);
-    km_json_put_number(w, "most_rate_per_s_per_replica", bounds->rate_per_s);
+    km_json_put_number(w, "most_rate_per_s", km_bounds_most_rate_per_s(bounds, &plan->load, replicas));
+    km_json_put_number(w, "work_s", bounds->work_s);
     km_json_put_number(w, "unloaded_ttft_p50_s", bounds->ttft_s);
     km_json_put_number(w, "unloaded_tpot_p50_s", bounds->tpot_s);
     km_json_put_number(w, "least_ratio", bounds->latency_ratio);
@@ -169,7 +173,7 @@ static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint
     km_json_put_number(w, "weight_bytes_per_gpu", c->weight_bytes);
     km_json_put_number(w, "kv_bytes_per_gpu", c->kv_bytes);
     km_json_put_number(w, "memory_budget_bytes_per_gpu", c->budget_bytes);
-    put_bounds(w, &c->bounds);
+    put_bounds(w, plan, c);
     km_json_put_count(w, "runs", c->runs);
     put_decision(w, &c->decision);
     put_probe(w, c->probe);

@@ -1,5 +1,6 @@
 #include "report/plan_report.h"
 
+#include "planner/bounds.h"
 #include "report/cells.h"
 
 #include <math.h>
@@ -113,6 +114,7 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     const struct km_plan_entry *entry = &plan->entries[rank];
     const struct km_candidate *c = entry->candidate;
     char usd[KM_CELL], tokens[KM_CELL], cell[KM_CELL];
+    double most_per_s = km_bounds_most_rate_per_s(&c->bounds, &plan->load, c->replicas);
     km_text_printf(out, " %c %-4llu %-*.*s %8u %4u %8s %8s", entry->on_front ? '*' : ' ',
                    (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
@@ -125,8 +127,8 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     }
     if (!isnan(km_plan_max_rate_per_s(entry)))
         km_text_printf(out, " %7s/s\n", km_cell_rounded(cell, km_plan_max_rate_per_s(entry)));
-    else if (isfinite(c->bounds.rate_per_s) && c->bounds.rate_per_s > 0.0)
-        km_text_printf(out, " <=%5s/s\n", km_cell_rounded(cell, c->bounds.rate_per_s * c->replicas));
+    else if (isfinite(most_per_s))
+        km_text_printf(out, " <=%5s/s\n", km_cell_rounded(cell, most_per_s));
     else
         km_text_printf(out, " %9s\n", "-");
 }
