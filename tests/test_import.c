@@ -58,7 +58,7 @@ static void plain(void **state)
 {
     struct km_profile p;
     struct km_error error;
-    must(import_tables(*state, "csv", DATA "good/plain.csv", 0, &p, &error), &error);
+    must(import_tables(*state, "csv", DATA "plain/plain.csv", 0, &p, &error), &error);
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 4096, 4096, 1), 12.9);
     assert_row(&p, KM_PROFILE_GEMM, AT(KM_BF16, KM_BF16, 4096, 4096, 64), 13.6);
     assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_BF16, 32, 8, 0, 64, 1024), 69);
@@ -87,6 +87,8 @@ static void plain_faults(void **state)
         {"op,name,us\nscalar,a,0x10\n", "2:10: us: expected a number, got \"0x10\""},
         {"op,name,us\nscalar,a,1e999\n", "2:10: us: expected a number, got \"1e999\""},
         {"op,name,us\nscalar,,1\n", "2:8: name: unknown: \"\""},
+        {"op,name,us\nscalar,a\"b,1\n", "2:8: name: unknown: \"a\"b\""},
+        {"op,name,us\nscalar,a\xff,1\n", "2:8: name: unknown: \"a\xff\""},
         {"op,name,us\nscalar,a,1\nscalar,a,2\n", "3: scalar: the same dims as line 2 of "},
         {"op,kind,bytes_per_row,rows,us\nstream,norm,1,1,-3\n",
          "2:17: us: expected a number from 0 to 1e+12, got -3"},

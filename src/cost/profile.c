@@ -119,7 +119,9 @@ bool km_profile_word(struct km_profile *profile, const struct km_profile_dim *di
     }
     while (i < profile->name_count && strcmp(profile->names[i], word) != 0)
         i++;
-    if (i == KM_PROFILE_MAX_NAMES)
+    /* any name that JSON and CSV need no quoting for */
+    if (i == KM_PROFILE_MAX_NAMES ||
+        word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/ ")])
         return false;
     if (i == profile->name_count) {
         profile->names = km_grow(profile->names, &profile->name_capacity, i + 1, sizeof *profile->names);

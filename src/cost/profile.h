@@ -144,7 +144,8 @@ void km_profile_release(struct km_profile *profile);
  * finish. A row's values are those of the schema's dims; words by km_profile_word. */
 void km_profile_add(struct km_profile *profile, enum km_profile_class class,
                     const struct km_profile_row *row);
-/* The value of a word of a dim; false when it is none of them. */
+/* The value of a word of a dim; false when it is none of them, or no name: letters, digits and _-.:/ and
+ * spaces. */
 bool km_profile_word(struct km_profile *profile, const struct km_profile_dim *dim, const char *word,
                      double *out);
 /* Sort. False when two rows of a class have the same dims: the earlier and the later one added. */
