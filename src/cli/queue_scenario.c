@@ -247,6 +247,9 @@ enum km_status km_queue_scenario_answer(const struct km_scenario *scenario,
         scenario->group_count > 1
             ? km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
                       "cluster.groups: kingman queue knows replicas of one kind; take one group at a time")
+        : scenario->scaling.policy
+            ? km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
+                      "autoscaling: kingman queue knows fleets of fixed size; leave it out")
             : km_fleet_create(scenario, &fleet, error);
     if (status != KM_OK)
         goto out;

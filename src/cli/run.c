@@ -48,6 +48,12 @@ static void replica_ended(void *context, const struct km_replica_result *result)
     km_run_output_replica(&sinks->output, result);
 }
 
+static void resized(void *context, const struct km_group_size *size)
+{
+    struct sinks *sinks = context;
+    km_run_output_resized(&sinks->output, size);
+}
+
 static void show_progress(void *context, double share, uint64_t requests)
 {
     struct sinks *sinks = context;
@@ -99,6 +105,7 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     const struct km_run_options options = {.fast_forward = !flags->no_fast_forward,
                                            .ended = request_ended,
                                            .replica_ended = replica_ended,
+                                           .resized = resized,
                                            .context = &sinks,
                                            .progress = show_progress,
                                            .stop = &interrupted};
@@ -143,7 +150,7 @@ static int run(int argc, char **argv, struct km_error *error)
         {"--json", KM_OPTION_TEXT, &flags.json, "FILE|-",
          "write the result as JSON; - prints it instead of the table"},
         {"--output", KM_OPTION_TEXT, &flags.output, "DIR",
-         "write requests.csv, replicas.csv and result.json there"},
+         "write requests.csv, replicas.csv, fleet.csv and result.json there"},
         {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
         {"--no-fast-forward", KM_OPTION_FLAG, &flags.no_fast_forward, NULL,
          "take every step singly (same results, slower)"},

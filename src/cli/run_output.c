@@ -36,8 +36,15 @@ enum km_status km_run_output_open(struct km_run_output *output, const char *fold
     if (status != KM_OK)
         return status;
     status = km_replicas_csv_open(&output->replicas, path_of(path, output, "replicas.csv"), error);
-    if (status != KM_OK)
+    if (status != KM_OK) {
         km_requests_csv_abort(&output->requests);
+        return status;
+    }
+    status = km_fleet_csv_open(&output->fleet, path_of(path, output, "fleet.csv"), error);
+    if (status != KM_OK) {
+        km_requests_csv_abort(&output->requests);
+        km_replicas_csv_abort(&output->replicas);
+    }
     output->writes = status == KM_OK;
     return status;
 }
@@ -74,6 +81,13 @@ void km_run_output_replica(struct km_run_output *output, const struct km_replica
         km_replicas_csv_row(&output->replicas, &replica);
 }
 
+void km_run_output_resized(struct km_run_output *output, const struct km_group_size *size)
+{
+    if (output->writes)
+        km_fleet_csv_row(&output->fleet, size->now_ps, size->group, size->starting, size->serving,
+                         size->draining);
+}
+
 void km_run_output_list(const struct km_run_output *output, struct km_report *report)
 {
     report->replica_count = output->replica_count;
@@ -91,6 +105,8 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
         status = km_requests_csv_commit(&output->requests, error);
     if (status == KM_OK)
         status = km_replicas_csv_commit(&output->replicas, error);
+    if (status == KM_OK)
+        status = km_fleet_csv_commit(&output->fleet, error);
     return status;
 }
 
@@ -100,4 +116,5 @@ void km_run_output_abort(struct km_run_output *output)
         return;
     km_requests_csv_abort(&output->requests);
     km_replicas_csv_abort(&output->replicas);
+    km_fleet_csv_abort(&output->fleet);
 }

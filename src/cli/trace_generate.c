@@ -310,7 +310,7 @@ static int generate(int argc, char **argv, struct km_error *error)
     const struct km_option options[] = {
         {"--requests", KM_OPTION_TEXT, &flags[REQUESTS].value, "N", "how many"},
         {"--arrivals", KM_OPTION_TEXT, &flags[ARRIVALS].value, "A",
-         "process=poisson|gamma|weibull|constant,rate_per_s=R[,cv=C]"},
+         "process=poisson|gamma|weibull|constant,rate_per_s=R[,cv=C][,swing=S]"},
         {"--prompt-tokens", KM_OPTION_TEXT, &flags[PROMPT].value, "D",
          "a number, or distribution=NAME,key=value,... as in a scenario"},
         {"--output-tokens", KM_OPTION_TEXT, &flags[OUTPUT].value, "D", "the same"},

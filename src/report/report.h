@@ -97,6 +97,17 @@ void km_replicas_csv_row(struct km_replicas_csv *csv, const struct km_report_rep
 enum km_status km_replicas_csv_commit(struct km_replicas_csv *csv, struct km_error *error);
 void km_replicas_csv_abort(struct km_replicas_csv *csv); /* harmless after commit */
 
+/* fleet.csv, one row at the beginning and at every change of a group's size. */
+struct km_fleet_csv {
+    struct km_outfile file; /* private */
+};
+
+enum km_status km_fleet_csv_open(struct km_fleet_csv *csv, const char *path, struct km_error *error);
+void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group, uint32_t starting,
+                      uint32_t serving, uint32_t draining);
+enum km_status km_fleet_csv_commit(struct km_fleet_csv *csv, struct km_error *error);
+void km_fleet_csv_abort(struct km_fleet_csv *csv); /* harmless after commit */
+
 /* Names of the latency metrics as the SLO section and the JSON spell them: "ttft", "tpot", ... */
 const char *km_latency_key(enum km_latency metric);
 /* "stable", "saturated", "unknown" */

@@ -185,3 +185,29 @@ void km_replicas_csv_abort(struct km_replicas_csv *csv)
 {
     km_outfile_abort(&csv->file);
 }
+
+enum km_status km_fleet_csv_open(struct km_fleet_csv *csv, const char *path, struct km_error *error)
+{
+    enum km_status status = km_outfile_open(&csv->file, path, error);
+    if (status == KM_OK)
+        fputs("time_s,group,starting,serving,draining\n", csv->file.stream);
+    return status;
+}
+
+void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group, uint32_t starting,
+                      uint32_t serving, uint32_t draining)
+{
+    km_report_csv_time(csv->file.stream, now_ps);
+    fprintf(csv->file.stream, ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 "\n", group, starting, serving,
+            draining);
+}
+
+enum km_status km_fleet_csv_commit(struct km_fleet_csv *csv, struct km_error *error)
+{
+    return km_outfile_commit(&csv->file, error);
+}
+
+void km_fleet_csv_abort(struct km_fleet_csv *csv)
+{
+    km_outfile_abort(&csv->file);
+}

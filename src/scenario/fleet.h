@@ -22,6 +22,7 @@ struct km_run_options {
     bool fast_forward;
     void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record); /* optional */
     void (*replica_ended)(void *context, const struct km_replica_result *result);          /* optional */
+    void (*resized)(void *context, const struct km_group_size *size);                      /* optional */
     void *context;
     void (*progress)(void *context, double share, uint64_t requests); /* optional */
     const volatile sig_atomic_t *stop;                                /* optional */

@@ -144,7 +144,8 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
 {
     const struct km_scenario *scenario = setup->scenario;
     const struct km_engine *engine = &scenario->engine;
-    *out = (struct km_queue_question){.poisson = scenario->workload.process == KM_ARRIVAL_POISSON};
+    *out = (struct km_queue_question){.poisson = scenario->workload.process == KM_ARRIVAL_POISSON &&
+                                                 !(scenario->workload.swing > 0)};
     enum km_status status = scenario->workload.trace ? from_trace(out, scenario, error)
                                                      : from_distributions(out, scenario, error);
     if (status != KM_OK) {

@@ -19,6 +19,26 @@
 
 #define AT(member) offsetof(struct km_scenario, member)
 
+/* null = -1: not stated */
+static enum km_status read_time_error(const struct km_yaml *value, void *field,
+                                      const struct km_settings_context *context, struct km_error *error)
+{
+    static const struct km_range range = {.min = 0, .max = 0.9, .has_min = true, .has_max = true};
+    (void)context;
+    double *time_error = field;
+    *time_error = -1;
+    return km_yaml_is_null(value) ? KM_OK : km_settings_number(value, &range, time_error, error);
+}
+
+static void write_time_error(const void *field, struct km_text *out)
+{
+    const double *time_error = field;
+    if (*time_error < 0)
+        km_text_puts(out, "null");
+    else
+        km_settings_write_number(*time_error, out);
+}
+
 const struct km_setting km_cost_section[] = {
     {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
      .doc = "time of a step"},
@@ -34,6 +54,9 @@ const struct km_setting km_cost_section[] = {
      .doc = "a measured profile (kingman list profiles) or its path; null = the device's"},
     {"time_scale", KM_SETTING_NUMBER, AT(time_scale), KM_BETWEEN(1e-3, 1e3), .optional = true,
      .doc = "what if every step, the host's part included, took so many times as long?"},
+    {"time_error", KM_SETTING_CUSTOM, AT(time_error), .optional = true, .read = read_time_error,
+     .write = write_time_error,
+     .doc = "relative error of step times, for the planner's second interval; null = as validated"},
     {0},
 };
 
@@ -60,6 +83,8 @@ static const struct km_setting root_section[] = {
     {"workload", KM_SETTING_SECTION, AT(workload), .table = km_workload_section, .doc = "the requests"},
     {"executor", KM_SETTING_CHOICE, AT(executor), .registry = km_executor_registry, .optional = true,
      .doc = "what runs a step"},
+    {"autoscaling", KM_SETTING_CUSTOM, AT(scaling), .optional = true, .read = km_scaling_read,
+     .write = km_scaling_write, .doc = "replicas that come and go; null = a fleet of fixed size"},
     {"slo", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_slo_read, .write = km_slo_write,
      .doc =
          "targets: <metric>_<mean or percentile>_s, min_goodput_per_s, deadline_s; classes: {name: {...}}"},
@@ -275,6 +300,7 @@ static const struct km_scenario defaults = {
                 .router = "round_robin"},
     .cost_model = "roofline",
     .time_scale = 1,
+    .time_error = -1,
     .economics = KM_ECONOMICS_DEFAULTS,
     .executor = "simulated",
     .workload = {.process = KM_ARRIVAL_TRACE,
@@ -347,6 +373,8 @@ static enum km_status read_file(const char *path, const struct km_override *over
             groups ? read_groups(trees, groups, s, &context, error) : read_tree(root, s, &context, error);
     if (status == KM_OK)
         status = km_cluster_check(root, s, error);
+    if (status == KM_OK)
+        status = km_scaling_check(root, s, error);
     return status;
 }
 

@@ -16,6 +16,7 @@
 #include "metrics/metrics.h"
 #include "model/layout.h"
 #include "model/model.h"
+#include "scaling/scaling.h"
 #include "workload/workload.h"
 
 #define KM_MAX_REPLICAS 65536 /* of all groups together */
@@ -49,8 +50,10 @@ struct km_scenario {
     const char *profile;         /* path, or NULL */
     struct km_linear_law linear; /* of cost model linear */
     double time_scale;           /* of every step */
+    double time_error;           /* relative, of step times; -1 = not stated */
     struct km_workload_settings workload;
     const char *executor;                     /* executor registry name */
+    struct km_scaling_settings scaling;       /* of one group; policy NULL = none */
     struct km_slo_term slo[KM_MAX_SLO_TERMS]; /* [slo_count] of all requests, then class by class */
     uint32_t slo_count;
     struct km_economics economics;

@@ -45,6 +45,14 @@ enum km_status km_cluster_split(const struct km_yaml *root, struct km_arena *are
 enum km_status km_cluster_check(const struct km_yaml *root, const struct km_scenario *scenario,
                                 struct km_error *error);
 
+/* struct km_scenario.scaling; absent or null: a fleet of fixed size. */
+enum km_status km_scaling_read(const struct km_yaml *value, void *field,
+                               const struct km_settings_context *context, struct km_error *error);
+void km_scaling_write(const void *field, struct km_text *out);
+/* What the section means together, and with the groups. */
+enum km_status km_scaling_check(const struct km_yaml *root, const struct km_scenario *scenario,
+                                struct km_error *error);
+
 /* Can the model be laid out so, and the device multiply its formats? */
 enum km_status km_plan_check(const struct km_yaml *root, const struct km_scenario *scenario,
                              struct km_error *error);

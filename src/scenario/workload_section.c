@@ -7,18 +7,20 @@
 
 /* --- arrivals ------------------------------------------------------------------------------------------ */
 
-enum arrival_key { PROCESS, RATE, CV, CLIENTS, THINK };
-#define BIT(i) ((uint64_t)1 << (i))
+enum arrival_key { PROCESS, RATE, CV, CLIENTS, THINK, SWING, SWING_PERIOD };
+#define BIT(i)       ((uint64_t)1 << (i))
+#define OPEN_OPTIONS (BIT(SWING) | BIT(SWING_PERIOD))
+#define OPTIONAL     (BIT(THINK) | OPEN_OPTIONS)
 
 /* In the order of enum km_arrival_process. */
 static const char *const process_names[] = {"trace",    "poisson",     "gamma",   "weibull",
                                             "constant", "closed_loop", "at_once", NULL};
 static const uint64_t process_keys[] = {
     [KM_ARRIVAL_TRACE] = 0,
-    [KM_ARRIVAL_POISSON] = BIT(RATE),
-    [KM_ARRIVAL_GAMMA] = BIT(RATE) | BIT(CV),
-    [KM_ARRIVAL_WEIBULL] = BIT(RATE) | BIT(CV),
-    [KM_ARRIVAL_CONSTANT] = BIT(RATE),
+    [KM_ARRIVAL_POISSON] = BIT(RATE) | OPEN_OPTIONS,
+    [KM_ARRIVAL_GAMMA] = BIT(RATE) | BIT(CV) | OPEN_OPTIONS,
+    [KM_ARRIVAL_WEIBULL] = BIT(RATE) | BIT(CV) | OPEN_OPTIONS,
+    [KM_ARRIVAL_CONSTANT] = BIT(RATE) | OPEN_OPTIONS,
     [KM_ARRIVAL_CLOSED_LOOP] = BIT(CLIENTS) | BIT(THINK),
     [KM_ARRIVAL_AT_ONCE] = 0,
 };
@@ -41,6 +43,10 @@ static const struct km_setting arrival_settings[] = {
     {"think_s", KM_SETTING_CUSTOM, AT(think_s), .optional = true, .read = read_think,
      .table = km_distribution_settings,
      .doc = "closed_loop: pause of a client between requests, a number or a distribution"},
+    {"swing", KM_SETTING_NUMBER, AT(swing), KM_BETWEEN(0, 1), .optional = true,
+     .doc = "poisson, gamma, weibull, constant: the rate swings about its mean by this share, lowest at 0"},
+    {"swing_period_s", KM_SETTING_NUMBER, AT(swing_period_s), KM_BETWEEN(1, KM_TIME_LIMIT_S),
+     .optional = true, .doc = "of the swing; a day unless given"},
     {0},
 };
 
@@ -49,17 +55,19 @@ static enum km_status read_arrivals(const struct km_yaml *value, void *field,
 {
     struct km_workload_settings *workload = field;
     uint64_t given;
+    workload->swing = 0;
+    workload->swing_period_s = 86400;
     enum km_status status =
         km_settings_read(value, arrival_settings, KM_SETTINGS_WHOLE, workload, &given, context, error);
     if (status != KM_OK)
         return status;
-    for (int key = RATE; key <= THINK; key++) {
+    for (int key = RATE; key <= SWING_PERIOD; key++) {
         const char *name = arrival_settings[key].key;
         bool wanted = process_keys[workload->process] & BIT(key);
         if ((given & BIT(key)) && !wanted)
             return km_yaml_fail_key(km_yaml_get(value, name), error, "not a parameter of %s",
                                     process_names[workload->process]);
-        if (!(given & BIT(key)) && wanted && key != THINK)
+        if (!(given & BIT(key)) && wanted && !(OPTIONAL & BIT(key)))
             return km_yaml_fail_missing(value, name, error);
     }
     return KM_OK;
@@ -77,6 +85,12 @@ static void write_arrivals(const void *field, struct km_text *out)
     if (keys & BIT(CV)) {
         km_text_puts(out, ", \"cv\": ");
         km_settings_write_number(w->cv, out);
+    }
+    if ((keys & BIT(SWING)) && w->swing > 0) {
+        km_text_puts(out, ", \"swing\": ");
+        km_settings_write_number(w->swing, out);
+        km_text_puts(out, ", \"swing_period_s\": ");
+        km_settings_write_number(w->swing_period_s, out);
     }
     if (keys & BIT(CLIENTS)) {
         km_text_printf(out, ", \"clients\": %llu, \"think_s\": ", (unsigned long long)w->clients);

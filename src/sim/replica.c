@@ -315,6 +315,20 @@ void km_replica_act(struct km_replica *replica, uint64_t horizon_ps)
         form(replica, turn_ps, horizon_ps);
 }
 
+static double busy_s(const struct km_replica *replica)
+{
+    return (double)replica->busy_ps * 1e-12 / replica->config.stages;
+}
+
+void km_replica_load(const struct km_replica *replica, struct km_replica_load *out)
+{
+    *out = (struct km_replica_load){
+        .running = replica->running.count,
+        .used_blocks = replica->kv->used_blocks,
+        .busy_s = busy_s(replica),
+    };
+}
+
 void km_replica_work(const struct km_replica *replica, struct km_work *out)
 {
     *out = (struct km_work){

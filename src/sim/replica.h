@@ -70,6 +70,14 @@ uint64_t km_replica_next(const struct km_replica *replica);
 /* Act, at km_replica_next(). No request arrives before `horizon_ps`. */
 void km_replica_act(struct km_replica *replica, uint64_t horizon_ps);
 
+/* Just now. */
+struct km_replica_load {
+    uint64_t running;     /* sequences that hold blocks */
+    uint64_t used_blocks; /* KV */
+    double busy_s;        /* execution time of all steps submitted so far, averaged over the stages */
+};
+void km_replica_load(const struct km_replica *replica, struct km_replica_load *out);
+
 const struct km_kv *km_replica_kv(const struct km_replica *replica);
 void km_replica_work(const struct km_replica *replica, struct km_work *out);
 

@@ -136,6 +136,8 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
     outstanding_changed(set, record->replica);
     if (outcome != KM_COMPLETED)
         return;
+    group->completed++;
+    group->output_tokens += record->output_tokens;
     uint64_t ttft_ps = record->first_token_ps - record->arrival_ps;
     uint64_t e2e_ps = record->last_token_ps - record->arrival_ps;
     slot->deeds.completed++;
@@ -226,19 +228,26 @@ static uint64_t retire(struct km_replica_set *set, uint32_t number, uint64_t now
     group->paid_ps += paid_ps;
     slot->replica = NULL;
     slot->deeds = (struct km_deeds){0};
+    slot->busy_s = 0.0;
     slot->state = KM_REPLICA_OFF;
     return used_blocks;
 }
 
 /* --- coming and going ---------------------------------------------------------------------------------- */
 
-static void note_counts(struct km_replica_group *group)
+/* The group's size has changed. */
+static void note_size(struct km_replica_set *set, uint32_t index, uint64_t now_ps)
 {
+    struct km_replica_group *group = &set->groups[index];
     uint32_t active = group->starting + group->serving;
     if (active < group->least)
         group->least = active;
     if (active > group->most)
         group->most = active;
+    if (set->config->resized) {
+        const struct km_group_size size = {now_ps, index, group->starting, group->serving, group->draining};
+        set->config->resized(set->config->context, &size);
+    }
 }
 
 static uint32_t free_slot(struct km_replica_set *set, uint32_t group)
@@ -270,12 +279,13 @@ static void begin_serving(struct km_replica_set *set, uint32_t number)
             join_pool(set, &set->pools[i], number);
 }
 
-void km_replica_set_serve(struct km_replica_set *set, uint32_t number)
+void km_replica_set_serve(struct km_replica_set *set, uint32_t number, uint64_t now_ps)
 {
     assert(set->slots[number].state == KM_REPLICA_STARTING);
     km_heap_remove(&set->starts, number);
     set->groups[set->slots[number].group].starting--;
     begin_serving(set, number);
+    note_size(set, set->slots[number].group, now_ps);
 }
 
 void km_replica_set_start(struct km_replica_set *set, uint32_t group, uint64_t now_ps, uint64_t ready_ps)
@@ -285,7 +295,7 @@ void km_replica_set_start(struct km_replica_set *set, uint32_t group, uint64_t n
     set->slots[number].paid_from_ps = now_ps;
     set->groups[group].starting++;
     set->groups[group].scale_ups++;
-    note_counts(&set->groups[group]);
+    note_size(set, group, now_ps);
     km_heap_push(&set->starts, ready_ps, number, number);
 }
 
@@ -326,10 +336,11 @@ void km_replica_set_stop(struct km_replica_set *set, uint32_t group_index, uint6
         for (uint32_t i = 0; chosen == group->witness; i++)
             if (set->slots[i].group == group_index && set->slots[i].state == KM_REPLICA_SERVING)
                 group->witness = i;
-        km_replica_set_reschedule(set, chosen, now_ps);
     }
     group->scale_downs++;
-    note_counts(group);
+    note_size(set, group_index, now_ps);
+    if (set->slots[chosen].state == KM_REPLICA_DRAINING)
+        km_replica_set_reschedule(set, chosen, now_ps);
 }
 
 void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint64_t now_ps)
@@ -339,6 +350,7 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
     if (slot->state == KM_REPLICA_DRAINING && set->outstanding[number] == 0) {
         set->groups[slot->group].draining--;
         retire(set, number, now_ps);
+        note_size(set, slot->group, now_ps);
         return;
     }
     uint64_t next_ps = km_replica_next(slot->replica);
@@ -365,7 +377,8 @@ void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_
         set->templates[g].ended = ended;
         set->templates[g].context = context;
         set->groups[g].least = set->groups[g].most = config->groups[g].replicas;
-        set->most_accepting += config->groups[g].replicas;
+        set->most_accepting += config->scaling && config->scaling->group == g ? config->scaling->max_replicas
+                                                                              : config->groups[g].replicas;
         if (count > 1) { /* the run's own metrics are those of a single group */
             set->groups[g].ttft = km_sketch_create();
             set->groups[g].tpot = km_sketch_create();
@@ -380,6 +393,8 @@ void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_
             set->slots[set->count++] = (struct km_replica_slot){.group = g};
             begin_serving(set, set->count - 1);
         }
+    for (uint32_t g = 0; g < count; g++)
+        note_size(set, g, 0);
 }
 
 void km_replica_set_release(struct km_replica_set *set)

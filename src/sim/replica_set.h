@@ -31,14 +31,16 @@ struct km_replica_slot {
     uint64_t paid_from_ps;
     struct km_deeds deeds;
     uint64_t peak_blocks; /* of all replicas that had this slot */
+    double busy_s;        /* at the scaler's last look */
 };
 
 struct km_replica_group {
     uint32_t starting, serving, draining;
     uint32_t witness; /* number of a serving replica */
     uint64_t capacity_blocks;
-    struct km_deeds deeds;
-    struct km_work work; /* of replicas that have gone */
+    uint64_t completed, output_tokens; /* of all replicas */
+    struct km_deeds deeds;             /* this and what follows: of replicas that have gone */
+    struct km_work work;
     km_picoseconds paid_ps;
     uint32_t least, most; /* starting and serving at once */
     uint64_t scale_ups, scale_downs;
@@ -82,7 +84,7 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
 
 /* A replica of the group begins to start, and serves from ready_ps on: km_replica_set_serve(). */
 void km_replica_set_start(struct km_replica_set *set, uint32_t group, uint64_t now_ps, uint64_t ready_ps);
-void km_replica_set_serve(struct km_replica_set *set, uint32_t number);
+void km_replica_set_serve(struct km_replica_set *set, uint32_t number, uint64_t now_ps);
 /* One fewer: the starting replica that would be ready last; if none is starting, the serving one with the
  * fewest outstanding requests (of equals the highest number) drains. Never the last one that serves. */
 void km_replica_set_stop(struct km_replica_set *set, uint32_t group, uint64_t now_ps);

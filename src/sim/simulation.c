@@ -1,7 +1,7 @@
 #include "sim/simulation.h"
 
 #include "base/simtime.h"
-#include "sim/replica_set.h"
+#include "sim/elastic.h"
 
 #include <string.h>
 
@@ -13,6 +13,7 @@ struct simulation {
     struct km_simulation_result *result;
     struct km_workload *workload;
     struct km_replica_set set;
+    struct km_elastic elastic;
     uint64_t in_system, arrived;
     uint32_t classes; /* told to the metrics; 0 is "" */
 };
@@ -59,6 +60,7 @@ static void arrive(struct simulation *sim)
     uint32_t number = km_replica_set_route(&sim->set, &request);
     struct km_replica *replica = sim->set.slots[number].replica;
     sim->arrived++;
+    km_elastic_arrived(&sim->elastic, &request);
     if (request.class_index >= sim->classes)
         name_classes(sim, request.class_index);
     km_metrics_arrival(sim->config->metrics, now_ps);
@@ -130,7 +132,8 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
         enum km_status status = km_workload_peek(sim->workload, &arrival_ps, error);
         if (status != KM_OK)
             return status;
-        uint64_t turn_ps = km_heap_key(&sim->set.turns);
+        uint64_t turn_ps = km_heap_key(&sim->set.turns),
+                 resize_ps = km_elastic_next(&sim->elastic, &sim->set);
         if (arrival_ps == KM_PS_NEVER && turn_ps == KM_PS_NEVER) {
             if (sim->in_system == 0 || drained)
                 return KM_OK;
@@ -139,14 +142,21 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             continue;
         }
         drained = false;
+        if (resize_ps <= arrival_ps && resize_ps <= turn_ps) {
+            now_ps = resize_ps;
+            km_elastic_act(&sim->elastic, &sim->set);
+            continue;
+        }
         now_ps = arrival_ps <= turn_ps ? arrival_ps : turn_ps;
         if (arrival_ps <= turn_ps) {
             arrive(sim);
             continue;
         }
         uint32_t number = sim->set.turns.entries[0].item;
-        uint64_t others_ps = closed_loop ? second_turn_ps(&sim->set.turns) : KM_PS_NEVER;
-        km_replica_act(sim->set.slots[number].replica, others_ps < arrival_ps ? others_ps : arrival_ps);
+        uint64_t horizon_ps = arrival_ps < resize_ps ? arrival_ps : resize_ps;
+        if (closed_loop && second_turn_ps(&sim->set.turns) < horizon_ps)
+            horizon_ps = second_turn_ps(&sim->set.turns);
+        km_replica_act(sim->set.slots[number].replica, horizon_ps);
         km_replica_set_reschedule(&sim->set, number, now_ps);
     }
 }
@@ -160,6 +170,7 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
     if (status != KM_OK)
         return status;
     km_replica_set_init(&sim.set, config, request_ended, &sim);
+    km_elastic_init(&sim.elastic, config->scaling);
     status = loop(&sim, error);
     out->unserved = sim.in_system;
     if (status == KM_OK && !out->stopped && sim.in_system > 0)
@@ -167,6 +178,7 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
                          config->groups[0].replica.policy->entry.name, (unsigned long long)sim.in_system);
     km_replica_set_finish(&sim.set, out);
     km_replica_set_release(&sim.set);
+    km_elastic_release(&sim.elastic);
     km_workload_destroy(sim.workload);
     return status;
 }

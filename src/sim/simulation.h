@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "metrics/metrics.h"
 #include "routing/routing.h"
+#include "scaling/scaling.h"
 #include "sim/replica.h"
 #include "workload/workload.h"
 
@@ -23,17 +24,26 @@ struct km_simulation_group {
 
 struct km_replica_result;
 
+/* How many replicas a group has, from now on. */
+struct km_group_size {
+    uint64_t now_ps;
+    uint32_t group, starting, serving, draining;
+};
+
 struct km_simulation_config {
     const struct km_workload_settings *workload;
     uint64_t seed;
     const struct km_simulation_group *groups; /* [group_count] borrowed */
     uint32_t group_count;                     /* 1 .. KM_MAX_GROUPS */
     const struct km_router *router;
-    struct km_metrics *metrics; /* borrowed */
+    const struct km_scaling_settings *scaling; /* borrowed; NULL = every group is fixed */
+    struct km_metrics *metrics;                /* borrowed */
     /* Optional: told of every request that ended. */
     void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record);
     /* Optional: told of every replica when it goes, at the latest at the end of the run. */
     void (*replica_ended)(void *context, const struct km_replica_result *result);
+    /* Optional: told at the beginning and of every change. */
+    void (*resized)(void *context, const struct km_group_size *size);
     void *context;
     /* Optional: share of the workload taken so far (negative: unknown), called now and then. */
     void (*progress)(void *context, double share, uint64_t requests);

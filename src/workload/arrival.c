@@ -67,3 +67,24 @@ double km_arrival_gap_s(const struct km_arrival *arrival, gsl_rng *rng)
         return arrival->scale_s;
     }
 }
+
+/* t - swing P / (2 pi) sin(2 pi t / P) = u, Kepler's equation, by Newton's method kept inside a bracket. */
+double km_arrival_swung_s(double operational_s, double swing, double period_s)
+{
+    double amplitude_s = swing * period_s / (2 * M_PI), turn = 2 * M_PI / period_s;
+    double low = operational_s - amplitude_s, high = operational_s + amplitude_s, t = operational_s;
+    for (int i = 0; i < 100; i++) {
+        double excess = t - amplitude_s * sin(turn * t) - operational_s;
+        if (excess > 0)
+            high = t;
+        else
+            low = t;
+        double step = excess / (1 - swing * cos(turn * t)), next = t - step;
+        if (!(next > low && next < high))
+            next = low + (high - low) / 2;
+        if (fabs(next - t) <= 1e-13 * (period_s + t))
+            return next;
+        t = next;
+    }
+    return t;
+}

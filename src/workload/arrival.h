@@ -19,6 +19,12 @@ void km_arrival_init(struct km_arrival *arrival, enum km_arrival_process process
 /* Seconds to the next request: >= 0, never NaN. */
 double km_arrival_gap_s(const struct km_arrival *arrival, gsl_rng *rng);
 
+/* The time t at which a process whose rate swings, rate (1 - swing cos(2 pi t / period_s)), has counted as
+ * many arrivals as one of the constant rate in `operational_s`. Renewal gaps drawn in operational time and
+ * carried over so make a Poisson process the nonhomogeneous one of that rate (Cinlar 1975, Introduction to
+ * Stochastic Processes, section 4.7). 0 <= swing <= 1; increasing. */
+double km_arrival_swung_s(double operational_s, double swing, double period_s);
+
 /* The shape of a Weibull distribution with this coefficient of variation, 0 < cv <= 1000. */
 double km_weibull_shape(double cv);
 

@@ -21,9 +21,10 @@ struct km_workload {
     struct km_sampler *prompt, *output, *think;
     gsl_rng *arrivals_rng, *prompt_rng, *output_rng, *think_rng;
 
-    uint64_t own_ps;    /* time of the last drawn arrival, before scaling */
-    uint64_t origin_ps; /* own time of the first request of the window */
-    uint64_t drawn;     /* requests read or drawn, the window's and those before it */
+    uint64_t own_ps;      /* time of the last drawn arrival, before scaling */
+    double operational_s; /* the same if the rate did not swing */
+    uint64_t origin_ps;   /* own time of the first request of the window */
+    uint64_t drawn;       /* requests read or drawn, the window's and those before it */
     uint64_t taken;
 
     struct km_request ahead; /* the next request; its arrival is not yet known in a closed loop */
@@ -87,6 +88,10 @@ static enum km_status check_arrivals(const struct km_workload_settings *s, struc
     case KM_ARRIVAL_CONSTANT:
         break;
     }
+    if (!(s->swing >= 0 && s->swing <= 1))
+        return refuse(error, "arrivals.swing", "must be from 0 to 1");
+    if (s->swing > 0 && !positive(s->swing_period_s))
+        return refuse(error, "arrivals.swing_period_s", "must be > 0");
     if (!positive(s->rate_per_s) || s->rate_per_s > 1e12 || s->rate_per_s < 1e-12)
         return refuse(error, "arrivals.rate_per_s", "must be from 1e-12 to 1e12");
     return KM_OK;
@@ -166,11 +171,25 @@ static void scale_lengths(struct km_workload *w)
         w->ahead.output_tokens = scaled(w->ahead.output_tokens, s->output_tokens_scale);
 }
 
+static void pass_gap(struct km_workload *w)
+{
+    const struct km_workload_settings *s = &w->settings;
+    double gap_s = km_arrival_gap_s(&w->arrival, w->arrivals_rng);
+    if (!(s->swing > 0)) {
+        w->own_ps += km_ps_from_s(gap_s);
+        return;
+    }
+    w->operational_s += gap_s;
+    uint64_t at_ps = km_ps_from_s(fmax(0, km_arrival_swung_s(w->operational_s, s->swing, s->swing_period_s)));
+    if (at_ps > w->own_ps) /* rounding may not turn time back */
+        w->own_ps = at_ps;
+}
+
 /* Own time of the next request with drawn arrivals: the first at 0, then one gap after another. */
 static enum km_status draw_arrival(struct km_workload *w, struct km_error *error)
 {
     if (w->drawn > 0 && w->settings.process != KM_ARRIVAL_AT_ONCE)
-        w->own_ps += km_ps_from_s(km_arrival_gap_s(&w->arrival, w->arrivals_rng));
+        pass_gap(w);
     if (w->own_ps >= KM_PS_LIMIT)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
                        "workload.arrivals: request %" PRIu64 " arrives after more than 53 days", w->drawn);

@@ -45,8 +45,11 @@ struct km_workload_settings {
     const char *trace_format;             /* registry name, or NULL to detect */
     const struct km_recording *recording; /* a trace already read: instead of `trace`; NULL = read the file */
     double rate_per_s;                    /* > 0: poisson, gamma, weibull, constant */
-    double cv;                            /* > 0: gamma, weibull: coefficient of variation of the gaps */
-    uint64_t clients;                     /* closed loop */
+    /* The same: the rate swings like day and night, rate_per_s (1 - swing cos(2 pi t / swing_period_s)), from
+     * the trough at 0 on. 0 = it does not; at most 1. rate_scale would squeeze the days, too. */
+    double swing, swing_period_s;
+    double cv;        /* > 0: gamma, weibull: coefficient of variation of the gaps */
+    uint64_t clients; /* closed loop */
     struct km_distribution think_s;
     bool has_prompt_tokens, has_output_tokens; /* with a trace: replace its lengths */
     struct km_distribution prompt_tokens, output_tokens;
