@@ -320,8 +320,9 @@ void attention_class(Bench &bench, Tables &tables, const Ceilings &ceilings, con
     // Lengths of prompts are seldom round, and round ones take faster kernels; chunks of long prompts are
     // round. A chunk with any past, even of one token, takes another kernel than one without.
     std::vector<double> pasts = {0, 1, 130, 514, 2050, 8194, 32770},
-                        tokens = {17,  37,   67,   99,   131,  195,  259,  387,  515,
-                                  771, 1027, 1539, 2048, 3075, 4096, 8192, 16384};
+                        tokens = {17,   37,   63,   67,   99,   127,  131,  195,  255,  259,  383,
+                                  387,  511,  515,  639,  643,  767,  771,  895,  899,  1023, 1027,
+                                  1279, 1283, 1535, 1539, 2048, 2051, 3071, 3075, 4096, 8192, 16384};
     if (plan.quick) {
         pasts = {0, 1024};
         tokens = {64, 2048};

@@ -397,9 +397,9 @@ __global__ void __launch_bounds__(warps * 32, 2)
 }
 
 // Into how many parts to divide the longest sequence. A block's slot on a multiprocessor takes a page in
-// page_us when all slots are busy, up to four times as fast when few are; a block takes start_us to begin and
-// end and merge_us to leave its part to others. The figures are an H200's and set only the trade, not the
-// result.
+// page_us when all slots are busy and no less than alone_us when few are (fp8 moves half the bytes with as
+// many instructions); a block takes start_us to begin and end and merge_us to leave its part to others. The
+// figures are an H200's and set only the trade, not the result.
 Split choose_split(const struct km_cuda_attention_decode &args, uint32_t slots)
 {
     Split best = {};
@@ -407,7 +407,7 @@ Split choose_split(const struct km_cuda_attention_decode &args, uint32_t slots)
     best.tiles = (best.group + tile_rows - 1) / tile_rows;
     const uint32_t pages = (args.max_context + page_tokens - 1) / page_tokens;
     const double base = (double)args.batch * args.kv_heads * best.tiles, page_us = args.fp8 ? 0.25 : 0.5,
-                 start_us = 3.0, merge_us = 3.0;
+                 alone_us = args.fp8 ? 0.15 : 0.125, start_us = 3.0, merge_us = 3.0;
     double least = INFINITY;
     for (uint32_t parts = 1; parts <= most_splits && parts <= (pages + warps - 1) / warps; parts++) {
         uint32_t each = (pages + parts - 1) / parts;
@@ -417,7 +417,7 @@ Split choose_split(const struct km_cuda_attention_decode &args, uint32_t slots)
         double block_us = start_us + (parts > 1 ? merge_us : 0.0);
         double cost = full * (block_us + each * page_us);
         if (rest > 0.0) // the last wave has the device's bandwidth to itself
-            cost += block_us + each * page_us * fmax(0.25, rest);
+            cost += block_us + each * fmax(alone_us, page_us * rest);
         if (cost < least) {
             least = cost;
             best.count = parts;
