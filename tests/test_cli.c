@@ -1,5 +1,7 @@
 /* The program as its users meet it: exit codes, what goes to stdout and what to stderr, the files it writes.
  */
+#include "support/program.h"
+
 #include <cjson/cJSON.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,62 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #define SCENARIO "run " KM_SOURCE_DIR "/configs/quickstart.yaml --set workload.requests=60 "
-
-static char folder[] = "/tmp/kingman-cli-XXXXXX";
-
-struct outcome {
-    int code;
-    char *out, *err; /* owned */
-};
-
-static char *slurp(const char *name)
-{
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return NULL;
-    size_t length = 0, capacity = 1 << 20;
-    char *text = malloc(capacity);
-    assert_non_null(text);
-    length = fread(text, 1, capacity - 1, file);
-    assert_true(length < capacity - 1);
-    text[length] = '\0';
-    fclose(file);
-    return text;
-}
-
-/* A failed sanitizer exits 1 by itself, which would pass for an answer: let it abort instead. */
-static struct outcome kingman(const char *arguments)
-{
-    char command[3000];
-    int length = snprintf(command, sizeof command, "cd %s && ASAN_OPTIONS=exitcode=99 %s %s > out 2> err",
-                          folder, KM_BINARY, arguments);
-    assert_true(length > 0 && (size_t)length < sizeof command);
-    int status = system(command);
-    assert_true(WIFEXITED(status));
-    return (struct outcome){WEXITSTATUS(status), slurp("out"), slurp("err")};
-}
-
-static void release(struct outcome *outcome)
-{
-    free(outcome->out);
-    free(outcome->err);
-}
-
-static size_t lines(const char *text)
-{
-    size_t count = 0;
-    for (; *text; text++)
-        count += *text == '\n';
-    return count;
-}
 
 /* The result, printed as text again, without the one object that may differ between runs. */
 static char *result_of(const char *text)
@@ -141,7 +91,7 @@ static void output_folder(void **state)
     const char *header = "id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,"
                          "last_token_s,preemptions,replica\n";
     assert_int_equal(strncmp(fast, header, strlen(header)), 0);
-    assert_int_equal(lines(fast), 61);
+    assert_int_equal(count_lines(fast), 61);
     assert_string_equal(fast, single);
     free(fast);
     free(single);
@@ -206,15 +156,10 @@ static void refusals(void **state)
         {SCENARIO "--set model=llama-3.1-405b", 1, "does not fit"},
         {SCENARIO "--set cluster.tensor_parallel_size=7", 2, "tensor_parallel_size"},
     };
-    char path[200];
-    snprintf(path, sizeof path, "%s/empty.csv", folder);
-    FILE *empty = fopen(path, "w");
-    assert_non_null(empty);
-    fputs("arrival_s,prompt_tokens,output_tokens\n", empty);
-    fclose(empty);
+    put("empty.csv", "arrival_s,prompt_tokens,output_tokens\n");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct outcome outcome = kingman(rows[i].arguments);
-        if (outcome.code != rows[i].code || lines(outcome.err) != 1 || outcome.out[0] ||
+        if (outcome.code != rows[i].code || count_lines(outcome.err) != 1 || outcome.out[0] ||
             !strstr(outcome.err, rows[i].says))
             fail_msg(
                 "kingman %s: exit %d, expected %d; stdout %zu bytes; stderr should be one line with %s: %s",
@@ -235,12 +180,7 @@ static void failures_leave_old_results(void **state)
     outcome = kingman(SCENARIO "--output kept --set workload.trace=broken.csv");
     assert_int_equal(outcome.code, 2);
     release(&outcome);
-    char path[200];
-    snprintf(path, sizeof path, "%s/broken.csv", folder);
-    FILE *broken = fopen(path, "w");
-    assert_non_null(broken);
-    fputs("arrival_s,prompt_tokens,output_tokens\n0,10,10\n1,10,ten\n", broken);
-    fclose(broken);
+    put("broken.csv", "arrival_s,prompt_tokens,output_tokens\n0,10,10\n1,10,ten\n");
     outcome = kingman(SCENARIO "--output kept --set workload.trace=broken.csv");
     assert_int_equal(outcome.code, 2);
     assert_non_null(strstr(outcome.err, "broken.csv:3"));
@@ -251,20 +191,6 @@ static void failures_leave_old_results(void **state)
     free(after);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[100];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,5 +198,5 @@ int main(void)
         cmocka_unit_test(output_folder),  cmocka_unit_test(answers),
         cmocka_unit_test(refusals),       cmocka_unit_test(failures_leave_old_results),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, open_program_folder, close_program_folder);
 }

@@ -1,4 +1,6 @@
 /* `kingman queue` as its users meet it: answers, exit codes, one line for every mistake. */
+#include "support/program.h"
+
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <setjmp.h>
@@ -8,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -19,45 +19,12 @@
 #define BATCHES                                                                                              \
     "--service k1=0.005,k2=0.02,k3=0.002,k4=0.02 --output-tokens distribution=uniform,min=1,max=1000 "
 
-static char folder[] = "/tmp/kingman-queue-XXXXXX";
-
-struct outcome {
-    int code;
-    char *out, *err; /* owned */
-};
-
-static char *slurp(const char *name)
-{
-    char path[200];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    size_t capacity = 1 << 20;
-    char *text = malloc(capacity);
-    assert_non_null(text);
-    size_t length = fread(text, 1, capacity - 1, file);
-    text[length] = '\0';
-    fclose(file);
-    return text;
-}
-
-/* A failed sanitizer exits 1 by itself, which would pass for an answer: let it abort instead. */
 static struct outcome queue(const char *arguments)
 {
     char command[3000];
-    int length =
-        snprintf(command, sizeof command, "cd %s && ASAN_OPTIONS=exitcode=99 %s queue %s > out 2> err",
-                 folder, KM_BINARY, arguments);
+    int length = snprintf(command, sizeof command, "queue %s", arguments);
     assert_true(length > 0 && (size_t)length < sizeof command);
-    int status = system(command);
-    assert_true(WIFEXITED(status));
-    return (struct outcome){WEXITSTATUS(status), slurp("out"), slurp("err")};
-}
-
-static void release(struct outcome *outcome)
-{
-    free(outcome->out);
-    free(outcome->err);
+    return kingman(command);
 }
 
 static cJSON *answer(const char *arguments, int code)
@@ -157,14 +124,9 @@ static void test_token_limit(void **state)
 static void test_flags_and_file(void **state)
 {
     (void)state;
-    char path[200];
-    snprintf(path, sizeof path, "%s/queue.yaml", folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs("queue:\n  discipline: mg1\n  arrival_rate_per_s: 0.025\n  service: {a: 0.0225}\n"
-          "  output_tokens: {distribution: lognormal, mu: 7, sigma: 0.7, max: 1600}\n  wait_tail_s: [10]\n",
-          file);
-    fclose(file);
+    put("queue.yaml",
+        "queue:\n  discipline: mg1\n  arrival_rate_per_s: 0.025\n  service: {a: 0.0225}\n"
+        "  output_tokens: {distribution: lognormal, mu: 7, sigma: 0.7, max: 1600}\n  wait_tail_s: [10]\n");
     cJSON *from_flags = answer(MG1 LIMITED "--wait-tail-s 10 --theory-only --json -", 0);
     cJSON *from_file = answer("--theory-only queue.yaml --json -", 0);
     cJSON *from_both = answer("queue.yaml --theory-only --arrival-rate-per-s=0.03 --json -", 0);
@@ -175,11 +137,7 @@ static void test_flags_and_file(void **state)
     cJSON_Delete(from_both);
 
     /* A trace gives the same law as its values. */
-    snprintf(path, sizeof path, "%s/trace.csv", folder);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    fputs("arrival_s,prompt_tokens,output_tokens\n0,1,5\n1,1,9\n2,1,5\n3,1,30\n", file);
-    fclose(file);
+    put("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,1,5\n1,1,9\n2,1,5\n3,1,30\n");
     cJSON *traced = answer("--discipline mg1 --arrival-rate-per-s 0.1 --service a=0.1 --trace trace.csv "
                            "--theory-only --json -",
                            0);
@@ -283,20 +241,6 @@ static void test_mistakes(void **state)
     }
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[200];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
 #define SCENARIO KM_SOURCE_DIR "/configs/quickstart.yaml "
 
 /* An ordinary scenario asks its own question: laws fitted to its engine, and each answer beside its
@@ -333,5 +277,5 @@ int main(void)
         cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_simulation_agrees),
         cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_scenario),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, open_program_folder, close_program_folder);
 }
