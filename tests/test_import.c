@@ -76,6 +76,9 @@ static void plain_faults(void **state)
     } cases[] = {
         {"", "there are no times of operators in it"},
         {"# source: x\nop,name,us\n", "there are no times of operators in it"},
+        {"# source: x\n# prose\n\n# gpu: a\n# gpu: b\nop,name,us\nscalar,a,1\n",
+         "5: gpu: the key appears twice"},
+        {"# thinned_to_error: 0.1\nop,name,us\nscalar,a,1\n", "1: thinned_to_error: the key appears twice"},
         {"gemm,1\n", "1:1: expected a line of column names that starts with \"op\""},
         {"op,name,us\nscalar,a\n", "2: 2 cells under a header of 3"},
         {"op,name,us\nscaler,a,1\n", "2:1: op: unknown class of operators \"scaler\""},

@@ -28,23 +28,51 @@ static void quote(const char *text, struct km_text *out)
     km_text_puts(out, "\"");
 }
 
+#define KEY_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+#define MAX_KEYS       64
+
+/* Cut "# key: value" up; false for prose. */
+static bool cut_comment(char *line, const char **key, const char **value)
+{
+    char *start = line + 1 + strspn(line + 1, " \t");
+    size_t length = strspn(start, KEY_CHARACTERS);
+    if (length == 0 || start[length] != ':')
+        return false;
+    start[length] = '\0';
+    *key = start;
+    *value = start + length + 1 + strspn(start + length + 1, " \t");
+    return true;
+}
+
 /* The "# key: value" lines at the top. */
 static enum km_status read_provenance(const char *path, struct km_text *out, struct km_error *error)
 {
-    char *text, *rest;
+    char *text, *next;
     size_t bytes;
     enum km_status status = km_file_read(path, KM_TABLE_LIMIT_BYTES, &text, &bytes, error);
     if (status != KM_OK)
         return status;
     struct km_text others = {0};
-    const char *source = NULL;
-    for (char *line = strtok_r(text, "\r\n", &rest); line && line[0] == '#';
-         line = strtok_r(NULL, "\r\n", &rest)) {
-        char *key = line + 1 + strspn(line + 1, " \t"), *colon = strchr(key, ':');
-        if (!colon || strcspn(key, " \t") < (size_t)(colon - key))
-            continue; /* prose */
-        *colon = '\0';
-        const char *value = colon + 1 + strspn(colon + 1, " \t");
+    const char *source = NULL, *keys[MAX_KEYS] = {"thinned_to_error"}; /* that one is the importer's */
+    size_t count = 1;
+    int number = 1;
+    for (char *line = text; line && strchr("#\r\n", *line) && *line && status == KM_OK;
+         line = next, number++) {
+        const char *key, *value;
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        line[strcspn(line, "\r")] = '\0';
+        if (*line != '#' || !cut_comment(line, &key, &value))
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (strcmp(keys[i], key) == 0)
+                status = km_fail(error, KM_BAD_INPUT, path, number, 0, "%.60s: the key appears twice", key);
+        if (status == KM_OK && count == MAX_KEYS)
+            status = km_fail(error, KM_BAD_INPUT, path, number, 0, "more than %d keys", MAX_KEYS);
+        if (status != KM_OK)
+            break;
+        keys[count++] = key;
         if (strcmp(key, "source") == 0) {
             source = value;
             continue;
@@ -59,7 +87,7 @@ static enum km_status read_provenance(const char *path, struct km_text *out, str
     km_text_puts(out, km_text_c(&others));
     km_text_release(&others);
     free(text);
-    return KM_OK;
+    return status;
 }
 
 static enum km_status take_columns(const struct km_table *table, enum km_profile_class class,
