@@ -1,6 +1,7 @@
 /* `kingman calibrate`: a profile of a device, imported from tables that others measured. */
 #include "base/yaml.h"
 #include "calibration/import.h"
+#include "cli/calibrate_steps.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "model/model.h"
@@ -124,6 +125,8 @@ static int run(int argc, char **argv, struct km_error *error)
         {0},
     };
     bool helped;
+    if (km_calibrate_steps_asked(argc, argv))
+        return km_calibrate_steps(argc, argv, error);
     if (argc == 1)
         return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
                                     "this build cannot measure: configure with \"cmake --preset cuda\" (CUDA "
