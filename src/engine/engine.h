@@ -50,6 +50,8 @@ struct km_all_reduce_rule {
 
 struct km_engine {
     const char *name;
+    double step_time_error; /* relative standard error of step times against the engine it was fitted to; 0 =
+                               not stated */
 
     /* batching */
     const char *policy; /* batching registry name */

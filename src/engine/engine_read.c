@@ -216,6 +216,8 @@ static const struct km_setting memory_settings[] = {
 
 const struct km_setting km_engine_settings[] = {
     {"name", KM_SETTING_STRING, AT(name), .doc = "of the engine description"},
+    {"step_time_error", KM_SETTING_NUMBER, AT(step_time_error), KM_BETWEEN(0, 0.9), .optional = true,
+     .doc = "relative standard error of step times against the engine it was fitted to; 0 = not stated"},
     {"max_model_len", KM_SETTING_U32, AT(max_model_len), KM_AT_LEAST(0), .optional = true, .nullable = true,
      .doc = "prompt and output tokens of one request; null = the model's max_position_embeddings"},
     {"batching", KM_SETTING_SECTION, 0, .table = batching_settings, .doc = "how batches are formed"},

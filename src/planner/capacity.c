@@ -8,8 +8,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define BATCH            4u             /* replications between looks at the interval, whatever the workers */
-#define PILOT            8u             /* of them before the first look */
+#define BATCH            4u  /* replications between looks at the interval, whatever the workers */
+#define PILOT            8u  /* of them before the first look */
+#define RECORDED_LEAST   20u /* of a trace, whose runs are no longer than it: enough for a spread */
 #define SPREAD_AIM       (0.025 / 1.96) /* 95 % of thresholds within 2.5 % */
 #define MOST_LENGTHENING 8.0            /* in one go */
 #define FIRST_WIDTH      0.3            /* relative stride from a guess that knows nothing */
@@ -84,10 +85,10 @@ static void summarize(const struct km_study *study, const struct thresholds *fou
     struct km_order order;
     km_order_of(found->k, found->count, &order);
     /* A threshold lies between the greatest rate that held and the next one. */
-    out->scale = km_study_scale(study, order.median + 0.5);
-    out->low = order.has_interval ? km_study_scale(study, order.low) : (double)NAN;
-    out->high = order.has_interval ? km_study_scale(study, order.high + 1.0) : (double)NAN;
-    out->settled = order.has_interval && out->high / out->low - 1.0 <= study->options->tolerance;
+    out->scale = km_study_scale(study, order.mean + 0.5);
+    out->low = km_study_scale(study, order.mean + 0.5 - order.half_width);
+    out->high = km_study_scale(study, order.mean + 0.5 + order.half_width);
+    out->settled = out->high / out->low - 1.0 <= study->options->tolerance;
     out->spread = order.deviation * study->log_step;
     out->replications = found->count;
     out->cautious_scale = order.has_twentieth ? km_study_scale(study, order.twentieth) : (double)NAN;
@@ -104,6 +105,7 @@ static enum km_status replicate(struct work *work, double guess, double width, b
 {
     const struct km_study *study = &work->study;
     const uint32_t first = km_demand_first_drawn(study->demand);
+    const bool synthetic = km_demand_is_synthetic(study->workload);
     struct thresholds found = {0};
     *wide = false;
     while (found.count < study->options->max_replications) {
@@ -133,7 +135,7 @@ static enum km_status replicate(struct work *work, double guess, double width, b
         /* A standard deviation of n normal values is itself uncertain by 1 / sqrt(2 (n - 1)). */
         const double doubt = 1.0 + 1.0 / sqrt(2.0 * (found.count - 1));
         *wide = may_lengthen && out->spread > SPREAD_AIM * doubt;
-        if (*wide || out->settled)
+        if (*wide || (out->settled && (synthetic || found.count >= RECORDED_LEAST)))
             return KM_OK;
     }
     return KM_OK;

@@ -4,15 +4,14 @@
  * one replication of the demand (capacity_demand.h) the SLO holds up to some x and fails beyond; that
  * threshold is found by bisection on a grid of rates x = (1 + step)^k that is the same for all replications
  * and plans (common random numbers). Thresholds differ between replications, since traffic does. The answer
- * is their median: the rate at which a run of this length holds as likely as not. Its interval is that of the
- * sign test (the order statistics whose ranks a binomial with p = 1/2 gives; David and Nagaraja 2003, "Order
- * Statistics", section 7.1), which assumes nothing about how thresholds are distributed. Replications are
- * added until it is as narrow as asked. `cautious_scale` is the rate that 95 % of the replications sustained.
+ * is their geometric mean, with Student's interval of the logarithms; replications are added until it is as
+ * narrow as asked. Near it a run of this length holds about as likely as not. `cautious_scale` is the rate
+ * that 95 % of the replications sustained.
  *
- * How far single runs lie from the median is `spread`. It belongs to the traffic, the SLO and the length of a
- * run. A synthetic stream is made longer until 95 % of runs have their threshold within 2.5 % of the median
- * (or max_requests is met): the answer then speaks of runs of `requests` requests, more than the scenario
- * asked for, and tends to the capacity in steady state. Of a recorded trace the spread is what it is, unless
+ * How far single runs lie from the mean is `spread`. It belongs to the traffic, the SLO and the length of a
+ * run. A synthetic stream is made longer until 95 % of runs have their threshold within 2.5 % of the mean (or
+ * max_requests is met): the answer then speaks of runs of `requests` requests, more than the scenario asked
+ * for, and tends to the capacity in steady state. Of a recorded trace the spread is what it is, unless
  * `lengthen_trace` asks for bootstraps longer than the trace, too.
  *
  * Of a trace with its own times, replications are block bootstraps of it, which keep its bursts but not what
@@ -58,7 +57,7 @@ enum km_capacity_kind {
 struct km_capacity {
     enum km_capacity_kind kind;
     bool holds;              /* at x = 1: of the interval, or of the decision where there is no rate */
-    double scale, low, high; /* median threshold and its 95 % interval; ends NAN without an interval */
+    double scale, low, high; /* mean threshold and its 95 % interval; ends NAN without an interval */
     bool settled;            /* the interval is within the tolerance; a rate of one replication never is */
     double rate_per_s;       /* requests a second at `scale`; NAN when the demand has no rate */
     double cautious_scale;   /* NAN below 20 replications */
@@ -69,7 +68,7 @@ struct km_capacity {
     double requests;         /* mean number in a run */
     double length;           /* of a run over the scenario's */
     int failed;              /* what fails beyond `scale`: the term, or as in struct km_trial */
-    /* A run of about the median at its threshold. */
+    /* The first drawn replication at its threshold. */
     double goodput_per_s;
     bool saturated; /* its queue grows all the same: the limits are loose for a run of this length */
     uint64_t runs, runs_cut, events; /* what it took: simulations, those ended early, their events */

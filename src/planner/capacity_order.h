@@ -1,4 +1,4 @@
-/* Order statistics of whole numbers: median with its interval, and a low quantile. */
+/* Thresholds in rates of a grid: their mean with its interval, and a low quantile. */
 #ifndef KM_PLANNER_CAPACITY_ORDER_H
 #define KM_PLANNER_CAPACITY_ORDER_H
 
@@ -6,15 +6,14 @@
 #include <stdint.h>
 
 struct km_order {
-    double median;
-    /* 95 % interval of the population's median: the values of ranks l and n + 1 - l, l the greatest with
-     * P(B < l) <= 0.025, B binomial of n and 1/2 (the sign test). From 6 values on. */
-    bool has_interval;
-    int32_t low, high;
+    double median, mean;
+    double deviation; /* standard deviation (n - 1); NAN of one value */
+    /* Half-width of the 95 % interval of the population's mean (Student's t), at least half a rate, since a
+     * threshold is known no better. From 6 values on, below NAN. */
+    double half_width;
     /* The greatest value that at least 95 % of the values reach. From 20 values on. */
     bool has_twentieth;
     int32_t twentieth;
-    double deviation; /* standard deviation (n - 1); NAN of one value */
 };
 
 /* `values`: [count], 1 <= count; any order. */
