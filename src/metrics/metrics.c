@@ -368,7 +368,6 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
         km_collection_summarize(m->all, (enum km_latency)i, out->verdict != KM_SATURATED, &out->latency[i]);
     for (uint32_t i = 0; i < m->slo.count; i++) {
         judge(m, &m->slo.terms[i], duration_s, &out->slo[i]);
-        out->slo_value_s[i] = out->slo[i].value;
         out->slo_attained = out->slo_attained && out->slo[i].attained;
     }
     summarize_classes(m, out);

@@ -106,7 +106,6 @@ struct km_summary {
     double goodput_per_s; /* metrics/slo.h; NAN when no SLO is stated */
     uint32_t slo_count;
     struct km_slo_outcome slo[KM_MAX_SLO_TERMS];     /* [slo_count] in the order stated */
-    double slo_value_s[KM_MAX_SLO_TERMS];            /* measured value of each term, in order */
     uint32_t class_count;                            /* 0 when the workload names no class */
     uint32_t classes_left_out;                       /* beyond KM_MAX_CLASSES */
     struct km_class_summary classes[KM_MAX_CLASSES]; /* [class_count] in the order of appearance */
