@@ -22,31 +22,53 @@ static void describe_point(const struct km_sweep *sweep, const struct km_overrid
         km_text_printf(out, "%s%s=%s", i ? ", " : "", overrides[i].key, overrides[i].value);
 }
 
-/* A fault in an axis' value stands in the section; one of the combination only in the point. */
+/* Is the scenario with only `count` of a point's overrides wrong in the same way? */
+static bool fails_alike(const struct km_sweep *sweep, const struct km_override *overrides, size_t count,
+                        const struct km_error *fault)
+{
+    struct km_scenario scenario;
+    struct km_error error = {0};
+    size_t base = sweep->base_count;
+    struct km_override *all = km_alloc((base + count) * sizeof *all);
+    for (size_t i = 0; i < base + count; i++)
+        all[i] = i < base ? sweep->base[i] : overrides[i - base];
+    enum km_status status = km_scenario_read(sweep->path, all, base + count, &scenario, &error);
+    if (status == KM_OK)
+        km_scenario_release(&scenario);
+    free(all);
+    return status != KM_OK && error.line == fault->line && strcmp(error.message, fault->message) == 0;
+}
+
+/* A fault in an axis' value stands in the section, one of several together in the point. */
 static enum km_status blame(const struct km_sweep *sweep, const struct km_override *overrides,
                             const struct km_error *fault, struct km_error *error)
 {
-    char label[sizeof fault->file];
-    for (uint32_t i = 0; i < sweep->axes.count; i++) {
-        const struct km_yaml *at = sweep->axes.axes[i].at;
-        snprintf(label, sizeof label, "--set %s=%s", overrides[i].key, overrides[i].value);
-        if (strcmp(label, fault->file) == 0)
-            return km_fail(error, fault->status, at->key_file, at->key_line, at->key_column, "sweep: %s",
-                           fault->message);
-    }
-    /* What is wrong without the axes, too, is no matter of the point. */
-    struct km_scenario alone;
-    struct km_error same = {0};
-    if (km_scenario_read(sweep->path, sweep->base, sweep->base_count, &alone, &same) == KM_OK)
-        km_scenario_release(&alone);
-    else if (same.line == fault->line && strcmp(same.message, fault->message) == 0) {
+    struct km_error at = *fault;
+    struct km_text message = {0}, point = {0};
+    if (fails_alike(sweep, NULL, 0, fault)) {
         *error = *fault;
         return fault->status;
     }
-    struct km_text point = {0};
-    describe_point(sweep, overrides, &point);
-    km_fail(error, fault->status, fault->file, fault->line, fault->column,
-            "%s (at the point %s of the sweep)", fault->message, km_text_c(&point));
+    bool alone = false;
+    for (uint32_t i = 0; i < sweep->axes.count; i++) {
+        const struct km_yaml *axis = sweep->axes.axes[i].at;
+        char label[sizeof at.file];
+        snprintf(label, sizeof label, "--set %s=%s", overrides[i].key, overrides[i].value);
+        if (strcmp(label, fault->file) != 0)
+            continue;
+        snprintf(at.file, sizeof at.file, "%s", axis->key_file);
+        at.line = axis->key_line;
+        at.column = axis->key_column;
+        km_text_puts(&message, "sweep: ");
+        alone = fails_alike(sweep, &overrides[i], 1, fault);
+    }
+    km_text_puts(&message, fault->message);
+    if (!alone) {
+        describe_point(sweep, overrides, &point);
+        km_text_printf(&message, " (at the point %s)", km_text_c(&point));
+    }
+    km_fail(error, fault->status, at.file, at.line, at.column, "%s", km_text_c(&message));
+    km_text_release(&message);
     km_text_release(&point);
     return fault->status;
 }

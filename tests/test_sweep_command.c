@@ -1,0 +1,559 @@
+/* `kingman sweep` as its users meet it: the same bytes however many threads, ranks and deaths it took. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/kingman-sweep-command-XXXXXX";
+
+/* 5 x 3 points of 2 replications; the first axis makes some runs far longer than others. */
+static const char scenario[] =
+    "model: llama-3.1-8b\n"
+    "cluster: {device: h200-sxm}\n"
+    "workload:\n"
+    "  arrivals: {process: poisson, rate_per_s: 8}\n"
+    "  prompt_tokens: {distribution: lognormal, mean: 900, sd: 900, min: 1, max: 9000}\n"
+    "  output_tokens: {distribution: geometric, mean: 150}\n"
+    "  requests: 200\n"
+    "slo: {ttft_p99_s: 1.0}\n"
+    "sweep:\n"
+    "  workload.requests: [2000, 100, 50, 700, 20]\n"
+    "  engine.batching.max_num_seqs: [8, 64, 256]\n"
+    "  replications: 2\n";
+#define RUNS 30
+
+static void put(const char *name, const char *text)
+{
+    FILE *file = fopen(name, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+}
+
+static char *slurp(const char *name)
+{
+    char *text;
+    size_t bytes;
+    struct km_error error;
+    if (km_file_read(name, 1 << 24, &text, &bytes, &error) != KM_OK)
+        fail_msg("%s: %s", name, error.message);
+    return text;
+}
+
+static bool exists(const char *name)
+{
+    return access(name, F_OK) == 0;
+}
+
+static void forget(const char *name)
+{
+    char journal[100];
+    snprintf(journal, sizeof journal, "%s.partial", name);
+    remove(name);
+    remove(journal);
+}
+
+static void assert_same_files(const char *a, const char *b)
+{
+    char *first = slurp(a), *second = slurp(b);
+    if (strcmp(first, second) != 0)
+        fail_msg("%s and %s differ", a, b);
+    free(first);
+    free(second);
+}
+
+/* Start `prefix kingman sweep arguments`, stdout and stderr to files `out` and `err`. A failed sanitizer
+ * exits 1 by itself, which would pass for an answer: let it say 99. Open MPI leaves memory behind at its end:
+ * under it, leaks are not looked for. */
+static pid_t start(const char *prefix, const char *arguments)
+{
+    char command[3000];
+    int length =
+        snprintf(command, sizeof command, "ASAN_OPTIONS=exitcode=99%s exec %s %s sweep %s > out 2> err",
+                 *prefix ? ":detect_leaks=0" : "", prefix, KM_BINARY, arguments);
+    assert_true(length > 0 && (size_t)length < sizeof command);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    return child;
+}
+
+static int finish(pid_t child)
+{
+    int status;
+    while (waitpid(child, &status, 0) < 0)
+        assert_int_equal(errno, EINTR);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void expect(const char *prefix, const char *arguments, int code)
+{
+    int got = finish(start(prefix, arguments));
+    if (got == code)
+        return;
+    char *err = slurp("err");
+    print_error("%s", err);
+    free(err);
+    fail_msg("%s sweep %s: exit %d instead of %d", prefix, arguments, got, code);
+}
+
+static void expect_error(const char *arguments, int code, const char *message)
+{
+    expect("", arguments, code);
+    char *err = slurp("err");
+    if (!strstr(err, message) || strchr(err, '\n') != err + strlen(err) - 1)
+        fail_msg("sweep %s: expected one line with\n%s\ngot\n%s", arguments, message, err);
+    free(err);
+}
+
+static void wait_ms(long ms)
+{
+    nanosleep(&(const struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t found = 0;
+    for (; (text = strstr(text, what)); text++)
+        found++;
+    return found;
+}
+
+/* --- the same bytes ------------------------------------------------------------------------------------- */
+
+static void test_threads(void **state)
+{
+    (void)state;
+    static const char *const jobs[] = {"1", "2", "5", "64"};
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        char arguments[200];
+        snprintf(arguments, sizeof arguments, "s.yaml --output t.csv --jobs %s", jobs[i]);
+        forget("t.csv");
+        expect("", arguments, 0);
+        assert_same_files("whole.csv", "t.csv");
+        assert_same_files("whole.out", "out");
+        assert_false(exists("t.csv.partial"));
+        snprintf(arguments, sizeof arguments, "s.yaml --output t.jsonl --jobs %s", jobs[i]);
+        forget("t.jsonl");
+        expect("", arguments, 0);
+        assert_same_files("whole.jsonl", "t.jsonl");
+    }
+    char *text = slurp("whole.csv");
+    assert_int_equal(count(text, "\n"), RUNS + 1);
+    free(text);
+    text = slurp("whole.jsonl");
+    assert_int_equal(count(text, "\"status\": \"ok\""), RUNS);
+    free(text);
+}
+
+#define MPIRUN "mpirun --allow-run-as-root --oversubscribe --bind-to none "
+
+static bool has_mpi(void)
+{
+    char module[500];
+    snprintf(module, sizeof module, "%.*s/kingman_mpi.so", (int)(strrchr(KM_BINARY, '/') - KM_BINARY),
+             KM_BINARY);
+    return exists(module) && system("mpirun --version > out 2>&1 && " MPIRUN "-np 1 true > out 2>&1") == 0;
+}
+
+static void test_ranks(void **state)
+{
+    (void)state;
+    if (!has_mpi())
+        skip();
+    static const struct {
+        const char *prefix, *jobs;
+    } table[] = {{MPIRUN "-np 1", "1"}, {MPIRUN "-np 2", "1"}, {MPIRUN "-np 4", "2"}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char arguments[200];
+        snprintf(arguments, sizeof arguments, "s.yaml --output t.csv --jobs %s", table[i].jobs);
+        forget("t.csv");
+        expect(table[i].prefix, arguments, 0);
+        assert_same_files("whole.csv", "t.csv");
+        assert_same_files("whole.out", "out");
+    }
+}
+
+static void test_ranks_tell_a_fault_once(void **state)
+{
+    (void)state;
+    if (!has_mpi())
+        skip();
+    expect(MPIRUN "-np 3", "s.yaml --set cluster.replicas=x --output t.csv", 2);
+    char *err = slurp("err");
+    assert_int_equal(count(err, "cluster.replicas: expected"), 1);
+    free(err);
+}
+
+/* Under mpirun, but without the module: better refused than every rank doing everything, into one file. */
+static void test_mpirun_without_the_module(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("PMIX_RANK", "0", 1), 0);
+    forget("t.csv");
+    char copy[] = "env LD_LIBRARY_PATH= ./alone", command[400];
+    snprintf(command, sizeof command,
+             "cp %s alone && ASAN_OPTIONS=exitcode=99 %s sweep s.yaml --output t.csv > out 2> err", KM_BINARY,
+             copy);
+    int status = system(command);
+    unsetenv("PMIX_RANK");
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+    char *err = slurp("err");
+    assert_non_null(strstr(err, "started by mpirun, but this kingman was built without MPI"));
+    free(err);
+    assert_false(exists("t.csv"));
+    remove("alone");
+}
+
+/* --- deaths --------------------------------------------------------------------------------------------- */
+
+/* Killed at random moments, run again each time. */
+static void die_often(const char *prefix, const char *arguments)
+{
+    long longest_ms = 40;
+    int deaths = 0;
+    forget("t.csv");
+    for (int attempt = 0;; attempt++) {
+        pid_t child = start(prefix, arguments);
+        int status = 0;
+        /* Longer and longer lives, so that it ends in the end however slow the machine is. */
+        if (attempt < 12) {
+            wait_ms(rand() % longest_ms);
+            longest_ms = longest_ms * 3 / 2;
+            kill(child, SIGKILL);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (WIFEXITED(status)) {
+            assert_int_equal(WEXITSTATUS(status), 0);
+            break;
+        }
+        deaths++;
+        /* mpirun's processes end a moment after it; until then they hold the file. */
+        if (*prefix)
+            wait_ms(700);
+    }
+    assert_true(deaths > 0);
+    assert_same_files("whole.csv", "t.csv");
+    assert_same_files("whole.out", "out");
+    assert_false(exists("t.csv.partial"));
+}
+
+static void test_killed_threads(void **state)
+{
+    (void)state;
+    srand(11);
+    for (int round = 0; round < 2; round++)
+        die_often("", "s.yaml --output t.csv --jobs 3");
+}
+
+static void test_killed_ranks(void **state)
+{
+    (void)state;
+    if (!has_mpi())
+        skip();
+    srand(12);
+    die_often(MPIRUN "-np 3", "s.yaml --output t.csv --jobs 1");
+}
+
+/* Only a helper is killed: Open MPI ends the others, and what they had done is in the file. */
+static void test_a_killed_helper(void **state)
+{
+    (void)state;
+    if (!has_mpi())
+        skip();
+    static const char sweep[] =
+        "s.yaml --jobs 1 --set 'sweep={workload.requests: 2000, replications: 30}' --output ";
+    char arguments[200];
+    put("murder", "#!/bin/sh\n"
+                  "[ \"$OMPI_COMM_WORLD_RANK\" = 1 ] || exec \"$@\"\n"
+                  "\"$@\" &\n"
+                  "until [ \"$(wc -l < t.csv)\" -gt 3 ]; do sleep 0.01; done\n"
+                  "kill -9 $!\n"
+                  "wait $!\n");
+    assert_int_equal(chmod("murder", 0755), 0);
+    forget("u.csv");
+    snprintf(arguments, sizeof arguments, "%su.csv", sweep);
+    expect("", arguments, 0);
+    snprintf(arguments, sizeof arguments, "%st.csv", sweep);
+    int code = 0;
+    for (int attempt = 0; attempt < 5 && code == 0; attempt++) { /* it may be done before it is killed */
+        put("t.csv", "");
+        remove("t.csv.partial");
+        code = finish(start(MPIRUN "-np 3 ./murder", arguments));
+    }
+    assert_int_not_equal(code, 0);
+    char *rows = slurp("t.csv");
+    assert_true(count(rows, "\n") > 3);
+    free(rows);
+    expect("", arguments, 0);
+    assert_same_files("t.csv", "u.csv");
+}
+
+static void test_a_torn_line(void **state)
+{
+    (void)state;
+    char *text = slurp("whole.csv");
+    for (size_t keep = 1; keep < strlen(text); keep = keep * 5 + 40) {
+        put("t.csv", "");
+        FILE *file = fopen("t.csv", "wb");
+        assert_non_null(file);
+        fwrite(text, 1, keep, file);
+        fclose(file);
+        expect("", "s.yaml --output t.csv", 0);
+        assert_same_files("whole.csv", "t.csv");
+        assert_same_files("whole.out", "out");
+    }
+    free(text);
+}
+
+static void test_interrupted(void **state)
+{
+    (void)state;
+    bool interrupted = false;
+    for (long ms = 400; !interrupted && ms > 0; ms -= 40) {
+        forget("t.csv");
+        pid_t child = start("", "s.yaml --output t.csv --jobs 1");
+        wait_ms(ms);
+        kill(child, SIGINT);
+        int code = finish(child);
+        interrupted = code == 130;
+        if (!interrupted)
+            continue; /* done before, or not yet listening */
+        char *err = slurp("err");
+        assert_non_null(strstr(err, "of 30 runs in t.csv; the same command goes on from there\n"));
+        free(err);
+        expect("", "s.yaml --output t.csv --jobs 1", 0);
+        assert_same_files("whole.csv", "t.csv");
+    }
+    assert_true(interrupted);
+}
+
+/* --- refusals ------------------------------------------------------------------------------------------- */
+
+static void test_another_question_is_refused(void **state)
+{
+    (void)state;
+    forget("t.csv");
+    put("changed.yaml", scenario);
+    expect("", "changed.yaml --output t.csv", 0);
+    assert_same_files("whole.csv", "t.csv"); /* the name of the file is no part of the question */
+    static const char *const arguments[] = {
+        "changed.yaml --output t.csv --seed 2",
+        "changed.yaml --output t.csv --set cluster.tensor_parallel_size=2",
+        "changed.yaml --output t.csv --replications 3",
+    };
+    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++)
+        expect_error(arguments[i], 2, "t.csv:2: a row of another sweep");
+    char text[sizeof scenario + 100];
+    snprintf(text, sizeof text, "%s# a comment changes nothing\n", scenario);
+    put("changed.yaml", text);
+    expect("", "changed.yaml --output t.csv", 0);
+    char *at = strstr(text, "mean: 150");
+    assert_non_null(at);
+    memcpy(at, "mean: 151", 9);
+    put("changed.yaml", text);
+    expect_error("changed.yaml --output t.csv", 2, "t.csv:2: a row of another sweep");
+    assert_same_files("whole.csv", "t.csv");
+}
+
+/* A trace that the scenario names is part of the question; its name is not all of it. */
+static void test_another_trace_is_refused(void **state)
+{
+    (void)state;
+    put("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,200,20\n");
+    put("replay.yaml", "model: llama-3.1-8b\n"
+                       "cluster: {device: h200-sxm}\n"
+                       "workload: {trace: trace.csv}\n"
+                       "sweep: {workload.rate_scale: [1, 2]}\n");
+    forget("t.csv");
+    expect("", "replay.yaml --output t.csv", 0);
+    expect("", "replay.yaml --output t.csv", 0);
+    put("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,200,21\n");
+    expect_error("replay.yaml --output t.csv", 2, "t.csv:2: a row of another sweep");
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sweep, *message;
+    } table[] = {
+        {"", "q.yaml: nothing to sweep: there is no section such as sweep:"},
+        {"sweep: 3\n", "q.yaml:5:8: sweep: expected a mapping such as"},
+        {"sweep: {engine.batching.max_num_seq: [1, 2]}\n",
+         "q.yaml:5:9: sweep: engine.batching.max_num_seq: unknown key; did you mean \"max_num_seqs\"?"},
+        {"sweep: {engine.batching.max_num_seqs: [1, 8k]}\n",
+         "q.yaml:5:9: sweep: engine.batching.max_num_seqs: expected an integer ≥ 1, got \"8k\""},
+        {"sweep: {replications: 0}\n", "q.yaml:5:23: sweep.replications: expected an integer from 1 to"},
+        {"sweep: {cluster.replicas: [1, 2], replications: 2.5}\n",
+         "q.yaml:5:49: sweep.replications: expected an integer"},
+        {"sweep: {engine.batching.max_num_batched_tokens: [64, 512], engine.batching.max_num_seqs: [32, "
+         "128]}\n",
+         "q.yaml:5:9: sweep: engine.batching.max_num_batched_tokens: 64 is less than max_num_seqs, 128 (at "
+         "the point "
+         "engine.batching.max_num_batched_tokens=64, engine.batching.max_num_seqs=128)"},
+        {"sweep: {workload.rate_scale: {from: 1, to: 9, points: 2000}}\n",
+         "a grid of 2000 points is too large for a table: name a file with --output"},
+        {"modell: x\nsweep: {replications: 2}\n", "q.yaml:5:1: modell: unknown key; did you mean \"model\"?"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char text[1000];
+        snprintf(text, sizeof text,
+                 "model: llama-3.1-8b\ncluster: {device: h200-sxm}\nworkload: {arrivals: {process: poisson, "
+                 "rate_per_s: 1}, "
+                 "prompt_tokens: {distribution: constant, value: 9}, output_tokens: {distribution: constant, "
+                 "value: 9}, "
+                 "requests: 9}\nexecutor: simulated\n%s",
+                 table[i].sweep);
+        put("q.yaml", text);
+        expect_error("q.yaml", 2, table[i].message);
+    }
+    expect_error("s.yaml --output t.txt", 2, "--output: expected FILE.csv or FILE.jsonl, got \"t.txt\"");
+    expect_error("s.yaml --output no/such/t.csv", 2,
+                 "no/such/t.csv: cannot write: No such file or directory");
+    expect_error("none.yaml", 2, "none.yaml: cannot open: No such file or directory");
+    put("notes.csv", "my notes\n");
+    expect_error("s.yaml --output notes.csv", 2, "notes.csv:1: not the output of this sweep");
+    char *notes = slurp("notes.csv");
+    assert_string_equal(notes, "my notes\n");
+    free(notes);
+}
+
+static void test_a_full_disk(void **state)
+{
+    (void)state;
+    forget("t.csv");
+    struct rlimit limit, smaller;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    smaller = (struct rlimit){5000, limit.rlim_max};
+    signal(SIGXFSZ, SIG_IGN); /* a child inherits both */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &smaller), 0);
+    int code = finish(start("", "s.yaml --output t.csv"));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(code, 2);
+    char *err = slurp("err"), *kept = slurp("t.csv");
+    assert_true(strstr(err, ": cannot write: File too large\n") ==
+                err + strlen(err) - strlen(": cannot write: File too large\n"));
+    assert_int_equal(kept[strlen(kept) - 1], '\n');
+    free(err);
+    free(kept);
+    expect("", "s.yaml --output t.csv", 0);
+    assert_same_files("whole.csv", "t.csv");
+}
+
+/* --- answers -------------------------------------------------------------------------------------------- */
+
+static void test_what_does_not_fit_is_an_answer(void **state)
+{
+    (void)state;
+    forget("t.jsonl");
+    expect("",
+           "s.yaml --set workload.requests=9 --set 'sweep={model: [llama-3.1-8b, llama-3.1-405b], seed: [5, "
+           "9]}' "
+           "--output t.jsonl",
+           0);
+    char *rows = slurp("t.jsonl"), *out = slurp("out");
+    assert_int_equal(count(rows, "\"status\": \"ok\""), 2);
+    assert_int_equal(
+        count(rows, "\"status\": \"infeasible\", \"reason\": \"llama-3.1-405b does not fit on 1 x h200-sxm"),
+        2);
+    assert_int_equal(count(rows, "\"sweep.seed\": 9, \"seed\": 9"), 2);
+    assert_int_equal(count(out, "infeasible: llama-3.1-405b does not fit"), 2);
+    free(rows);
+    free(out);
+    expect("", "s.yaml --set 'sweep={model: [llama-3.1-405b]}'", 1);
+}
+
+static void test_replications_share_their_seeds(void **state)
+{
+    (void)state;
+    forget("t.csv");
+    expect("",
+           "s.yaml --seed 7 --replications 3 --set 'sweep={engine.batching.max_num_seqs: [8, 64]}' --output "
+           "t.csv",
+           0);
+    char *rows = slurp("t.csv"), *out = slurp("out");
+    static const char *const begin[] = {"\n0,8,7,ok,",  "\n1,8,8,ok,",  "\n2,8,9,ok,",
+                                        "\n3,64,7,ok,", "\n4,64,8,ok,", "\n5,64,9,ok,"};
+    for (size_t i = 0; i < sizeof begin / sizeof *begin; i++)
+        assert_int_equal(count(rows, begin[i]), 1);
+    assert_non_null(strstr(out, "±"));
+    assert_non_null(strstr(out, "3 replications of each"));
+    free(rows);
+    free(out);
+}
+
+static void test_a_run_that_is_refused(void **state)
+{
+    (void)state;
+    put("trace.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n");
+    put("replay.yaml", "model: llama-3.1-8b\n"
+                       "cluster: {device: h200-sxm}\n"
+                       "workload: {trace: trace.csv}\n"
+                       "sweep: {workload.start_s: [0, 5]}\n");
+    forget("t.csv");
+    expect_error("replay.yaml --output t.csv", 2, "1 of 2 runs could not be made; column `reason` says why");
+    char *rows = slurp("t.csv");
+    assert_int_equal(count(rows, ",ok,"), 1);
+    assert_int_equal(count(rows, ",error,no request lies between start_s and end_s,"), 1);
+    free(rows);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder) || chdir(folder) != 0)
+        return -1;
+    put("s.yaml", scenario);
+    expect("", "s.yaml --output whole.csv --jobs 1", 0);
+    assert_int_equal(system("sed 's/whole.csv/t.csv/' out > whole.out"), 0);
+    expect("", "s.yaml --output whole.jsonl --jobs 1", 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_ranks_tell_a_fault_once),
+        cmocka_unit_test(test_mpirun_without_the_module),
+        cmocka_unit_test(test_killed_threads),
+        cmocka_unit_test(test_killed_ranks),
+        cmocka_unit_test(test_a_killed_helper),
+        cmocka_unit_test(test_a_torn_line),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_another_question_is_refused),
+        cmocka_unit_test(test_another_trace_is_refused),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_a_full_disk),
+        cmocka_unit_test(test_what_does_not_fit_is_an_answer),
+        cmocka_unit_test(test_replications_share_their_seeds),
+        cmocka_unit_test(test_a_run_that_is_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
