@@ -3,6 +3,7 @@
 #include "base/pool.h"
 #include "base/settings.h"
 #include "base/text.h"
+#include "scenario/fit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,23 @@ static void fall(struct reading *reading, uint64_t i, enum km_fate fate)
     reading->items[i].fate = fate;
 }
 
+/* Numbers, and what would fit. */
+static void tell_memory(struct reading *reading, uint64_t i, const struct km_scenario *scenario,
+                        const struct km_memory_map *map)
+{
+    struct km_fit fit;
+    struct km_text would = {0};
+    km_fit_find(scenario, &fit);
+    km_fit_describe(&fit, &would);
+    km_fail(&reading->errors[i], KM_NO, NULL, 0, 0,
+            "weights %.1f GiB + %.1f others leave no KV block of %.1f GiB a GPU; %s",
+            map->weight_bytes / KM_GIB,
+            (map->activation_bytes + map->state_bytes + map->reserve_bytes) / KM_GIB,
+            map->budget_bytes / KM_GIB, km_text_c(&would));
+    km_text_release(&would);
+    fall(reading, i, KM_FATE_MEMORY);
+}
+
 static void read_memory(struct reading *reading, uint64_t i, const struct km_scenario *scenario)
 {
     struct km_candidate *candidate = &reading->items[i];
@@ -130,9 +148,12 @@ static void read_memory(struct reading *reading, uint64_t i, const struct km_sce
     candidate->budget_bytes = map.budget_bytes;
     /* Ready it once: whatever a run of it would refuse is refused here. */
     enum km_status status = km_fleet_create(scenario, &fleet, &reading->errors[i]);
-    if (status != KM_OK)
-        fall(reading, i, status == KM_NO ? KM_FATE_MEMORY : KM_FATE_INVALID);
-    km_fleet_release(&fleet);
+    if (status == KM_OK)
+        km_fleet_release(&fleet);
+    else if (status == KM_NO)
+        tell_memory(reading, i, scenario, &map);
+    else
+        fall(reading, i, KM_FATE_INVALID);
 }
 
 static void read_one(void *context, uint64_t i)

@@ -5,6 +5,7 @@
 #include "planner/pareto.h"
 #include "planner/rank.h"
 #include "planner/rates.h"
+#include "planner/round.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,75 +29,6 @@ static void tell(const struct km_plan_options *options, const char *what, double
 {
     if (options->progress)
         options->progress(options->context, what, share);
-}
-
-/* --- rounds of runs ------------------------------------------------------------------------------------- */
-
-struct trial {
-    struct km_candidate *candidate;
-    uint32_t replicas;
-    struct km_rank least;
-    struct km_probe *probe;
-    struct km_decision decision;
-    bool holds;
-    enum km_status status;
-    struct km_error error;
-};
-
-struct round {
-    const struct km_candidate_source *source;
-    const struct km_load *load;
-    struct km_demand *demand;
-    const volatile sig_atomic_t *stop;
-    struct trial trials[ROUND];
-    uint32_t count;
-};
-
-static void judge_trial(const struct round *round, const struct km_fleet *fleet, struct trial *trial)
-{
-    struct km_capacity_options options = km_capacity_exact();
-    options.max_replications = MOST_REPLICATIONS;
-    options.stop = round->stop;
-    trial->status = km_probe_run(fleet, round->load, false, trial->probe, &trial->error);
-    trial->holds = trial->status == KM_OK && trial->probe->holds;
-    if (!trial->holds)
-        return;
-    trial->status = km_capacity_decide(fleet, round->demand, 1.0, &options, &trial->decision, &trial->error);
-    trial->holds = trial->decision.holds && trial->decision.recorded_holds;
-}
-
-static void run_trial(void *context, uint64_t index)
-{
-    struct round *round = context;
-    struct trial *trial = &round->trials[index];
-    struct km_scenario scenario;
-    struct km_fleet fleet;
-    trial->status = km_candidate_scenario(round->source, trial->candidate->point, trial->replicas, &scenario,
-                                          &trial->error);
-    if (trial->status != KM_OK)
-        return;
-    scenario.workload = round->load->asked;
-    trial->status = km_fleet_create(&scenario, &fleet, &trial->error);
-    if (trial->status == KM_OK)
-        judge_trial(round, &fleet, trial);
-    km_fleet_release(&fleet);
-    km_scenario_release(&scenario);
-}
-
-/* Keep the trials of a round ordered by least key, the smallest ROUND of those offered. */
-static void offer(struct round *round, struct km_candidate *candidate, uint32_t replicas,
-                  const struct km_rank *least)
-{
-    uint32_t i = round->count;
-    if (i == ROUND && !km_rank_before(least, &round->trials[ROUND - 1].least))
-        return;
-    if (i < ROUND)
-        round->count++;
-    else
-        i--;
-    for (; i > 0 && km_rank_before(least, &round->trials[i - 1].least); i--)
-        round->trials[i] = round->trials[i - 1];
-    round->trials[i] = (struct trial){.candidate = candidate, .replicas = replicas, .least = *least};
 }
 
 /* --- the search ----------------------------------------------------------------------------------------- */
@@ -138,13 +70,13 @@ static const char *beaten_reason(struct km_plan *plan, const struct km_rank *lea
                            replicas == 1 ? "" : "s", least->parts[0], units[plan->search.objective]);
 }
 
-static void collect_round(struct search *search, struct round *round, uint64_t *open)
+static void collect_round(struct search *search, struct km_round *round, uint64_t *open)
 {
     struct km_plan *plan = search->plan;
-    *round = (struct round){.source = &search->source,
-                            .load = &plan->load,
-                            .demand = plan->demand,
-                            .stop = search->options->stop};
+    *round = (struct km_round){.source = &search->source,
+                               .load = &plan->load,
+                               .demand = plan->demand,
+                               .stop = search->options->stop};
     *open = 0;
     for (uint64_t i = 0; i < plan->candidates.count; i++) {
         struct km_candidate *candidate = &plan->candidates.items[i];
@@ -158,13 +90,20 @@ static void collect_round(struct search *search, struct round *round, uint64_t *
             continue;
         }
         ++*open;
-        offer(round, candidate, replicas, &least);
+        km_round_offer(round, candidate, replicas, &least);
     }
-    for (uint32_t i = 0; i < round->count; i++)
-        round->trials[i].probe = km_alloc(sizeof *round->trials[i].probe);
 }
 
-static void settle(struct search *search, const struct trial *trial)
+static const char *miss_reason(struct km_plan *plan, const struct km_probe *probe)
+{
+    struct km_text reason = {0};
+    km_probe_explain(probe, &reason);
+    const char *copy = km_arena_strdup(&plan->candidates.arena, km_text_c(&reason));
+    km_text_release(&reason);
+    return copy;
+}
+
+static void settle(struct search *search, const struct km_round_run *trial)
 {
     struct km_plan *plan = search->plan;
     struct km_candidate *candidate = trial->candidate;
@@ -193,23 +132,15 @@ static void settle(struct search *search, const struct trial *trial)
     }
 }
 
-static enum km_status run_round(struct search *search, struct round *round, struct km_error *error)
+static enum km_status run_round(struct search *search, struct km_round *round, struct km_error *error)
 {
-    enum km_status status = KM_OK;
-    km_pool_run(search->options->workers, round->count, run_trial, round);
+    enum km_status status = km_round_simulate(round, search->options->workers, error);
+    if (status != KM_OK)
+        return status;
     search->plan->statistics.rounds++;
-    for (uint32_t i = 0; i < round->count; i++) {
-        struct trial *trial = &round->trials[i];
-        if (trial->status != KM_OK) {
-            free(trial->probe);
-            if (status == KM_OK)
-                *error = trial->error;
-            status = status == KM_OK ? trial->status : status;
-            continue;
-        }
-        settle(search, trial);
-    }
-    return status;
+    for (uint32_t i = 0; i < round->count; i++)
+        settle(search, &round->runs[i]);
+    return KM_OK;
 }
 
 static enum km_status run_search(struct search *search, struct km_error *error)
@@ -217,7 +148,7 @@ static enum km_status run_search(struct search *search, struct km_error *error)
     const struct km_plan_options *options = search->options;
     uint64_t open, open_at_start = 0;
     for (;;) {
-        struct round round;
+        struct km_round round;
         collect_round(search, &round, &open);
         if (open == 0)
             return KM_OK;
@@ -230,6 +161,53 @@ static enum km_status run_search(struct search *search, struct km_error *error)
         if (status != KM_OK)
             return status;
     }
+}
+
+/* --- when nothing holds --------------------------------------------------------------------------------- */
+
+/* How near a candidate that fell came, for the order in which to look closer: by the run it fell by, or by
+ * the replicas it would take. */
+static bool nearness(const struct km_candidate *candidate, struct km_rank *key)
+{
+    double ratio = 0.0;
+    if (candidate->fate == KM_FATE_SLO)
+        ratio = candidate->probe->worst_ratio;
+    else if (candidate->fate == KM_FATE_LATENCY)
+        ratio = candidate->bounds.latency_ratio;
+    else if (candidate->fate == KM_FATE_THROUGHPUT)
+        ratio = (double)candidate->bounds.least_replicas / candidate->most_replicas;
+    *key = (struct km_rank){{ratio}, candidate->point};
+    return ratio > 0.0;
+}
+
+/* Simulate the nearest to their end, with all the replicas they may have, so that the answer can say by how
+ * much they miss. */
+static enum km_status look_closer(struct search *search, struct km_error *error)
+{
+    struct km_plan *plan = search->plan;
+    struct km_round round = {.source = &search->source,
+                             .load = &plan->load,
+                             .demand = plan->demand,
+                             .stop = search->options->stop,
+                             .whole = true};
+    for (uint64_t i = 0; i < plan->candidates.count; i++) {
+        struct km_candidate *candidate = &plan->candidates.items[i];
+        struct km_rank key;
+        if (nearness(candidate, &key))
+            km_round_offer(&round, candidate, candidate->most_replicas, &key);
+    }
+    enum km_status status = km_round_simulate(&round, search->options->workers, error);
+    for (uint32_t i = 0; status == KM_OK && i < round.count; i++) {
+        struct km_candidate *candidate = round.runs[i].candidate;
+        bool whole_miss = candidate->probe && candidate->probe->holds;
+        free(candidate->probe);
+        candidate->probe = round.runs[i].probe;
+        candidate->replicas = candidate->most_replicas;
+        plan->statistics.runs++;
+        if (candidate->fate == KM_FATE_SLO && !whole_miss)
+            candidate->reason = miss_reason(plan, candidate->probe);
+    }
+    return status;
 }
 
 /* --- bounds --------------------------------------------------------------------------------------------- */
@@ -394,6 +372,8 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
     }
     if (status == KM_OK)
         status = run_search(&search, error);
+    if (status == KM_OK && search.found_count == 0)
+        status = look_closer(&search, error);
     out->statistics.search_wall_s = wall_now_s() - start_s;
     if (status != KM_OK)
         goto out;

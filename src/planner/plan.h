@@ -16,20 +16,20 @@
  * is found do not depend on the number of workers. `exhaustive` simulates everything that fits into memory
  * and budget, with the same result.
  *
- * The best `top` (with `exhaustive` all that hold) then get their maximum rate: the winner with its interval,
- * the others to a few per cent. */
+ * The best `top` (with `exhaustive` all that hold) then get their maximum rate: the winner with its interval
+ * and what if (capacity_vary.h), the others to a few per cent. */
 #ifndef KM_PLANNER_PLAN_H
 #define KM_PLANNER_PLAN_H
 
 #include "planner/candidates.h"
-#include "planner/capacity.h"
+#include "planner/capacity_vary.h"
 
 #include <signal.h>
 
 struct km_plan_options {
     uint32_t workers; /* 0 = a core each */
     bool exhaustive;
-    bool quick; /* the winner's maximum rate, too, to a few per cent and without an interval */
+    bool quick; /* the winner's maximum rate, too, to a few per cent, without interval and what if */
     const volatile sig_atomic_t *stop;                               /* optional */
     void (*progress)(void *context, const char *what, double share); /* optional; on the caller's thread */
     void *context;
@@ -67,7 +67,9 @@ struct km_plan {
     struct km_demand *demand; /* other workloads like the load */
     struct km_candidates candidates;
     struct km_plan_entry *entries; /* [candidates.count] */
-    uint64_t holding;              /* the first so many hold: entries[0] is the winner */
+    struct km_sensitivity
+        *sensitivity; /* of the winner; NULL when it has no maximum rate, or in a quick plan */
+    uint64_t holding; /* the first so many hold: entries[0] is the winner */
     struct km_plan_statistics statistics;
     bool exhaustive;
     struct km_scenario scenario; /* as the file states it, the user's overrides applied */

@@ -72,13 +72,13 @@ static void put_probe(struct km_json_writer *w, const struct km_probe *probe)
     km_json_put_close(w, '}');
 }
 
-static void put_decision(struct km_json_writer *w, const struct km_decision *decision)
+static void put_decision(struct km_json_writer *w, const char *key, const struct km_decision *decision)
 {
     if (decision->replications == 0) {
-        km_json_put_null(w, "on_workloads_like_it");
+        km_json_put_null(w, key);
         return;
     }
-    km_json_put_open(w, "on_workloads_like_it", '{');
+    km_json_put_open(w, key, '{');
     km_json_put_bool(w, "holds", decision->holds && decision->recorded_holds);
     km_json_put_bool(w, "settled", decision->settled);
     km_json_put_count(w, "held", decision->held);
@@ -175,8 +175,29 @@ static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint
     km_json_put_number(w, "memory_budget_bytes_per_gpu", c->budget_bytes);
     put_bounds(w, plan, c);
     km_json_put_count(w, "runs", c->runs);
-    put_decision(w, &c->decision);
+    put_decision(w, "on_workloads_like_it", &c->decision);
     put_probe(w, c->probe);
+    km_json_put_close(w, '}');
+}
+
+static void put_what_if(struct km_json_writer *w, const struct km_plan *plan)
+{
+    const struct km_sensitivity *s = plan->sensitivity;
+    double asked_per_s = plan->load.rate_per_s;
+    if (!s) {
+        km_json_put_null(w, "winner_sensitivity");
+        return;
+    }
+    km_json_put_open(w, "winner_sensitivity", '{');
+    km_json_put_number(w, "headroom", s->headroom);
+    km_json_put_number(w, "time_error", s->time_error.relative);
+    km_json_put_string(w, "time_error_source", s->time_error.source);
+    km_json_put_number(w, "low_with_time_error_per_s", s->low * asked_per_s);
+    km_json_put_number(w, "high_with_time_error_per_s", s->high * asked_per_s);
+    put_decision(w, "load_20_percent_less", &s->less_load);
+    put_decision(w, "load_20_percent_more", &s->more_load);
+    km_json_put_number(w, "max_rate_with_steps_20_percent_slower_per_s", s->slower_scale * asked_per_s);
+    km_json_put_number(w, "max_rate_with_outputs_20_percent_longer_per_s", s->longer_scale * asked_per_s);
     km_json_put_close(w, '}');
 }
 
@@ -219,6 +240,7 @@ void km_plan_report_json(const struct km_plan_report *report, struct km_text *ou
     km_json_put_number(&w, "output_tokens", plan->load.output_tokens);
     km_json_put_close(&w, '}');
     put_statistics(&w, &plan->statistics);
+    put_what_if(&w, plan);
     km_json_put_open(&w, "plans", '[');
     for (uint64_t i = 0; i < plan->candidates.count; i++)
         put_entry(&w, plan, i);

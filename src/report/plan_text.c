@@ -10,6 +10,7 @@
 #define FALLEN_SHOWN 3u /* candidates of each kind that fell */
 #define TERM_COLUMNS 3u
 #define LABEL_WIDTH  38
+#define PAGE_WIDTH   118u
 
 static void put_plural(struct km_text *out, uint64_t count, const char *noun)
 {
@@ -149,6 +150,48 @@ static void put_table(const struct km_plan_report *report, struct km_text *out)
     km_text_puts(out, plan->search.replicas_free ? "; replicas are the fewest that hold\n" : "\n");
 }
 
+/* --- the winner's margin -------------------------------------------------------------------------------- */
+
+static void put_decision(const char *what, const struct km_decision *decision, struct km_text *out)
+{
+    bool holds = decision->holds && decision->recorded_holds;
+    km_text_printf(out, "   %-24s %s (%u of %u runs)\n", what, holds ? "still holds" : "misses the SLO",
+                   decision->held, decision->replications);
+}
+
+static void put_changed(const char *what, double scale, double found_scale, double rate_per_s,
+                        struct km_text *out)
+{
+    char rate[KM_CELL], percent[KM_CELL];
+    double at_most = rate_per_s * scale / found_scale;
+    km_text_printf(out, "   %-24s up to %s/s (%s of the maximum)\n", what, km_cell_rounded(rate, at_most),
+                   km_cell_percent(percent, scale / found_scale));
+}
+
+static void put_margin(const struct km_plan *plan, struct km_text *out)
+{
+    const struct km_sensitivity *s = plan->sensitivity;
+    const struct km_capacity *c = plan->entries[0].capacity;
+    char a[KM_CELL], b[KM_CELL], percent[KM_CELL];
+    if (!s)
+        return;
+    double per_scale = c->rate_per_s / c->scale;
+    km_text_printf(out, "\nThe winner's margin: %s above the asked load.\n",
+                   km_cell_percent(percent, s->headroom));
+    if (!isnan(c->low))
+        km_text_printf(out, "   %-24s %s to %s/s (95 %% interval, %u workloads like it)\n", "maximum rate",
+                       km_cell_rounded(a, c->low * per_scale), km_cell_rounded(b, c->high * per_scale),
+                       c->replications);
+    if (!isnan(s->low) && !isnan(s->high))
+        km_text_printf(out, "   %-24s %s to %s/s (step times %s off: %s)\n", "if the cost model errs",
+                       km_cell_rounded(a, s->low * per_scale), km_cell_rounded(b, s->high * per_scale),
+                       km_cell_percent(percent, s->time_error.relative), s->time_error.source);
+    put_decision("20 % more load", &s->more_load, out);
+    put_decision("20 % less load", &s->less_load, out);
+    put_changed("steps 20 % slower", s->slower_scale, c->scale, c->rate_per_s, out);
+    put_changed("outputs 20 % longer", s->longer_scale, c->scale, c->rate_per_s, out);
+}
+
 /* --- who fell ------------------------------------------------------------------------------------------- */
 
 static const char *fate_words(enum km_fate fate)
@@ -178,6 +221,25 @@ static const char *fate_words(enum km_fate fate)
     return "";
 }
 
+/* Words up to the page's width, further lines from the same column on. */
+static void put_wrapped(const char *words, int column, struct km_text *out)
+{
+    size_t room = PAGE_WIDTH - (size_t)column;
+    for (;;) {
+        size_t length = strlen(words), cut = length;
+        if (length > room)
+            for (cut = room; cut > 0 && words[cut] != ' ';)
+                cut--;
+        if (cut == 0)
+            cut = room;
+        km_text_printf(out, "%.*s\n", (int)cut, words);
+        words += cut + strspn(words + cut, " ");
+        if (!*words)
+            return;
+        km_text_printf(out, "%*s", column, "");
+    }
+}
+
 static void put_fallen(const struct km_plan_report *report, struct km_text *out)
 {
     const struct km_plan *plan = report->plan;
@@ -196,9 +258,7 @@ static void put_fallen(const struct km_plan_report *report, struct km_text *out)
         if (!report->all && of_kind >= FALLEN_SHOWN)
             continue;
         km_text_printf(out, "     %-*s ", LABEL_WIDTH, c->label);
-        if (c->replicas)
-            km_text_printf(out, "x %u: ", c->replicas);
-        km_text_printf(out, "%.110s\n", c->reason);
+        put_wrapped(c->reason, 5 + LABEL_WIDTH + 1, out);
     }
 }
 
@@ -223,6 +283,7 @@ void km_plan_report_text(const struct km_plan_report *report, struct km_text *ou
     if (plan->holding) {
         put_winner(plan, out);
         put_table(report, out);
+        put_margin(plan, out);
     } else {
         put_infeasible(plan, out);
     }
