@@ -53,7 +53,7 @@ static void datasheets(void **state)
         assert_near(d.node.link.bandwidth_bytes_per_s / 1e9, cases[i].link_gb_s, 0.01);
         assert_true(d.node.gpus_per_node >= 1);
         assert_true(d.idle_power_w < d.power_w);
-        assert_true(d.kernel_graph_s < d.kernel_eager_s);
+        assert_true(d.kernel_graph_s > 0.0 && d.kernel_graph_s < 10e-6);
         assert_true(d.peak_flops_per_s[KM_INT4] == 0);
         km_arena_release(&arena);
     }

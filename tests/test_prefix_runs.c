@@ -103,6 +103,9 @@ static void settings(void **state)
             km_setup_create(&scenario, &setup, &error) != KM_OK)
             fail_msg("%s, %s: %s", cases[i].manager, cases[i].caching, error.message);
         assert_string_equal(setup.kv_manager->entry.name, cases[i].is);
+        /* and the resolved scenario says so */
+        assert_string_equal(scenario.engine.kv_manager, cases[i].is);
+        assert_int_equal(scenario.engine.enable_prefix_caching, strcmp(cases[i].is, "prefix") == 0);
         km_setup_release(&setup);
         km_scenario_release(&scenario);
     }

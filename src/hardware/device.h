@@ -50,7 +50,6 @@ struct km_device {
     double attention_decode_efficiency;  /* e_m of decode attention */
     double gemm_fixed_s;   /* a matrix multiplication beyond its FLOPs or bytes: start, first tiles, tail */
     double kernel_graph_s; /* a small kernel inside a CUDA graph */
-    double kernel_eager_s; /* a small kernel launched by itself */
     struct km_node node;
 };
 

@@ -98,8 +98,6 @@ const struct km_setting km_device_settings[] = {
      .doc = "time of a matrix multiplication beyond its FLOPs or bytes"},
     {"kernel_graph_s", KM_SETTING_NUMBER, DEVICE(kernel_graph_s), KM_BETWEEN(0, 1),
      .doc = "a small kernel inside a CUDA graph"},
-    {"kernel_eager_s", KM_SETTING_NUMBER, DEVICE(kernel_eager_s), KM_BETWEEN(0, 1),
-     .doc = "a small kernel launched by itself"},
     {"node", KM_SETTING_SECTION, DEVICE(node), .table = km_node_settings,
      .doc = "the usual server of this device"},
     {0},

@@ -59,13 +59,6 @@ static enum km_status refuse_memory(const struct km_scenario *scenario, const st
     return status;
 }
 
-/* As in vLLM, prefix caching is a setting of the paged cache. Who names another manager gets that one. */
-static const struct km_kv_manager *kv_manager(const struct km_engine *engine)
-{
-    bool prefix = engine->enable_prefix_caching && strcmp(engine->kv_manager, "paged") == 0;
-    return km_kv_find(prefix ? "prefix" : engine->kv_manager);
-}
-
 enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
                                struct km_error *error)
 {
@@ -78,7 +71,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
     out->blocks = out->rank_blocks * data;
     if (out->blocks == 0)
         return refuse_memory(scenario, &out->memory, error);
-    out->kv_manager = kv_manager(&scenario->engine);
+    out->kv_manager = km_kv_find(scenario->engine.kv_manager);
     out->cost_config = (struct km_cost_config){
         .model = &scenario->model,
         .precision = scenario->precision,

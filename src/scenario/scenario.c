@@ -147,6 +147,10 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
     if (status != KM_OK)
         return status;
+    /* As in vLLM, prefix caching is a setting of the paged cache. Who names another manager gets that one. */
+    if (e->enable_prefix_caching && strcmp(e->kv_manager, "paged") == 0)
+        e->kv_manager = "prefix";
+    e->enable_prefix_caching = strcmp(e->kv_manager, "prefix") == 0;
     const struct km_batching_policy *policy = km_batching_find(e->policy);
     if (policy && policy->needs_batch_size && e->batch_size == 0)
         return km_scenario_refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
