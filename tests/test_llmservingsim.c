@@ -288,6 +288,23 @@ static void other_models(void **state)
     }
 }
 
+static void odd_ranks(void **state)
+{
+    const struct world *w = *state;
+    const struct km_import_config config = {.source = DATA "llmservingsim",
+                                            .device = &w->dense.device,
+                                            .model = &w->dense.model,
+                                            .tensor_parallel = 3};
+    struct km_text json = {0};
+    struct km_error error = {0};
+    assert_int_equal(km_import((const struct km_importer *)(const void *)km_registry_find(km_import_registry,
+                                                                                          "llmservingsim"),
+                               &config, 0, &json, &error),
+                     KM_BAD_INPUT);
+    assert_string_equal(error.message, "llama-3.1-8b cannot be divided among 3 ranks");
+    km_text_release(&json);
+}
+
 /* Real tables, where they are to be had. */
 static void recorded_tables(void **state)
 {
@@ -312,10 +329,11 @@ static void recorded_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_table),   cmocka_unit_test(skew_that_contradicts),
-        cmocka_unit_test(experts),       cmocka_unit_test(experts_in_a_step),
-        cmocka_unit_test(newer_columns), cmocka_unit_test(faults),
-        cmocka_unit_test(other_models),  cmocka_unit_test(recorded_tables),
+        cmocka_unit_test(every_table),     cmocka_unit_test(skew_that_contradicts),
+        cmocka_unit_test(experts),         cmocka_unit_test(experts_in_a_step),
+        cmocka_unit_test(newer_columns),   cmocka_unit_test(faults),
+        cmocka_unit_test(other_models),    cmocka_unit_test(odd_ranks),
+        cmocka_unit_test(recorded_tables),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

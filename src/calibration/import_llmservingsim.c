@@ -236,6 +236,11 @@ static enum km_status import_llmservingsim(const struct km_import_config *config
     if (!attention || (!dense && !moe))
         return km_fail(error, KM_BAD_INPUT, model->path, 0, 0,
                        "the tables are read for models of attention and gated MLPs; %s is none", model->name);
+    if (fmod(attention->heads, ranks) != 0.0 ||
+        (attention->kv_heads > ranks && fmod(attention->kv_heads, ranks) != 0.0) ||
+        (dense && fmod(dense->intermediate, ranks) != 0.0))
+        return km_fail(error, KM_BAD_INPUT, model->path, 0, 0, "%s cannot be divided among %g ranks",
+                       model->name, ranks);
     struct km_llmservingsim in = {.config = config,
                                   .profile = profile,
                                   .attention = attention,

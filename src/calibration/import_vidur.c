@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -88,6 +89,16 @@ struct shape {
     double heads, kv_heads, dim, hidden, width, gated, ranks;
 };
 
+/* A size that ranks, or heads, share out evenly. */
+static enum km_status divides(const struct source *s, const char *name, double size, double among,
+                              struct km_error *error)
+{
+    if (fmod(size, among) == 0.0)
+        return KM_OK;
+    return km_fail(error, KM_BAD_INPUT, s->table.path, (int)s->table.line, 0, "%s: %g is not divisible by %g",
+                   name, size, among);
+}
+
 static enum km_status read_shape(const struct source *s, const char *heads, struct shape *out,
                                  struct km_error *error)
 {
@@ -99,6 +110,12 @@ static enum km_status read_shape(const struct source *s, const char *heads, stru
         if (status == KM_OK && *targets[i] < 1.0)
             status = km_fail(error, KM_BAD_INPUT, s->table.path, (int)s->table.line, 0, "%s: 0", names[i]);
     }
+    if (status == KM_OK)
+        status = divides(s, "n_embd", out->hidden, out->heads, error);
+    if (status == KM_OK)
+        status = divides(s, heads, out->heads, out->ranks, error);
+    if (status == KM_OK && out->kv_heads > out->ranks)
+        status = divides(s, "n_kv_head", out->kv_heads, out->ranks, error);
     out->dim = status == KM_OK ? out->hidden / out->heads : 0.0;
     return status;
 }
@@ -113,6 +130,8 @@ static enum km_status read_mlp_line(const struct source *s, struct km_error *err
         status = size_of(s, "num_tokens", &m, error);
     if (status == KM_OK)
         status = size_of(s, "n_expanded_embd", &h.width, error);
+    if (status == KM_OK)
+        status = divides(s, "n_expanded_embd", h.width, h.ranks, error);
     if (status != KM_OK)
         return status;
     bool gated = false;

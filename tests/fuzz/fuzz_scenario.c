@@ -34,6 +34,7 @@ static enum km_status read_text(const char *text, size_t size, struct km_scenari
                             .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},
                             .network = {.name = "b", .bandwidth_bytes_per_s = 1, .efficiency = 1}}},
         .cost_model = "roofline",
+        .time_scale = 1,
         .executor = "simulated",
         .workload = {.process = KM_ARRIVAL_TRACE, .rate_scale = 1},
     };
