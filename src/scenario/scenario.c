@@ -293,7 +293,7 @@ static enum km_status check_linear(const struct km_yaml *root, const struct km_s
     return KM_OK;
 }
 
-static const struct km_scenario defaults = {
+const struct km_scenario km_scenario_defaults = {
     .cluster = {.replicas = 1,
                 .tensor_parallel_size = 1,
                 .pipeline_parallel_size = 1,
@@ -342,7 +342,7 @@ static enum km_status read_groups(struct km_yaml *const *trees, uint32_t count, 
     s->groups = km_arena_alloc(&s->arena, count * sizeof *s->groups);
     enum km_status status = KM_OK;
     for (uint32_t i = 0; status == KM_OK && i < count; i++) {
-        s->groups[i] = defaults;
+        s->groups[i] = km_scenario_defaults;
         s->groups[i].path = s->path;
         status = read_tree(trees[i], &s->groups[i], context, error);
     }
@@ -385,7 +385,7 @@ static enum km_status read_file(const char *path, const struct km_override *over
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error)
 {
-    *out = defaults;
+    *out = km_scenario_defaults;
     out->path = km_arena_strdup(&out->arena, path);
     enum km_status status = read_file(path, overrides, override_count, out, error);
     if (status != KM_OK)

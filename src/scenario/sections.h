@@ -9,6 +9,9 @@
 /* Longest time a scenario may state (KM_PS_LIMIT rounded down: 53 days). */
 #define KM_TIME_LIMIT_S 4.6e6
 
+/* What a scenario says before its sections are read. */
+extern const struct km_scenario km_scenario_defaults;
+
 /* A distribution: a number (constant) or {distribution: name, parameters...}. `file:` is refused when the
  * context has no folder. */
 extern const struct km_setting km_distribution_settings[];

@@ -13,31 +13,19 @@ static enum km_status read_text(const char *text, size_t size, struct km_scenari
 {
     struct km_error error = {0};
     struct km_yaml *root;
-    *out = (struct km_scenario){
-        .cluster = {.replicas = 1,
-                    .tensor_parallel_size = 1,
-                    .pipeline_parallel_size = 1,
-                    .data_parallel_size = 1,
-                    .prefill_context_parallel_size = 1,
-                    .decode_context_parallel_size = 1,
-                    .kv_parallel_size = 1,
-                    .router = "round_robin"},
-        .engine = {.name = "none",
-                   .policy = "continuous",
-                   .kv_manager = "paged",
-                   .max_num_seqs = 1,
-                   .max_num_batched_tokens = 1,
-                   .block_size = 16,
-                   .all_reduce_count = 1,
-                   .gpu_memory_utilization = 0.9},
-        .device = {.node = {.gpus_per_node = 1,
-                            .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},
-                            .network = {.name = "b", .bandwidth_bytes_per_s = 1, .efficiency = 1}}},
-        .cost_model = "roofline",
-        .time_scale = 1,
-        .executor = "simulated",
-        .workload = {.process = KM_ARRIVAL_TRACE, .rate_scale = 1},
-    };
+    *out = km_scenario_defaults;
+    out->engine = (struct km_engine){.name = "none",
+                                     .policy = "continuous",
+                                     .kv_manager = "paged",
+                                     .max_num_seqs = 1,
+                                     .max_num_batched_tokens = 1,
+                                     .block_size = 16,
+                                     .all_reduce_count = 1,
+                                     .gpu_memory_utilization = 0.9};
+    out->device.node =
+        (struct km_node){.gpus_per_node = 1,
+                         .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},
+                         .network = {.name = "b", .bandwidth_bytes_per_s = 1, .efficiency = 1}};
     struct km_settings_context context = {.arena = &out->arena, .folder = NULL};
     enum km_status status = km_yaml_parse(text, size, "input", true, &out->arena, &root, &error);
     if (status == KM_OK)
