@@ -24,6 +24,7 @@ static struct km_scenario at_batch(const struct km_scenario *scenario, uint32_t 
     uint64_t wanted = (uint64_t)batch * REQUESTS_A_CLIENT;
     wanted = wanted < LEAST_REQUESTS ? LEAST_REQUESTS : wanted;
     at.cluster.replicas = 1;
+    at.scaling = (struct km_scaling_settings){0};
     at.engine.max_num_seqs = batch;
     if (at.engine.max_num_batched_tokens < batch)
         at.engine.max_num_batched_tokens = batch;
@@ -285,7 +286,8 @@ static enum km_status confirm(const struct km_scenario *scenario, uint32_t worke
 {
     static const char *const names[] = {"as it is", "advised batch", "replicas sharing"};
     struct confirmation c = {.scenario = scenario, .out = out};
-    out->run_count = out->advised_replicas > 1 ? 3 : 2;
+    /* A fleet that scales itself has no fixed number of replicas to multiply. */
+    out->run_count = out->advised_replicas > 1 && !scenario->scaling.policy ? 3 : 2;
     for (uint32_t i = 0; i < out->run_count; i++)
         out->runs[i].name = names[i];
     km_pool_run(workers, out->run_count, confirm_job, &c);
