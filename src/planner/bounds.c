@@ -65,10 +65,37 @@ static double alone_value(const struct alone *alone, const struct km_load *load,
 /* --- latency ----------------------------------------------------------------------------------------------
  */
 
-static int compare_doubles(const void *a, const void *b)
+static void exchange(double *a, double *b)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    double kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Reorder values[count] so that the `keep` smallest come first, 0 < keep <= count (Hoare 1961, "Algorithm 65:
+ * find"), and return the greatest of them. */
+static double partition(double *values, uint64_t count, uint64_t keep)
+{
+    uint64_t low = 0, high = count; /* what is before `low` stays, and what is from `high` on */
+    while (high - low > 1) {
+        double pivot = values[low + (high - low) / 2];
+        uint64_t below = low, same = low, above = high; /* three parts: smaller, equal, greater */
+        while (same < above) {
+            if (values[same] < pivot)
+                exchange(&values[below++], &values[same++]);
+            else if (values[same] > pivot)
+                exchange(&values[same], &values[--above]);
+            else
+                same++;
+        }
+        if (keep <= below)
+            high = below;
+        else if (keep > above)
+            low = above;
+        else
+            return pivot;
+    }
+    return values[low];
 }
 
 /* Can the term be judged by single requests of the whole load? */
@@ -95,9 +122,8 @@ static double least_value(const struct alone *alone, const struct km_load *load,
     if (term->quantile < 0.0)
         return ROUNDED * sum / (double)count;
     /* The term holds iff ceil(q n) are within: then the ceil(q n)-th smallest is. */
-    qsort(scratch, count, sizeof *scratch, compare_doubles);
     double rank = ceil(term->quantile * (double)count * (1.0 - 1e-12));
-    return scratch[rank < 1.0 ? 0 : (uint64_t)rank - 1];
+    return partition(scratch, count, rank < 1.0 ? 1 : (uint64_t)rank);
 }
 
 static void bound_latency(const struct alone *alone, const struct km_load *load,
@@ -202,47 +228,39 @@ static double slack_of(const struct demand *demand, uint64_t i)
 /* The sum of all but the `spare` largest of values[count], which are reordered. */
 static double sum_without_largest(double *values, uint64_t count, double spare)
 {
-    uint64_t leave = (uint64_t)ceil(spare);
-    double sum = 0.0;
-    if (leave >= count)
+    double leave = ceil(spare), sum = 0.0;
+    if (leave >= (double)count)
         return 0.0;
-    uint64_t keep = count - leave, low = 0, high = count - 1;
-    while (leave > 0 && low < high) { /* quickselect: the `keep` smallest to the front */
-        double pivot = values[low + (high - low) / 2];
-        uint64_t i = low, j = high;
-        while (i <= j) {
-            while (values[i] < pivot)
-                i++;
-            while (values[j] > pivot)
-                j--;
-            if (i > j)
-                break;
-            double swap = values[i];
-            values[i++] = values[j];
-            values[j] = swap;
-            if (j == 0)
-                break;
-            j--;
-        }
-        if (keep - 1 <= j)
-            high = j;
-        else if (keep - 1 >= i)
-            low = i;
-        else
-            break;
-    }
+    uint64_t keep = count - (uint64_t)leave;
+    if (keep < count)
+        partition(values, count, keep);
     for (uint64_t i = 0; i < keep; i++)
         sum += values[i];
     return sum;
+}
+
+static uint64_t first_from(const struct km_load *load, double from_s)
+{
+    uint64_t low = 0, high = load->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (load->requests[middle].arrival_s < from_s)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* Seconds of a replica that the window's requests with at most `slack_s` of slack need. */
 static double window_work_s(const struct demand *demand, double from_s, double to_s, double slack_s)
 {
     uint64_t count = 0;
-    for (uint64_t i = 0; i < demand->load->count; i++) {
+    for (uint64_t i = first_from(demand->load, from_s); i < demand->load->count; i++) {
         const struct km_load_request *r = &demand->load->requests[i];
-        if (r->arrival_s < from_s || r->arrival_s > to_s || slack_of(demand, i) > slack_s)
+        if (r->arrival_s > to_s)
+            break;
+        if (slack_of(demand, i) > slack_s)
             continue;
         const struct km_work_amount amount = amount_of(r, demand->prompt_share, demand->due->whole);
         demand->scratch[count++] = km_work_price(&demand->prices, &amount);
@@ -272,9 +290,8 @@ static void list_cuts(const struct demand *demand, double cuts[2])
     const struct km_load *load = demand->load;
     for (uint64_t i = 0; i < load->count; i++)
         demand->scratch[i] = slack_of(demand, i);
-    qsort(demand->scratch, load->count, sizeof(double), compare_doubles);
-    cuts[0] = demand->scratch[load->count - 1];
-    cuts[1] = demand->scratch[(uint64_t)(0.9 * (double)(load->count - 1))];
+    cuts[0] = partition(demand->scratch, load->count, load->count);
+    cuts[1] = partition(demand->scratch, load->count, 1 + (uint64_t)(0.9 * (double)(load->count - 1)));
 }
 
 static void bound_windows(const struct demand *demand, struct km_candidate_bounds *bounds)

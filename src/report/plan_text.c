@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define FALLEN_SHOWN 3u /* candidates of each kind that fell */
-#define TERM_COLUMNS 3u
-#define LABEL_WIDTH  38
+#define TERM_COLUMNS 2u
+#define LABEL_WIDTH  46
 #define PAGE_WIDTH   118u
 
 static void put_plural(struct km_text *out, uint64_t count, const char *noun)
@@ -100,8 +100,8 @@ static uint32_t term_columns(const struct km_plan *plan)
 
 static void put_head(const struct km_plan *plan, struct km_text *out)
 {
-    km_text_printf(out, "\n   %-4s %-*s %8s %4s %8s %8s", "rank", LABEL_WIDTH, "plan", "replicas", "GPUs",
-                   "$/h", "$/M tok");
+    km_text_printf(out, "\n   %-4s %-*s %4s %4s %8s %7s", "rank", LABEL_WIDTH, "plan", "repl", "GPUs", "$/h",
+                   "$/M tok");
     for (uint32_t i = 0; i < term_columns(plan); i++) {
         char name[160];
         km_slo_term_name(&plan->scenario.slo[i], name, sizeof name);
@@ -116,7 +116,7 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     const struct km_candidate *c = entry->candidate;
     char usd[KM_CELL], tokens[KM_CELL], cell[KM_CELL];
     double most_per_s = km_bounds_most_rate_per_s(&c->bounds, &plan->load, c->replicas);
-    km_text_printf(out, " %c %-4llu %-*.*s %8u %4u %8s %8s", entry->on_front ? '*' : ' ',
+    km_text_printf(out, " %c %-4llu %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ',
                    (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
                    km_cell_rounded(tokens, entry->usd_per_million_tokens));
@@ -257,7 +257,7 @@ static void put_fallen(const struct km_plan_report *report, struct km_text *out)
             km_text_puts(out, "     ...\n");
         if (!report->all && of_kind >= FALLEN_SHOWN)
             continue;
-        km_text_printf(out, "     %-*s ", LABEL_WIDTH, c->label);
+        km_text_printf(out, "     %-*.*s ", LABEL_WIDTH, LABEL_WIDTH, c->label);
         put_wrapped(c->reason, 5 + LABEL_WIDTH + 1, out);
     }
 }
