@@ -41,7 +41,7 @@ Shape random_shape(const std::string &op, std::mt19937 &random)
                                        {64, 8, 128}, {8, 1, 128},  {32, 8, 64}};
             const double *kind = kinds[random() % 6];
             double batch = log_uniform(1, 512, 1), context = log_uniform(16, 65536, 1);
-            if (batch * context * kind[1] * kind[2] < 7e8)
+            if (batch * context * kind[1] * kind[2] < (op == "attention_decode" ? 7e8 : 4.5e8))
                 return decode_shape(op == "attention_decode" ? "bf16" : "fp8", kind[0], kind[1], kind[2],
                                     batch, context);
         } else if (op == "attention_prefill") {
