@@ -1,0 +1,55 @@
+#include "support/kv_moves.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+struct km_kv *create(const char *name, uint64_t blocks, uint32_t block_size)
+{
+    const struct km_kv_manager *manager =
+        (const struct km_kv_manager *)(const void *)km_registry_find(km_kv_registry, name);
+    const struct km_kv_config config = {blocks, block_size, 1u << 20};
+    return manager->create(&config);
+}
+
+int64_t admit(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens, uint32_t chunk)
+{
+    uint32_t hit = kv->manager->match(kv, sequence, tokens);
+    assert_true(hit == 0 || hit < tokens);
+    assert_int_equal(hit % kv->config.block_size, 0);
+    uint32_t first = chunk < tokens - hit ? hit + chunk : tokens;
+    return kv->manager->admit(kv, sequence, tokens, hit, first) ? (int64_t)hit : -1;
+}
+
+int64_t admit_all(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
+{
+    return admit(kv, sequence, tokens, UINT32_MAX);
+}
+
+void decode(struct km_kv *kv, uint32_t from, uint32_t to)
+{
+    struct km_growth growth;
+    km_growth_init(&growth, kv->config.block_size);
+    km_growth_add(&growth, from);
+    kv->manager->decode(kv, &growth, 0, to - from);
+    km_growth_release(&growth);
+}
+
+void preempt(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
+{
+    sequence->state = KM_SEQ_DECODE;
+    kv->manager->release(kv, sequence, tokens);
+    assert_null(sequence->kv);
+    sequence->state = KM_SEQ_WAITING;
+    sequence->preemptions++;
+}
+
+void end(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
+{
+    sequence->state = KM_SEQ_ENDING;
+    kv->manager->release(kv, sequence, tokens);
+    assert_null(sequence->kv);
+}
