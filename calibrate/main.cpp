@@ -17,6 +17,7 @@ static const char usage[] =
     "                   (default: PROFILE.json with .csv instead)\n"
     "  --device NAME    name of the device description (default: h200-sxm and the like, from what the driver "
     "says)\n"
+    "  --supplement NAME  profile of the same folder that answers what this one has no rows for\n"
     "  --classes LIST   of gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer "
     "(default: all; none: no more)\n"
     "  --budget SECONDS of each class (default: 60)\n"
@@ -46,7 +47,7 @@ const struct {
                    {"gemm_sustained", gemm_sustained_class}}; // last: it leaves the device hot
 
 struct Options {
-    std::string out, csv, device,
+    std::string out, csv, device, supplement,
         classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer", check_csv;
     double budget_s = 60.0, target = 0.03;
     bool quick = false;
@@ -78,11 +79,11 @@ void check_classes(const std::string &list)
 Options parse(int argc, char **argv)
 {
     const struct option list[] = {
-        {"out", 1, nullptr, 'o'},     {"csv", 1, nullptr, 'c'},    {"device", 1, nullptr, 'd'},
-        {"classes", 1, nullptr, 'l'}, {"budget", 1, nullptr, 'b'}, {"target", 1, nullptr, 't'},
-        {"quick", 0, nullptr, 'q'},   {"check", 1, nullptr, 'k'},  {"check-csv", 1, nullptr, 'K'},
-        {"seed", 1, nullptr, 's'},    {"gpu", 1, nullptr, 'g'},    {"help", 0, nullptr, 'h'},
-        {nullptr, 0, nullptr, 0}};
+        {"out", 1, nullptr, 'o'},        {"csv", 1, nullptr, 'c'},     {"device", 1, nullptr, 'd'},
+        {"supplement", 1, nullptr, 'S'}, {"classes", 1, nullptr, 'l'}, {"budget", 1, nullptr, 'b'},
+        {"target", 1, nullptr, 't'},     {"quick", 0, nullptr, 'q'},   {"check", 1, nullptr, 'k'},
+        {"check-csv", 1, nullptr, 'K'},  {"seed", 1, nullptr, 's'},    {"gpu", 1, nullptr, 'g'},
+        {"help", 0, nullptr, 'h'},       {nullptr, 0, nullptr, 0}};
     Options options;
     for (int c; (c = getopt_long(argc, argv, "", list, nullptr)) != -1;) {
         switch (c) {
@@ -94,6 +95,9 @@ Options parse(int argc, char **argv)
             break;
         case 'd':
             options.device = optarg;
+            break;
+        case 'S':
+            options.supplement = optarg;
             break;
         case 'l':
             options.classes = optarg;
@@ -226,6 +230,7 @@ int main(int argc, char **argv)
         command += std::string(" ") + argv[i];
     tables.write_json(
         options.out, options.device.empty() ? device_name(bench.properties.name) : options.device,
+        options.supplement,
         {{"source", "own measurement"},
          {"kernels_of", "kingman"},
          {"command", command},

@@ -180,14 +180,17 @@ double Tables::fraction(const Shape &shape, const std::function<double(const Sha
     return tree == trees_.end() ? 0.0 : std::exp(descend(tree->second, shape, 0, roofline_us));
 }
 
-void Tables::write_json(const std::string &path, const std::string &device,
+void Tables::write_json(const std::string &path, const std::string &device, const std::string &supplement,
                         const std::vector<std::pair<std::string, std::string>> &provenance) const
 {
     const std::string temporary = path + ".tmp";
     FILE *out = fopen(temporary.c_str(), "w");
     if (!out)
         die("cannot write %s", temporary.c_str());
-    fprintf(out, "{\n  \"schema\": 1,\n  \"device\": \"%s\",\n  \"provenance\": {", device.c_str());
+    fprintf(out, "{\n  \"schema\": 1,\n  \"device\": \"%s\",\n", device.c_str());
+    if (!supplement.empty())
+        fprintf(out, "  \"supplement\": \"%s\",\n", supplement.c_str());
+    fprintf(out, "  \"provenance\": {");
     for (size_t i = 0; i < provenance.size(); i++)
         fprintf(out, "%s\n    \"%s\": \"%s\"", i ? "," : "", provenance[i].first.c_str(),
                 provenance[i].second.c_str());

@@ -35,7 +35,7 @@ class Tables
     // `count` rows of a table (Shape::table()), chosen at random; fewer where it has fewer.
     std::vector<Shape> some(const std::string &table, size_t count, std::mt19937 &random) const;
     void add(const Shape &shape, const Sample &sample);
-    void write_json(const std::string &path, const std::string &device,
+    void write_json(const std::string &path, const std::string &device, const std::string &supplement,
                     const std::vector<std::pair<std::string, std::string>> &provenance) const;
     size_t count() const
     {
