@@ -1,5 +1,6 @@
 #include "classes.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -103,6 +104,23 @@ Ceilings measure_ceilings(Bench &bench, Tables &tables)
             "graph %.2f us\n",
             1e-6 * read_bytes_per_us, 2e-6 * (double)copied / copy.us, 1e-6 * rate, 1e-6 * rate8, kernel.us);
     return {rate, rate8, read_bytes_per_us, small.us};
+}
+
+void measure_again(Bench &bench, Tables &tables, const Ceilings &ceilings, const std::string &csv_path)
+{
+    Tables wanted(csv_path);
+    std::mt19937 random(13);
+    std::vector<Shape> shapes;
+    for (const std::string &name : wanted.names())
+        for (const Shape &shape : wanted.some(name, wanted.count(), random))
+            if (!tables.has(shape))
+                shapes.push_back(shape);
+    std::shuffle(shapes.begin(), shapes.end(), random);
+    auto start = std::chrono::steady_clock::now();
+    for (const Shape &shape : shapes)
+        tables.add(shape, measure(bench, ceilings, shape));
+    fprintf(stderr, "again: %zu shapes in %.1f s\n", shapes.size(),
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
 static double host_us(const std::function<void()> &body, int times)

@@ -34,6 +34,9 @@ void layer_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const P
 void collective_class(Bench &bench, Tables &tables, const Ceilings &ceilings, const Plan &plan);
 std::string nccl_version(); // "none" when built without
 
+// The shapes of a file of rows (classes that `measure` times), in random order.
+void measure_again(Bench &bench, Tables &tables, const Ceilings &ceilings, const std::string &csv_path);
+
 // How far the profile is off: `count` random shapes of each class that are not in it, measured, and an eighth
 // as many that are, measured again (what the device does not repeat, no table can say). Prints the errors;
 // rows go to `csv` ("" = nowhere), which `kingman calibrate --check` reads.

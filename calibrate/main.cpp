@@ -20,6 +20,7 @@ static const char usage[] =
     "  --supplement NAME  profile of the same folder that answers what this one has no rows for\n"
     "  --classes LIST   of gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer "
     "(default: all; none: no more)\n"
+    "  --again FILE     also measure the shapes of this file of rows: another device's share of a mean\n"
     "  --budget SECONDS of each class (default: 60)\n"
     "  --target ERROR   interpolation error at which a line of shapes is not refined further (default: "
     "0.03)\n"
@@ -48,7 +49,8 @@ const struct {
 
 struct Options {
     std::string out, csv, device, supplement,
-        classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer", check_csv;
+        classes = "gemm,gemm_sustained,grouped_gemm,attention,stream,scalar,collective,layer", check_csv,
+        again;
     double budget_s = 60.0, target = 0.03;
     bool quick = false;
     int check = 0, gpu = 0;
@@ -83,7 +85,7 @@ Options parse(int argc, char **argv)
         {"supplement", 1, nullptr, 'S'}, {"classes", 1, nullptr, 'l'}, {"budget", 1, nullptr, 'b'},
         {"target", 1, nullptr, 't'},     {"quick", 0, nullptr, 'q'},   {"check", 1, nullptr, 'k'},
         {"check-csv", 1, nullptr, 'K'},  {"seed", 1, nullptr, 's'},    {"gpu", 1, nullptr, 'g'},
-        {"help", 0, nullptr, 'h'},       {nullptr, 0, nullptr, 0}};
+        {"again", 1, nullptr, 'a'},      {"help", 0, nullptr, 'h'},    {nullptr, 0, nullptr, 0}};
     Options options;
     for (int c; (c = getopt_long(argc, argv, "", list, nullptr)) != -1;) {
         switch (c) {
@@ -107,6 +109,9 @@ Options parse(int argc, char **argv)
             break;
         case 't':
             options.target = number(optarg, "--target");
+            break;
+        case 'a':
+            options.again = optarg;
             break;
         case 'q':
             options.quick = true;
@@ -206,6 +211,8 @@ int main(int argc, char **argv)
     const Ceilings ceilings = measure_ceilings(bench, tables);
     const Plan plan = {options.quick, options.budget_s, options.target};
     const std::string wanted = "," + options.classes + ",";
+    if (!options.again.empty())
+        measure_again(bench, tables, ceilings, options.again);
     bool checked = options.check == 0;
     for (const auto &one : all_classes) {
         // Before what heats the device until its clocks fall: kernels of a few microseconds would all be

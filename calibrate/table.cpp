@@ -104,6 +104,14 @@ bool Tables::has(const Shape &shape) const
     return keys_.count(shape.key()) != 0;
 }
 
+std::vector<std::string> Tables::names() const
+{
+    std::vector<std::string> names;
+    for (const auto &tree : trees_)
+        names.push_back(tree.first);
+    return names;
+}
+
 std::vector<Shape> Tables::some(const std::string &table, size_t count, std::mt19937 &random) const
 {
     std::vector<Shape> shapes;

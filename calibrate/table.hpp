@@ -32,6 +32,7 @@ class Tables
     Tables(const Tables &) = delete;
     Tables &operator=(const Tables &) = delete;
     bool has(const Shape &shape) const;
+    std::vector<std::string> names() const; // of all tables
     // `count` rows of a table (Shape::table()), chosen at random; fewer where it has fewer.
     std::vector<Shape> some(const std::string &table, size_t count, std::mt19937 &random) const;
     void add(const Shape &shape, const Sample &sample);
