@@ -99,12 +99,11 @@ static void terms_by_hand(void **state)
             fail_msg("%s: attained %d, %d of %d within, %d requests", name, o->attained, (int)o->within,
                      (int)o->count, (int)o->requests);
     }
-    assert_int_equal(s.class_count, 2); /* in the order of their first ends */
-    assert_string_equal(s.classes[0].name, "chat");
-    assert_string_equal(s.classes[1].name, "batch");
-    assert_int_equal(s.classes[1].rejected, 1);
-    assert_int_equal(s.classes[0].output_tokens, 14);
-    assert_true(isnan(s.classes[0].latency[KM_ITL].mean_s));
+    assert_int_equal(s.class_count, 2);
+    assert_string_equal(s.classes[0].name, "batch");
+    assert_string_equal(s.classes[1].name, "chat");
+    assert_int_equal(s.classes[0].rejected, 1);
+    assert_int_equal(s.classes[1].output_tokens, 14);
 }
 
 /* Requests without a class that ended before the first class was named count as their own class. */
@@ -275,58 +274,100 @@ static void too_much(void **state)
     }
 }
 
-/* A trace with classes, run in fast-forward and step by step: all bits agree, and every class is there. */
-static void fast_forward_with_classes(void **state)
+static void write_trace(char *path)
 {
-    (void)state;
-    char path[] = "/tmp/test_slo_XXXXXX";
+    static const char *const names[] = {"", "chat", "batch"};
     int descriptor = mkstemp(path);
     assert_true(descriptor >= 0);
     FILE *file = fdopen(descriptor, "w");
-    static const char *const names[] = {"", "chat", "batch"};
     gsl_rng *rng = km_random_stream(1, KM_RANDOM_ARRIVALS);
     fprintf(file, "arrival_s,prompt_tokens,output_tokens,class\n");
-    for (int i = 0; i < 400; i++)
+    for (int i = 0; i < 400; i++) /* classes appear while others are being served */
         fprintf(file, "%.3f,%lu,%lu,%s\n", i * 0.05, 1 + gsl_rng_uniform_int(rng, 2000),
-                1 + gsl_rng_uniform_int(rng, 300), names[gsl_rng_uniform_int(rng, 3)]);
+                1 + gsl_rng_uniform_int(rng, 300), i < 20 ? "" : names[gsl_rng_uniform_int(rng, 3)]);
     gsl_rng_free(rng);
     fclose(file);
-    const struct km_override overrides[] = {
-        {"cluster.device", "h200-sxm"},
-        {"workload", "{}"},
-        {"workload.trace", path},
-        {"slo", "{ttft_p99_s: 10, deadline_s: 60, min_goodput_per_s: 1, classes: {chat: {ttft_p50_s: 0.02, "
-                "e2e_p95_s: 0.5}, batch: {deadline_s: 15}, none: {ttft_p50_s: 1}}}"}};
-    struct km_scenario scenario;
+}
+
+static void run_mode(const struct km_scenario *scenario, bool fast_forward, struct km_run_result *result)
+{
+    struct km_fleet fleet;
     struct km_error error = {0};
-    if (km_scenario_read(BASE, overrides, 4, &scenario, &error) != KM_OK)
-        fail_msg("%s", error.message);
-    struct km_run_result result[2];
-    for (int fast = 0; fast < 2; fast++) {
-        struct km_fleet fleet;
-        const struct km_run_options options = {.fast_forward = fast};
-        assert_int_equal(km_fleet_create(&scenario, &fleet, &error), KM_OK);
-        assert_int_equal(km_fleet_run(&fleet, &scenario.workload, 1, &options, &result[fast], &error), KM_OK);
-        km_fleet_release(&fleet);
+    const struct km_run_options options = {.fast_forward = fast_forward};
+    assert_int_equal(km_fleet_create(scenario, &fleet, &error), KM_OK);
+    assert_int_equal(km_fleet_run(&fleet, &scenario->workload, 1, &options, result, &error), KM_OK);
+    km_fleet_release(&fleet);
+}
+
+/* A trace with classes, run in fast-forward and step by step: all bits agree, and the classes partition
+ * requests and gaps. */
+static void fast_forward_with_classes(void **state)
+{
+    (void)state;
+    static const struct km_override variants[] = {
+        {"seed", "1"},
+        {"engine.batching.async_scheduling", "false"},
+        {"engine.kv.num_gpu_blocks_override", "900"}, /* preemptions */
+        {"cluster.pipeline_parallel_size", "2"},
+        {"cluster.replicas", "3"},
+        {"engine.batching.policy", "dynamic"},
+        {"engine.batching.policy", "orca"},
+        {"workload.arrivals", "{process: closed_loop, clients: 9}"},
+        {"slo", "{}"},
+    };
+    char path[] = "/tmp/test_slo_XXXXXX";
+    write_trace(path);
+    for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
+        const struct km_override overrides[] = {
+            {"cluster.device", "h200-sxm"},
+            {"workload", "{}"},
+            {"workload.trace", path},
+            {"slo",
+             "{ttft_p99_s: 1000, deadline_s: 1000, min_goodput_per_s: 0.01, classes: {chat: {ttft_p50_s: "
+             "0.02, e2e_p95_s: 500, itl_p99_s: 100}, batch: {deadline_s: 15}, none: {ttft_p50_s: 1}}}"},
+            variants[v]};
+        struct km_scenario scenario;
+        struct km_error error = {0};
+        if (km_scenario_read(BASE, overrides, 5, &scenario, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        struct km_run_result result[2];
+        run_mode(&scenario, false, &result[0]);
+        run_mode(&scenario, true, &result[1]);
+        const struct km_summary *s = &result[0].summary;
+        if (!same_summary(s, &result[1].summary))
+            fail_msg("%s: %s: fast-forward differs", variants[v].key, variants[v].value);
+        if (v == 0)
+            assert_true(result[1].simulation.work.events < result[0].simulation.work.events);
+        assert_int_equal(s->class_count, 3);
+        uint64_t ended = 0, gaps = 0;
+        double gap_s = 0;
+        for (uint32_t i = 0; i < 3; i++) {
+            ended += s->classes[i].requests;
+            gaps += s->classes[i].latency[KM_ITL].count;
+            gap_s += s->classes[i].latency[KM_ITL].mean_s * (double)s->classes[i].latency[KM_ITL].count;
+        }
+        assert_int_equal(ended, 400);
+        if (gaps != s->latency[KM_ITL].count)
+            fail_msg("%s: %s: %d gaps of %d", variants[v].key, variants[v].value, (int)gaps,
+                     (int)s->latency[KM_ITL].count);
+        assert_true(fabs(gap_s - s->latency[KM_ITL].mean_s * (double)gaps) <= 1e-9 * gap_s);
+        if (s->slo_count == 0) {
+            km_scenario_release(&scenario);
+            continue;
+        }
+        assert_int_equal(s->slo_count, 8);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_true(s->slo[i].attained);
+        const struct km_slo_outcome *itl = &s->slo[5], *none = &s->slo[7];
+        const struct km_class_summary *chat = &s->classes[strcmp(s->classes[1].name, "chat") == 0 ? 1 : 2];
+        assert_string_equal(chat->name, "chat");
+        assert_int_equal(itl->count, chat->latency[KM_ITL].count);
+        assert_true(itl->attained && itl->within == itl->count && itl->count > 0);
+        assert_int_equal(none->requests, 0);
+        assert_false(none->attained || s->slo_attained);
+        km_scenario_release(&scenario);
     }
     unlink(path);
-    const struct km_summary *a = &result[0].summary, *b = &result[1].summary;
-    assert_true(result[1].simulation.work.events < result[0].simulation.work.events);
-    assert_int_equal(a->class_count, 3);
-    assert_int_equal(a->slo_count, 7);
-    assert_true(same_summary(a, b));
-    uint64_t ended = 0;
-    for (uint32_t i = 0; i < 3; i++)
-        ended += a->classes[i].requests;
-    assert_int_equal(ended, 400);
-    for (uint32_t i = 0; i < 3; i++)
-        if (!a->slo[i].attained)
-            fail_msg("term %u: %g, limit %g", i, a->slo[i].value, a->slo[i].term.limit);
-    assert_true(!a->slo[5].attained || a->slo[5].value <= 15);
-    assert_false(a->slo[6].attained); /* no request of class none */
-    assert_int_equal(a->slo[6].requests, 0);
-    assert_false(a->slo_attained);
-    km_scenario_release(&scenario);
 }
 
 /* An offline batch: everything arrives at 0, the deadline is the time of the last completion. */

@@ -16,7 +16,6 @@ __extension__ typedef unsigned __int128 u128;
 struct class_group {
     char name[KM_MAX_CLASS_NAME + 1];
     struct km_collection *group; /* NULL until its first request */
-    uint32_t appeared;           /* rank; 0 = never */
 };
 
 struct km_metrics {
@@ -25,7 +24,7 @@ struct km_metrics {
     struct km_slo slo;
 
     /* Classes: slots, those of SLO terms first, and the slot of each class number. */
-    uint32_t class_count, appeared, left_out;
+    uint32_t class_count, left_out;
     struct class_group classes[KM_MAX_CLASSES];
     int8_t *slot_of; /* [known] */
     size_t known, slot_capacity;
@@ -71,10 +70,10 @@ static void begin_classes(struct km_metrics *m)
 {
     int slot = find_slot(m, "");
     number_class(m, 0, slot);
-    if (slot == NO_GROUP || km_tally_requests(&m->all->tally) == 0)
+    bool nothing = km_tally_requests(&m->all->tally) == 0 && km_sketch_count(m->all->samples[KM_ITL]) == 0;
+    if (slot == NO_GROUP || nothing)
         return;
     m->classes[slot].group = km_collection_copy(m->all);
-    m->classes[slot].appeared = ++m->appeared;
 }
 
 void km_metrics_class(struct km_metrics *m, uint32_t index, const char *name)
@@ -95,10 +94,8 @@ static struct km_collection *group_of(struct km_metrics *m, uint32_t class_index
     if (*slot == NO_GROUP)
         return NULL;
     struct class_group *class_group = &m->classes[*slot];
-    if (!class_group->group) {
+    if (!class_group->group)
         class_group->group = km_collection_create();
-        class_group->appeared = ++m->appeared;
-    }
     return class_group->group;
 }
 
@@ -119,7 +116,6 @@ struct km_metrics *km_metrics_create(const struct km_metrics_settings *settings)
             m->slo.terms[i].limit_ps = km_ps_from_s(term->limit);
         if (!term->class_name)
             continue;
-        assert(term->metric != KM_ITL);
         m->slo.terms[i].group = find_slot(m, term->class_name);
         assert(m->slo.terms[i].group != NO_GROUP);
         by_class = true;
@@ -197,7 +193,23 @@ void km_metrics_gaps(struct km_metrics *m, uint64_t first_ps, int64_t slope_ps, 
                      uint64_t sequences)
 {
     km_sketch_add_progression(m->all->samples[KM_ITL], first_ps, slope_ps, steps, sequences);
-    km_slo_gaps(&m->slo, first_ps, slope_ps, steps, sequences);
+    km_slo_gaps(&m->slo, KM_SLO_ALL, first_ps, slope_ps, steps, sequences);
+}
+
+void km_metrics_class_gaps(struct km_metrics *m, uint32_t class_index, uint64_t first_ps, int64_t slope_ps,
+                           uint64_t steps, uint64_t sequences)
+{
+    int slot;
+    struct km_collection *group = group_of(m, class_index, &slot);
+    if (!group)
+        return;
+    km_sketch_add_progression(group->samples[KM_ITL], first_ps, slope_ps, steps, sequences);
+    km_slo_gaps(&m->slo, slot, first_ps, slope_ps, steps, sequences);
+}
+
+bool km_metrics_has_classes(const struct km_metrics *m)
+{
+    return m->known > 0;
 }
 
 void km_metrics_steps(struct km_metrics *m, uint64_t steps, uint64_t sequences, uint64_t tokens,
@@ -313,17 +325,21 @@ static void summarize_class(const struct km_metrics *m, const struct class_group
     };
     memcpy(out->name, class_group->name, sizeof out->name);
     for (int i = 0; i < KM_LATENCY_COUNT; i++)
-        km_collection_summarize(class_group->group, (enum km_latency)i,
-                                i != KM_ITL && summary->verdict != KM_SATURATED, &out->latency[i]);
+        km_collection_summarize(class_group->group, (enum km_latency)i, summary->verdict != KM_SATURATED,
+                                &out->latency[i]);
 }
 
 static void summarize_classes(const struct km_metrics *m, struct km_summary *out)
 {
     out->classes_left_out = m->left_out;
-    for (uint32_t rank = 1; rank <= m->appeared; rank++)
-        for (uint32_t i = 0; i < m->class_count; i++)
-            if (m->classes[i].appeared == rank)
-                summarize_class(m, &m->classes[i], out, &out->classes[out->class_count++]);
+    bool listed[KM_MAX_CLASSES] = {false};
+    for (size_t i = 0; i < m->known; i++) {
+        int slot = m->slot_of[i];
+        if (slot == NO_GROUP || listed[slot] || !m->classes[slot].group)
+            continue;
+        listed[slot] = true;
+        summarize_class(m, &m->classes[slot], out, &out->classes[out->class_count++]);
+    }
     /* Requests without a class alone are no classes. */
     if (out->class_count == 1 && out->classes[0].name[0] == '\0' && out->classes_left_out == 0)
         out->class_count = 0;

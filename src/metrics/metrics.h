@@ -60,6 +60,10 @@ void km_metrics_preemption(struct km_metrics *metrics);
  * `sequences` requests. */
 void km_metrics_gaps(struct km_metrics *metrics, uint64_t first_ps, int64_t slope_ps, uint64_t steps,
                      uint64_t sequences);
+/* The same gaps once more, of requests of one class, where classes are told apart (else it does nothing). */
+void km_metrics_class_gaps(struct km_metrics *metrics, uint32_t class_index, uint64_t first_ps,
+                           int64_t slope_ps, uint64_t steps, uint64_t sequences);
+bool km_metrics_has_classes(const struct km_metrics *metrics);
 /* `steps` executed steps, each with these sequences and tokens; duration_ps is their summed execution time.
  */
 void km_metrics_steps(struct km_metrics *metrics, uint64_t steps, uint64_t sequences, uint64_t tokens,
@@ -81,7 +85,6 @@ struct km_class_summary {
     uint64_t prompt_tokens, output_tokens; /* of completed requests */
     double requests_per_s;                 /* completed, over the duration of the run */
     double goodput_per_s;                  /* as in the summary */
-    /* [KM_ITL] is undefined: gaps are not told apart by class. */
     struct km_latency_summary latency[KM_LATENCY_COUNT];
 };
 
@@ -108,7 +111,7 @@ struct km_summary {
     struct km_slo_outcome slo[KM_MAX_SLO_TERMS];     /* [slo_count] in the order stated */
     uint32_t class_count;                            /* 0 when the workload names no class */
     uint32_t classes_left_out;                       /* beyond KM_MAX_CLASSES */
-    struct km_class_summary classes[KM_MAX_CLASSES]; /* [class_count] in the order of appearance */
+    struct km_class_summary classes[KM_MAX_CLASSES]; /* [class_count] by number, as they first appeared */
 };
 void km_metrics_summarize(const struct km_metrics *metrics, struct km_summary *out);
 

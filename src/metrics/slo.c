@@ -69,11 +69,12 @@ static uint64_t progression_within(uint64_t first_ps, int64_t slope_ps, uint64_t
     return above < count ? count - above : 0;
 }
 
-void km_slo_gaps(struct km_slo *slo, uint64_t first_ps, int64_t slope_ps, uint64_t steps, uint64_t sequences)
+void km_slo_gaps(struct km_slo *slo, int group, uint64_t first_ps, int64_t slope_ps, uint64_t steps,
+                 uint64_t sequences)
 {
     for (uint32_t i = 0; i < slo->count; i++) {
         struct km_slo_count *term = &slo->terms[i];
-        if (term->term.metric == KM_ITL)
+        if (term->term.metric == KM_ITL && term->group == group)
             term->within += sequences * progression_within(first_ps, slope_ps, steps, term->limit_ps);
     }
 }

@@ -84,7 +84,9 @@ struct km_served {
 
 /* Count a request of class `group`; is it within every latency limit that concerns it? */
 bool km_slo_serve(struct km_slo *slo, int group, const struct km_served *served);
-/* Gaps first_ps, first_ps + slope_ps, ... of `steps` steps, each seen by `sequences` requests. */
-void km_slo_gaps(struct km_slo *slo, uint64_t first_ps, int64_t slope_ps, uint64_t steps, uint64_t sequences);
+/* Gaps first_ps, first_ps + slope_ps, ... of `steps` steps, each seen by `sequences` requests of `group`;
+ * those of classes are told besides those of KM_SLO_ALL. */
+void km_slo_gaps(struct km_slo *slo, int group, uint64_t first_ps, int64_t slope_ps, uint64_t steps,
+                 uint64_t sequences);
 
 #endif

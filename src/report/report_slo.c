@@ -65,8 +65,7 @@ void km_report_classes_json(const struct km_summary *s, struct km_json_writer *w
         km_json_put_number(w, "requests_per_s", c->requests_per_s);
         km_json_put_number(w, "goodput_per_s", c->goodput_per_s);
         for (int metric = 0; metric < KM_LATENCY_COUNT; metric++)
-            if (metric != KM_ITL)
-                km_report_latency_json(w, (enum km_latency)metric, &c->latency[metric]);
+            km_report_latency_json(w, (enum km_latency)metric, &c->latency[metric]);
         km_json_put_close(w, '}');
     }
     km_json_put_close(w, ']');

@@ -99,8 +99,6 @@ static enum km_status read_terms(const struct km_yaml *mapping, const char *clas
             continue;
         if (!parse_key(value->key, &term))
             return fail_key(value, class_name != NULL, error);
-        if (class_name && term.metric == KM_ITL)
-            return km_yaml_fail_key(value, error, "gaps are not told apart by class; use tpot");
         for (size_t j = 0; j < i; j++) {
             struct km_slo_term before;
             if (parse_key(mapping->items[j]->key, &before) && before.metric == term.metric &&

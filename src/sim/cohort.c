@@ -11,6 +11,7 @@ void km_cohort_init(struct km_cohort *cohort, uint32_t block_size, uint32_t wind
 void km_cohort_release(struct km_cohort *cohort)
 {
     km_growth_release(&cohort->growth);
+    km_class_counts_release(&cohort->classes);
     km_heap_release(&cohort->finish);
     km_heap_release(&cohort->longest);
     km_heap_release(&cohort->inside);
@@ -26,6 +27,7 @@ void km_cohort_join(struct km_cohort *cohort, struct km_slot *slot, uint32_t con
     cohort->count++;
     cohort->base_sum += slot->base;
     km_growth_add(&cohort->growth, slot->base);
+    km_class_counts_add(&cohort->classes, slot->request.class_index);
     km_heap_push(&cohort->finish, slot->finish_clock, rank, item);
     km_heap_push(&cohort->longest, (uint64_t)(INT64_MAX / 2 - slot->base), rank, item);
     if (cohort->window && context < cohort->window) {
@@ -42,6 +44,7 @@ void km_cohort_leave(struct km_cohort *cohort, struct km_slot *slot)
     cohort->count--;
     cohort->base_sum -= slot->base;
     km_growth_remove(&cohort->growth, slot->base);
+    km_class_counts_remove(&cohort->classes, slot->request.class_index);
     km_heap_remove(&cohort->finish, item);
     km_heap_remove(&cohort->longest, item);
     if (km_heap_contains(&cohort->inside, item)) {

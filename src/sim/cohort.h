@@ -9,6 +9,7 @@
 #include "base/heap.h"
 #include "cost/shape.h"
 #include "kv/growth.h"
+#include "sim/class_counts.h"
 #include "sim/slot.h"
 
 struct km_cohort {
@@ -21,6 +22,7 @@ struct km_cohort {
     bool in_flight;      /* may not join a batch (pipeline stages): its previous batch has not returned */
     bool changed;        /* members came or went since the step line was last drawn */
     struct km_growth growth;
+    struct km_class_counts classes; /* of the members */
     struct km_heap finish;  /* by finish_clock */
     struct km_heap longest; /* by base, largest first */
     /* Sliding window: members still inside it, by the clock at which they outgrow it */

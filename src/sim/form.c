@@ -103,8 +103,10 @@ void km_batch_open(struct km_replica *replica, uint64_t now_ps)
     batch->replica = replica;
     batch->flight = &replica->flights[(replica->flight_first + replica->flight_count) % replica->max_flights];
     struct km_flight *flight = batch->flight;
-    *flight = (struct km_flight){
-        .number = replica->batches + 1, .entries = flight->entries, .entry_capacity = flight->entry_capacity};
+    *flight = (struct km_flight){.number = replica->batches + 1,
+                                 .entries = flight->entries,
+                                 .entry_capacity = flight->entry_capacity,
+                                 .classes = {flight->classes.counts, flight->classes.capacity, 0}};
     batch->decode_all = batch->steady = batch->changed = false;
     batch->decodes = 0;
     batch->wait_until_ps = now_ps;
@@ -340,12 +342,16 @@ static void step_cohort(struct km_batch *batch, struct km_decode_shape *shape)
     km_cohort_shape(cohort, shape);
     shape->padding = km_replica_padding(replica);
     flight->decode_count = cohort->count;
+    if (cohort->classes.used > 1)
+        km_class_counts_copy(&flight->classes, &cohort->classes);
     for (size_t i = 0; i < batch->late_count; i++) {
         struct km_slot *slot = slot_at(replica, batch->late[i]);
         if (!slot->late)
             continue;
         slot->late = false;
         flight->late_count++;
+        if (flight->classes.used)
+            km_class_counts_remove(&flight->classes, slot->request.class_index);
         km_flight_note(flight, batch->late[i], ENTRY_LATE);
     }
 }

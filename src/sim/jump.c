@@ -178,10 +178,10 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
     uint64_t duration_ps = pace == PACE_LAUNCH ? processed * t->launch_ps : sum_ps(&run, processed);
     if (processed)
         km_metrics_steps(metrics, processed, sequences, sequences, duration_ps);
-    km_metrics_gaps(metrics, first_done_ps - cohort->last_token_ps, 0, 1, sequences);
+    km_replica_tell_gaps(replica, &cohort->classes, first_done_ps - cohort->last_token_ps, 0, 1, sequences);
     if (steps > 2) {
         uint64_t gap_ps = formed_ps(&run, now_ps, 2) - first_done_ps;
-        km_metrics_gaps(metrics, gap_ps, run.with_steps ? run.slope_ps : 0, steps - 2, sequences);
+        km_replica_tell_gaps(replica, &cohort->classes, gap_ps, run.with_steps ? run.slope_ps : 0, steps - 2, sequences);
     }
     cohort->last_token_ps = formed_ps(&run, now_ps, steps - 1);
 
@@ -213,7 +213,11 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
                                      .decode_count = cohort->count,
                                      .steps_cohort = true,
                                      .entries = flight->entries,
-                                     .entry_capacity = flight->entry_capacity};
+                                     .entry_capacity = flight->entry_capacity,
+                                     .classes = flight->classes};
+        flight->classes.used = 0;
+        if (cohort->classes.used > 1)
+            km_class_counts_copy(&flight->classes, &cohort->classes);
         place(&run, pace, t, overlapped, before_end_ps, now_ps, steps - 1 - back, flight);
         replica->stage_free_ps[0] = flight->end_ps;
     }

@@ -31,8 +31,10 @@ void km_replica_destroy(struct km_replica *replica)
         return;
     for (uint32_t i = 0; i < replica->lane_count; i++)
         km_cohort_release(&replica->lanes[i]);
-    for (uint32_t i = 0; i < replica->max_flights; i++)
+    for (uint32_t i = 0; i < replica->max_flights; i++) {
         free(replica->flights[i].entries);
+        km_class_counts_release(&replica->flights[i].classes);
+    }
     replica->config.kv_manager->destroy(replica->kv);
     km_slots_release(&replica->slots);
     free(replica->lanes);
@@ -203,6 +205,8 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
         slot->first_token_ps = done_ps;
     } else if (entry.flags & (ENTRY_TOKEN | ENTRY_LATE)) {
         km_metrics_gaps(replica->config.metrics, done_ps - slot->last_token_ps, 0, 1, 1);
+        km_metrics_class_gaps(replica->config.metrics, slot->request.class_index,
+                              done_ps - slot->last_token_ps, 0, 1, 1);
     }
     if (entry.flags & ~(uint32_t)ENTRY_STARTED)
         slot->last_token_ps = done_ps;
@@ -241,7 +245,7 @@ static void process(struct km_replica *replica, uint64_t done_ps)
     km_metrics_steps(metrics, 1, flight->chunk_count + flight->decode_count,
                      flight->prefill_tokens + flight->decode_count, flight->end_ps - flight->start_ps);
     if (as_before)
-        km_metrics_gaps(metrics, done_ps - cohort->last_token_ps, 0, 1, as_before);
+        km_replica_tell_gaps(replica, &flight->classes, done_ps - cohort->last_token_ps, 0, 1, as_before);
     if (flight->steps_cohort)
         cohort->last_token_ps = done_ps;
     cohort->in_flight = false;

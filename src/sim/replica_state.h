@@ -31,6 +31,8 @@ struct km_flight {
     uint32_t chunk_count, prefill_tokens;
     uint32_t decode_count, late_count;
     bool steps_cohort; /* its results are the members' latest tokens */
+    /* Of the decodes that go on as before; empty while the cohort has only known class 0. */
+    struct km_class_counts classes;
     struct km_entry_in_flight *entries;
     size_t entry_count, entry_capacity;
 };
@@ -106,6 +108,22 @@ static inline struct km_slot *slot_of(struct km_sequence *sequence)
 static inline struct km_flight *flight_at(struct km_replica *replica, uint32_t i)
 {
     return &replica->flights[(replica->flight_first + i) % replica->max_flights];
+}
+
+/* Gaps of the sequences that a flight's or a cohort's `classes` count, `sequences` in all. */
+static inline void km_replica_tell_gaps(struct km_replica *replica, const struct km_class_counts *classes,
+                                        uint64_t first_ps, int64_t slope_ps, uint64_t steps,
+                                        uint64_t sequences)
+{
+    struct km_metrics *metrics = replica->config.metrics;
+    km_metrics_gaps(metrics, first_ps, slope_ps, steps, sequences);
+    if (!km_metrics_has_classes(metrics))
+        return;
+    if (classes->used == 0)
+        km_metrics_class_gaps(metrics, 0, first_ps, slope_ps, steps, sequences);
+    for (uint32_t i = 0; i < classes->used; i++)
+        if (classes->counts[i])
+            km_metrics_class_gaps(metrics, i, first_ps, slope_ps, steps, classes->counts[i]);
 }
 
 /* form.c */
