@@ -78,7 +78,7 @@ static void random_splits_poisson(void **state)
         struct km_summary summary;
         struct km_simulation_result result;
         double theory_s = loads[i] * SERVICE_S / (2 * (1 - loads[i]));
-        simulate("random", 5, loads[i], 150000, 11, &summary, &result);
+        simulate("random", 5, loads[i], 100000, 11, &summary, &result);
         const struct km_latency_summary *delay = &summary.latency[KM_QUEUEING_DELAY];
         if (!(delay->ci95_s <= 0.1 * theory_s) || fabs(delay->mean_s - theory_s) > delay->ci95_s)
             fail_msg("load %g: %g +- %g s, theory %g s", loads[i], delay->mean_s, delay->ci95_s, theory_s);
@@ -97,7 +97,7 @@ static void routers_by_what_they_know(void **state)
     struct km_summary summary;
     struct km_simulation_result result;
     for (size_t i = 0; i < 3; i++) {
-        simulate(order[i], 8, 0.7, 150000, 3, &summary, &result);
+        simulate(order[i], 8, 0.7, 80000, 3, &summary, &result);
         wait_s[i] = summary.latency[KM_QUEUEING_DELAY].mean_s;
         half_s[i] = summary.latency[KM_QUEUEING_DELAY].ci95_s;
     }
@@ -105,9 +105,9 @@ static void routers_by_what_they_know(void **state)
         if (!(wait_s[i] + half_s[i] < wait_s[i - 1] - half_s[i - 1]))
             fail_msg("%s waits %g +- %g s, %s %g +- %g s", order[i - 1], wait_s[i - 1], half_s[i - 1],
                      order[i], wait_s[i], half_s[i]);
-    simulate("round_robin", 8, 0.7, 150000, 3, &summary, &result);
+    simulate("round_robin", 8, 0.7, 80000, 3, &summary, &result);
     assert_true(summary.latency[KM_QUEUEING_DELAY].mean_s < 0.5 * wait_s[0]);
-    simulate("session", 8, 0.7, 150000, 3, &summary, &result);
+    simulate("session", 8, 0.7, 80000, 3, &summary, &result);
     assert_true(fabs(summary.latency[KM_QUEUEING_DELAY].mean_s - wait_s[0]) < 0.1 * wait_s[0]);
 }
 
@@ -253,23 +253,20 @@ static void every_router_on_a_mixed_fleet(void **state)
     for (size_t r = 0; km_routing_registry[r]; r++)
         for (size_t w = 0; w < 3; w++) {
             char name[60];
-            struct outcome fast, single, again;
+            struct outcome fast, single;
             const struct km_override overrides[] = {{"cluster.groups", MIXED},
                                                     {"cluster.router", km_routing_registry[r]->name},
                                                     {"workload", workloads[w]},
                                                     {"slo", "{}"}};
             snprintf(name, sizeof name, "%s, workload %zu", km_routing_registry[r]->name, w);
             run(overrides, 4, true, &fast);
-            run(overrides, 4, true, &again);
             run(overrides, 4, false, &single);
             assert_int_equal(fast.replica_count, 5);
             assert_conserved(name, &fast);
-            assert_same(name, &fast, &again);
             assert_same(name, &fast, &single);
             assert_true(fast.result.simulation.work.events < single.result.simulation.work.events);
             forget(&fast);
             forget(&single);
-            forget(&again);
         }
 }
 

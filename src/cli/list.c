@@ -50,7 +50,7 @@ static int run(int argc, char **argv, struct km_error *error)
     }
     if (lists[i].registry) {
         for (const struct km_entry *const *entry = lists[i].registry; *entry; entry++)
-            printf("%-14s %s\n", (*entry)->name, (*entry)->summary);
+            printf("%-19s %s\n", (*entry)->name, (*entry)->summary);
         return 0;
     }
     struct km_arena arena = {0};

@@ -9,10 +9,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static enum km_status read_text(const char *text, size_t size, struct km_scenario *out)
+/* What model, device and engine descriptions would have said. */
+static void begin(struct km_scenario *out)
 {
-    struct km_error error = {0};
-    struct km_yaml *root;
     *out = km_scenario_defaults;
     out->engine = (struct km_engine){.name = "none",
                                      .policy = "continuous",
@@ -26,6 +25,13 @@ static enum km_status read_text(const char *text, size_t size, struct km_scenari
         (struct km_node){.gpus_per_node = 1,
                          .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},
                          .network = {.name = "b", .bandwidth_bytes_per_s = 1, .efficiency = 1}};
+}
+
+static enum km_status read_text(const char *text, size_t size, struct km_scenario *out)
+{
+    struct km_error error = {0};
+    struct km_yaml *root;
+    begin(out);
     struct km_settings_context context = {.arena = &out->arena, .folder = NULL};
     enum km_status status = km_yaml_parse(text, size, "input", true, &out->arena, &root, &error);
     if (status == KM_OK)
@@ -35,9 +41,31 @@ static enum km_status read_text(const char *text, size_t size, struct km_scenari
     return status;
 }
 
+/* Its groups, each laid over the rest. */
+static void read_groups(const char *text, size_t size)
+{
+    struct km_arena arena = {0};
+    struct km_error error = {0};
+    struct km_yaml *root, **trees;
+    uint32_t count = 0;
+    const struct km_settings_context context = {.arena = &arena, .folder = NULL};
+    enum km_status status = km_yaml_parse(text, size, "input", true, &arena, &root, &error);
+    if (status == KM_OK)
+        status = km_cluster_split(root, &arena, &trees, &count, &error);
+    for (uint32_t i = 0; status == KM_OK && i < count; i++) {
+        struct km_scenario group;
+        begin(&group);
+        status = km_scenario_read_sections(trees[i], &group, &context, &error);
+    }
+    if ((status == KM_OK) != (error.message[0] == '\0'))
+        abort();
+    km_arena_release(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct km_scenario scenario, again;
+    read_groups((const char *)data, size);
     if (read_text((const char *)data, size, &scenario) == KM_OK) {
         struct km_text first = {0}, second = {0};
         km_scenario_write_json(&scenario, &first);
