@@ -181,7 +181,8 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
     km_replica_tell_gaps(replica, &cohort->classes, first_done_ps - cohort->last_token_ps, 0, 1, sequences);
     if (steps > 2) {
         uint64_t gap_ps = formed_ps(&run, now_ps, 2) - first_done_ps;
-        km_replica_tell_gaps(replica, &cohort->classes, gap_ps, run.with_steps ? run.slope_ps : 0, steps - 2, sequences);
+        km_replica_tell_gaps(replica, &cohort->classes, gap_ps, run.with_steps ? run.slope_ps : 0, steps - 2,
+                             sequences);
     }
     cohort->last_token_ps = formed_ps(&run, now_ps, steps - 1);
 
