@@ -23,8 +23,8 @@ struct km_cohort {
     bool changed;        /* members came or went since the step line was last drawn */
     struct km_growth growth;
     struct km_class_counts classes; /* of the members */
-    struct km_heap finish;  /* by finish_clock */
-    struct km_heap longest; /* by base, largest first */
+    struct km_heap finish;          /* by finish_clock */
+    struct km_heap longest;         /* by base, largest first */
     /* Sliding window: members still inside it, by the clock at which they outgrow it */
     uint32_t window; /* 0 = none */
     struct km_heap inside;
