@@ -18,10 +18,25 @@ static void put_plural(struct km_text *out, uint64_t count, const char *noun)
     km_text_printf(out, "%s %s%s", km_cell_count(cell, count), noun, count == 1 ? "" : "s");
 }
 
+/* A job: all that counts is when it is done. */
+static bool is_job(const struct km_plan *plan)
+{
+    const struct km_scenario *scenario = &plan->scenario;
+    bool deadline = false;
+    for (uint32_t i = 0; i < scenario->slo_count; i++) {
+        if (scenario->slo[i].metric != KM_SLO_DEADLINE)
+            return false;
+        deadline = true;
+    }
+    return deadline;
+}
+
 static void put_load(const struct km_plan *plan, struct km_text *out)
 {
     char cell[KM_CELL];
-    if (plan->load.open && isfinite(plan->load.rate_per_s))
+    if (is_job(plan) && plan->load.open)
+        put_plural(out, plan->load.count, "request");
+    else if (plan->load.open && isfinite(plan->load.rate_per_s))
         km_text_printf(out, "%s requests/s", km_cell_rounded(cell, plan->load.rate_per_s));
     else
         km_text_puts(out, "the workload");
@@ -46,18 +61,24 @@ static void put_plan_name(const struct km_plan_entry *entry, struct km_text *out
 static void put_winner(const struct km_plan *plan, struct km_text *out)
 {
     const struct km_plan_entry *winner = &plan->entries[0];
+    const struct km_probe *probe = winner->candidate->probe;
     char cell[KM_CELL], other[KM_CELL];
     put_plan_name(winner, out);
-    km_text_puts(out, winner->gpus == 1 ? " sustains " : " sustain ");
-    put_load(plan, out);
-    km_text_printf(out, " %s for $%s an hour ($%s a million tokens)", slo_words(plan),
-                   km_cell_grouped(cell, winner->usd_per_hour, 2),
-                   km_cell_rounded(other, winner->usd_per_million_tokens));
+    if (is_job(plan)) {
+        km_text_puts(out, winner->gpus == 1 ? " serves " : " serve ");
+        put_load(plan, out);
+        km_text_printf(out, " in %s for $%s", km_cell_seconds(cell, probe->duration_s),
+                       km_cell_grouped(other, winner->usd_per_hour * probe->duration_s / 3600.0, 2));
+    } else {
+        km_text_puts(out, winner->gpus == 1 ? " sustains " : " sustain ");
+        put_load(plan, out);
+        km_text_printf(out, " %s", slo_words(plan));
+    }
+    km_text_printf(out, " at $%s an hour", km_cell_grouped(cell, winner->usd_per_hour, 2));
     if (!isnan(km_plan_max_rate_per_s(winner)))
         km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, km_plan_max_rate_per_s(winner)));
-    km_text_puts(out, ".\n");
-    if (strcmp(winner->candidate->label, "as stated") != 0)
-        km_text_printf(out, "Its settings: %s.\n", winner->candidate->label);
+    km_text_printf(out, ".\nSettings: %s; $%s a million tokens.\n", winner->candidate->label,
+                   km_cell_rounded(cell, winner->usd_per_million_tokens));
 }
 
 /* Of those that fell, the one that came nearest: by the ratio of its worst term if it was simulated, else the
@@ -78,7 +99,7 @@ static void put_infeasible(const struct km_plan *plan, struct km_text *out)
 {
     km_text_puts(out, "None of ");
     put_plural(out, plan->candidates.count, "plan");
-    km_text_puts(out, " sustains ");
+    km_text_puts(out, is_job(plan) ? " serves " : " sustains ");
     put_load(plan, out);
     km_text_printf(out, " %s on up to %u GPUs.\n", slo_words(plan), plan->search.max_gpus);
     const struct km_plan_entry *entry = nearest(plan);
