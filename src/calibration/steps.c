@@ -6,15 +6,16 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define LONGEST_S   1e9
-#define MOST_TOKENS 1e8
-#define NO_COLUMN   UINT32_MAX
+#define LONGEST_S     1e9
+#define MOST_TOKENS   1e8
+#define MOST_REQUESTS 65536.0 /* of a step */
+#define NO_COLUMN     UINT32_MAX
 
-static enum km_status count(const struct km_table *table, uint32_t column, double least, uint32_t *out,
+static enum km_status count(const struct km_table *table, uint32_t column, double most, uint32_t *out,
                             struct km_error *error)
 {
     double value;
-    enum km_status status = km_table_number(table, column, least, MOST_TOKENS, &value, error);
+    enum km_status status = km_table_number(table, column, 0.0, most, &value, error);
     if (status == KM_OK && value != floor(value))
         status =
             km_table_fail(table, column, error, "expected a whole number, got %.60s", table->cells[column]);
@@ -59,15 +60,15 @@ static enum km_status read_step(const struct km_table *table, const struct log_c
     *row = (struct km_step_row){.line = table->line, .kv_usage = (double)NAN};
     *preempted = 0;
     enum km_status status =
-        km_table_number(table, columns->prefill_requests, -1.0, MOST_TOKENS, &requests, error);
+        km_table_number(table, columns->prefill_requests, -1.0, MOST_REQUESTS, &requests, error);
     *idle = status == KM_OK && requests == -1.0;
     if (status != KM_OK || *idle)
         return status;
-    status = count(table, columns->prefill_requests, 0.0, &row->prefill_requests, error);
+    status = count(table, columns->prefill_requests, MOST_REQUESTS, &row->prefill_requests, error);
     if (status == KM_OK)
-        status = count(table, columns->prefill_tokens, 0.0, &row->prefill_tokens, error);
+        status = count(table, columns->prefill_tokens, MOST_TOKENS, &row->prefill_tokens, error);
     if (status == KM_OK)
-        status = count(table, columns->decode_requests, 0.0, &row->decode_requests, error);
+        status = count(table, columns->decode_requests, MOST_REQUESTS, &row->decode_requests, error);
     if (status == KM_OK && row->prefill_tokens < row->prefill_requests)
         status = km_table_fail(table, columns->prefill_tokens, error, "%u tokens of %u prompts",
                                row->prefill_tokens, row->prefill_requests);
@@ -86,7 +87,7 @@ static enum km_status read_step(const struct km_table *table, const struct log_c
     if (status == KM_OK && columns->kv_usage != NO_COLUMN)
         status = km_table_number(table, columns->kv_usage, 0.0, 1.0, &row->kv_usage, error);
     if (status == KM_OK && columns->preempted != NO_COLUMN)
-        status = count(table, columns->preempted, 0.0, preempted, error);
+        status = count(table, columns->preempted, MOST_REQUESTS, preempted, error);
     return status;
 }
 
@@ -165,13 +166,22 @@ static enum km_status time_at(const struct km_table *table, uint32_t column, dou
     return column == NO_COLUMN ? KM_OK : km_table_number(table, column, -LONGEST_S, LONGEST_S, out, error);
 }
 
+static enum km_status tokens(const struct km_table *table, uint32_t column, uint32_t *out,
+                             struct km_error *error)
+{
+    enum km_status status = count(table, column, MOST_TOKENS, out, error);
+    if (status == KM_OK && *out == 0)
+        status = km_table_fail(table, column, error, "a request has at least one token");
+    return status;
+}
+
 static enum km_status read_request(const struct km_table *table, const struct request_columns *columns,
                                    struct km_step_request *out, struct km_error *error)
 {
     out->line = table->line;
-    enum km_status status = count(table, columns->input, 1.0, &out->input_tokens, error);
+    enum km_status status = tokens(table, columns->input, &out->input_tokens, error);
     if (status == KM_OK)
-        status = count(table, columns->output, 1.0, &out->output_tokens, error);
+        status = tokens(table, columns->output, &out->output_tokens, error);
     if (status == KM_OK)
         status = time_at(table, columns->scheduled, &out->scheduled_s, error);
     if (status == KM_OK)

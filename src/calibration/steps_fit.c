@@ -14,10 +14,11 @@
 #define INFLATION_MOST   1000.0
 #define RELATIVE_SE_MOST (1.0 / 3.0)
 #define CLOCK_S          0.3e-3
-#define RELATIVE         0.01
+#define RELATIVE         0.025
 
 #define AT(member) offsetof(struct km_engine, member)
 
+/* Of two that the steps cannot tell apart, the one further up is kept. */
 const struct km_step_parameter km_step_parameters[] = {
     {"kernels.op_overhead_scale", "element-wise and attention operators beyond their bytes",
      AT(op_overhead_scale), false, 4.0, 0.0, 100.0, true},
@@ -33,18 +34,18 @@ const struct km_step_parameter km_step_parameters[] = {
      false},
     {"kernels.gemm_power_time_s", "how long work counts as recent", AT(gemm_power_time_s), false, 0.05, 1e-3,
      10.0, false},
+    {"host.launch_layer_s", "launching a layer outside the graphs", AT(launch_layer_s), false, 0.5e-3, 0.0,
+     1.0, false},
+    {"host.launch_piecewise_layer_s", "launching a layer of a captured mixed step",
+     AT(launch_piecewise_layer_s), false, 0.2e-3, 0.0, 1.0, false},
+    {"host.launch_graph_s", "launching a captured step", AT(launch_graph_s), false, 0.1e-3, 0.0, 1.0, false},
+    {"collectives.fixed_s", "a collective that is no all-reduce inside a node", AT(collective_fixed_s), false,
+     5e-6, 0.0, 1.0, true},
     {"host.form_step_s", "forming a batch", AT(form_step_s), false, 0.3e-3, 0.0, 1.0, false},
     {"host.form_sequence_s", "forming, a sequence", AT(form_sequence_s), false, 5e-6, 0.0, 0.1, false},
     {"host.process_step_s", "taking results", AT(process_step_s), false, 0.3e-3, 0.0, 1.0, false},
     {"host.process_sequence_s", "taking results, a sequence", AT(process_sequence_s), false, 5e-6, 0.0, 0.1,
      false},
-    {"host.launch_graph_s", "launching a captured step", AT(launch_graph_s), false, 0.1e-3, 0.0, 1.0, false},
-    {"host.launch_layer_s", "launching a layer outside the graphs", AT(launch_layer_s), false, 0.5e-3, 0.0,
-     1.0, false},
-    {"host.launch_piecewise_layer_s", "launching a layer of a captured mixed step",
-     AT(launch_piecewise_layer_s), false, 0.2e-3, 0.0, 1.0, false},
-    {"collectives.fixed_s", "a collective that is no all-reduce inside a node", AT(collective_fixed_s), false,
-     5e-6, 0.0, 1.0, true},
     {0},
 };
 
@@ -182,7 +183,7 @@ static double move(const struct fit *f, const double *by, double share, const st
     return most;
 }
 
-/* Sum of the biweight's loss, at most 1 a window. */
+/* Sum of Huber's loss. */
 static double loss(const struct fit *f, const double *predicted_s, double noise)
 {
     double sum = 0.0;
@@ -376,8 +377,20 @@ static void allocate(struct fit *f)
     f->then_s = km_alloc(f->n * sizeof *f->then_s);
     f->rest = km_alloc(f->n * sizeof *f->rest);
     f->columns = km_alloc(f->n * KM_STEP_PARAMETERS_MOST * sizeof *f->columns);
-    for (size_t i = 0; i < f->n; i++)
-        f->weight[i] = 1.0 / (CLOCK_S + RELATIVE * f->windows->items[i].seen_s);
+}
+
+/* Steps err by themselves, so that a long window errs less for its length than a short one. */
+static void weigh(struct fit *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        const struct km_step_window *window = &f->windows->items[i];
+        double variance = CLOCK_S * CLOCK_S;
+        for (size_t k = window->first + 1; k <= window->last; k++) {
+            double step_s = f->prices[window->run][k].device_s;
+            variance += RELATIVE * RELATIVE * step_s * step_s;
+        }
+        f->weight[i] = 1.0 / sqrt(variance);
+    }
 }
 
 static void release(struct fit *f)
@@ -419,6 +432,7 @@ enum km_status km_steps_fit(const struct km_cost_model *cost, const struct km_co
     enum km_status status = price(&f, config->engine, f.prices, error);
     if (status == KM_OK) {
         predict(&f, config->engine, f.prices, f.now_s);
+        weigh(&f);
         out->described = out->fitted = out->unseen = errors_of(&f, f.now_s);
         begin(&f);
         status = estimate(&f, error);

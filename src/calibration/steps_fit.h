@@ -1,10 +1,12 @@
 /* The physical parameters of an engine description, estimated from recorded runs.
  *
  * Robust least squares by Gauss-Newton: the windows' lengths (calibration/steps_time.h) as predicted by the
- * cost model are linearised in the parameters by differences, each linear problem is solved with Tukey's
- * biweight (c = 4.685; Huber and Ronchetti, Robust Statistics, 2nd ed., section 7.8), and so on until nothing
- * moves. A window counts with 1 / (0.3 ms + 1 % of its length)^2, which weighs short against long ones only;
- * the noise itself is estimated from the residuals.
+ * cost model are linearised in the parameters by differences, each linear problem is solved with Huber's
+ * weights (k = 1.345; Huber and Ronchetti, Robust Statistics, 2nd ed., section 7.8), and so on until nothing
+ * moves. A window counts with 1 / ((0.3 ms)^2 + the sum of (2.5 % of a step)^2), which weighs short against
+ * long ones only; the noise itself is estimated from the residuals. Huber's weights, and not ones that forget
+ * an outlier altogether: a host that is late now and then makes requests wait, so its time belongs to the
+ * answer.
  *
  * Standard errors are the larger of two: of least squares, and of the jackknife over ten stretches of the
  * recording (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 11), which holds where

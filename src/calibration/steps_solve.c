@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BIWEIGHT 4.685 /* 95 % efficient with normal errors */
+#define HUBER 1.345 /* 95 % efficient with normal errors */
 #define NORMAL_MAD                                                                                           \
     0.6745 /* median absolute deviation of a normal distribution, over its standard deviation */
 #define ROUNDS_MOST 30
@@ -31,8 +31,8 @@ double km_step_median(double *values, size_t count)
 
 double km_step_loss(double residual, double noise)
 {
-    double u = residual / (BIWEIGHT * noise), inside = 1.0 - u * u;
-    return inside > 0.0 ? 1.0 - inside * inside * inside : 1.0;
+    double u = fabs(residual) / noise;
+    return u <= HUBER ? 0.5 * u * u : HUBER * (u - 0.5 * HUBER);
 }
 
 struct solver {
@@ -113,12 +113,12 @@ static double noise(struct solver *s, const double *by)
     return fmax(km_step_median(s->scratch, count) / NORMAL_MAD, 1e-12);
 }
 
-/* Tukey's biweight. */
+/* Huber: beyond HUBER sigma a row pulls no harder. */
 static void weigh(struct solver *s, double sigma)
 {
     for (size_t i = 0; i < s->rows; i++) {
-        double u = s->residual[i] / (BIWEIGHT * sigma), inside = 1.0 - u * u;
-        s->weight[i] = takes_part(s, i) && inside > 0.0 ? inside * inside : 0.0;
+        double u = fabs(s->residual[i]) / sigma;
+        s->weight[i] = takes_part(s, i) ? (u <= HUBER ? 1.0 : HUBER / u) : 0.0;
     }
 }
 

@@ -138,20 +138,27 @@ static double window_s(const struct timeline *t, const struct km_step_window *wi
     return host_s;
 }
 
-/* Device times with the power limit, as the clock of the run has it. */
+/* Device times with the power limit. The clock of the run says when a step began only roughly: after the
+ * results of the one before its predecessor, when it was formed; when its predecessor ended, which is not
+ * later than that was seen; and, where the engine idled, its own length (and a launch) before its own end. */
 static void stretch(const struct km_recorded_run *run, const struct km_step_price *prices,
-                    const struct km_engine *engine, double *device_s)
+                    const struct km_engine *engine, uint32_t layers, double *device_s)
 {
     struct km_power power = {0};
-    double clock_s = run->steps[0].client_s;
+    double ended_s = -INFINITY, launch_s = engine->launch_layer_s * layers;
     for (size_t i = 0; i < run->count; i++) {
-        const struct km_power_use use = {.share = engine->gemm_power_rise > 0.0 ? prices[i].bound_share : 0.0,
+        const struct km_step_price *price = &prices[i];
+        const struct km_power_use use = {.share = engine->gemm_power_rise > 0.0 ? price->bound_share : 0.0,
                                          .rise = engine->gemm_power_rise,
                                          .time_s = engine->gemm_power_time_s};
-        double start_s = fmax(clock_s, power.at_s);
-        double duty = km_power_step(&power, &use, start_s, prices[i].device_s);
-        device_s[i] = prices[i].device_s * (1.0 + use.share * use.rise * duty);
-        clock_s = run->steps[i].client_s;
+        double begin_s = run->steps[i].client_s - price->device_s - launch_s;
+        if (i > 0)
+            begin_s = fmax(begin_s, fmin(ended_s, run->steps[i - 1].client_s));
+        if (i > 1)
+            begin_s = fmax(begin_s, run->steps[i - 2].client_s);
+        double duty = km_power_step(&power, &use, fmax(begin_s, power.at_s), price->device_s);
+        device_s[i] = price->device_s * (1.0 + use.share * use.rise * duty);
+        ended_s = begin_s + device_s[i];
     }
 }
 
@@ -162,7 +169,7 @@ void km_steps_predict(const struct km_recorded_run *runs, size_t run_count,
     size_t w = 0;
     for (size_t r = 0; r < run_count; r++) {
         double *device_s = km_alloc((runs[r].count + 1) * sizeof *device_s);
-        stretch(&runs[r], prices[r], engine, device_s);
+        stretch(&runs[r], prices[r], engine, layers, device_s);
         const struct timeline t = {engine, layers, &runs[r], device_s};
         for (; w < windows->count && windows->items[w].run == r; w++)
             out_s[w] = window_s(&t, &windows->items[w]);
