@@ -3,6 +3,7 @@
 #include "base/pool.h"
 #include "base/settings.h"
 #include "base/text.h"
+#include "scenario/bill.h"
 #include "scenario/fit.h"
 
 #include <stdio.h>
@@ -175,7 +176,7 @@ static void read_one(void *context, uint64_t i)
     snprintf(candidate->layout, sizeof candidate->layout, "%s", km_text_c(&described));
     km_text_release(&described);
     candidate->gpus_per_replica = km_layout_ranks(&layout);
-    candidate->usd_per_gpu_hour = scenario.device.price_usd_per_hour;
+    candidate->usd_per_gpu_hour = km_gpu_price_usd_per_hour(&scenario, &scenario.device);
     candidate->idle_power_w = scenario.device.idle_power_w;
     candidate->least_replicas = search->replicas_free ? 1 : scenario.cluster.replicas;
     candidate->most_replicas = search->max_gpus / candidate->gpus_per_replica;

@@ -1,6 +1,7 @@
 #include "planner/probe.h"
 
 #include "base/simtime.h"
+#include "scenario/bill.h"
 
 #include <math.h>
 #include <string.h>
@@ -80,17 +81,6 @@ static void judge(const struct km_summary *summary, struct km_probe *out)
     out->holds = attained && summary->rejected == 0 && summary->completed > 0 && !out->cut;
 }
 
-/* Power between idle and full in proportion to the time a device is busy (Fan, Weber, Barroso 2007, "Power
- * provisioning for a warehouse-sized computer", section 4: linear in utilisation). */
-static double energy_j(const struct km_scenario *scenario, const struct km_run_result *result)
-{
-    const struct km_layout layout = km_scenario_layout(scenario);
-    double gpus = (double)scenario->cluster.replicas * km_layout_ranks(&layout);
-    double power_w = scenario->device.idle_power_w +
-                     (scenario->device.power_w - scenario->device.idle_power_w) * result->busy;
-    return gpus * power_w * result->summary.duration_s;
-}
-
 enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *load, bool whole,
                             struct km_probe *out, struct km_error *error)
 {
@@ -106,6 +96,8 @@ enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *
     if (status != KM_OK)
         return status;
     const struct km_summary *s = &result.summary;
+    struct km_bill bill;
+    km_run_bill(fleet, &result, &bill);
     *out = (struct km_probe){
         .cut = result.simulation.stopped,
         .saturated = s->verdict == KM_SATURATED,
@@ -122,7 +114,7 @@ enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *
         .kv_peak = result.simulation.capacity_blocks
                        ? (double)s->peak_blocks / (double)result.simulation.capacity_blocks
                        : (double)NAN,
-        .energy_j = energy_j(scenario, &result),
+        .energy_j = bill.energy_j,
         .events = result.simulation.work.events,
     };
     memcpy(out->latency, s->latency, sizeof out->latency);

@@ -27,7 +27,7 @@ struct km_probe {
     int worst_term;
     double busy, mfu, mbu, prefix_hit_rate;
     double kv_peak; /* share of the blocks */
-    double energy_j;
+    double energy_j; /* of the GPUs: scenario/bill.h */
     uint64_t events;
 };
 
