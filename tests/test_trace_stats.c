@@ -1,7 +1,6 @@
 #include "support/reading.h"
 #include "workload/trace_stats.h"
 
-
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
