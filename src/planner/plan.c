@@ -291,7 +291,7 @@ static void make_entry(struct km_plan *plan, const struct ranked *ranked, struct
     *entry = (struct km_plan_entry){
         .candidate = ranked->candidate,
         .gpus = replicas * candidate->gpus_per_replica,
-        .usd_per_hour = km_plan_usd_per_hour(candidate, replicas),
+        .usd_per_hour = km_plan_usd_per_hour(candidate, replicas, candidate->probe),
         .usd_per_million_tokens = candidate->probe
                                       ? km_plan_usd_per_million_tokens(candidate, replicas, candidate->probe)
                                       : (double)NAN,
@@ -335,6 +335,9 @@ static enum km_status read_question(const char *path, const struct km_override *
     if (status == KM_OK && plan->scenario.group_count)
         status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
                          "cluster.groups: kingman plan compares clusters of equal replicas");
+    if (status == KM_OK && plan->scenario.scaling.policy)
+        status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
+                         "scaling: kingman plan compares clusters of a fixed size");
     if (status == KM_OK)
         status = km_load_create(&plan->scenario, &plan->search, &plan->load, error);
     if (status != KM_OK || !plan->load.open)

@@ -1,7 +1,6 @@
 #include "planner/probe.h"
 
 #include "base/simtime.h"
-#include "scenario/bill.h"
 
 #include <math.h>
 #include <string.h>
@@ -96,8 +95,6 @@ enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *
     if (status != KM_OK)
         return status;
     const struct km_summary *s = &result.summary;
-    struct km_bill bill;
-    km_run_bill(fleet, &result, &bill);
     *out = (struct km_probe){
         .cut = result.simulation.stopped,
         .saturated = s->verdict == KM_SATURATED,
@@ -114,10 +111,10 @@ enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *
         .kv_peak = result.simulation.capacity_blocks
                        ? (double)s->peak_blocks / (double)result.simulation.capacity_blocks
                        : (double)NAN,
-        .energy_j = bill.energy_j,
         .events = result.simulation.work.events,
     };
     memcpy(out->latency, s->latency, sizeof out->latency);
+    km_run_bill(fleet, &result, &out->bill);
     judge(s, out);
     return KM_OK;
 }

@@ -10,7 +10,7 @@
 #define KM_PLANNER_PROBE_H
 
 #include "planner/load.h"
-#include "scenario/fleet.h"
+#include "scenario/bill.h"
 
 struct km_probe {
     bool holds;
@@ -27,7 +27,7 @@ struct km_probe {
     int worst_term;
     double busy, mfu, mbu, prefix_hit_rate;
     double kv_peak; /* share of the blocks */
-    double energy_j; /* of the GPUs: scenario/bill.h */
+    struct km_bill bill;
     uint64_t events;
 };
 

@@ -2,24 +2,27 @@
 
 #include <math.h>
 
-double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas)
+double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas,
+                            const struct km_probe *probe)
 {
-    return (double)replicas * candidate->gpus_per_replica * candidate->usd_per_gpu_hour;
+    double rent = (double)replicas * candidate->gpus_per_replica * candidate->usd_per_gpu_hour;
+    double electricity = probe ? probe->bill.electricity_usd / probe->duration_s * 3600.0 : 0.0;
+    return electricity > 0.0 ? rent + electricity : rent;
 }
 
 double km_plan_usd_per_million_tokens(const struct km_candidate *candidate, uint32_t replicas,
                                       const struct km_probe *probe)
 {
     double tokens_per_hour = probe->total_tokens_per_s * 3600.0;
-    return tokens_per_hour > 0.0 ? km_plan_usd_per_hour(candidate, replicas) / tokens_per_hour * 1e6
+    return tokens_per_hour > 0.0 ? km_plan_usd_per_hour(candidate, replicas, probe) / tokens_per_hour * 1e6
                                  : (double)NAN;
 }
 
-static struct km_rank rank_with(const struct km_candidate *candidate, uint32_t replicas, double objective,
-                                double ratio)
+static struct km_rank rank_with(const struct km_candidate *candidate, uint32_t replicas,
+                                const struct km_probe *probe, double objective, double ratio)
 {
     double gpus = (double)replicas * candidate->gpus_per_replica;
-    return (struct km_rank){{objective, km_plan_usd_per_hour(candidate, replicas), gpus, ratio},
+    return (struct km_rank){{objective, km_plan_usd_per_hour(candidate, replicas, probe), gpus, ratio},
                             candidate->point};
 }
 
@@ -32,18 +35,18 @@ struct km_rank km_rank_of(const struct km_search *search, const struct km_candid
         objective = (double)replicas * candidate->gpus_per_replica;
         break;
     case KM_OBJECTIVE_USD_PER_HOUR:
-        objective = km_plan_usd_per_hour(candidate, replicas);
+        objective = km_plan_usd_per_hour(candidate, replicas, probe);
         break;
     case KM_OBJECTIVE_USD_PER_MILLION_TOKENS:
         objective = km_plan_usd_per_million_tokens(candidate, replicas, probe);
         break;
     case KM_OBJECTIVE_ENERGY:
-        objective = probe->energy_j;
+        objective = probe->bill.energy_j;
         break;
     case KM_OBJECTIVE_COUNT:
         break;
     }
-    return rank_with(candidate, replicas, isnan(objective) ? (double)INFINITY : objective,
+    return rank_with(candidate, replicas, probe, isnan(objective) ? (double)INFINITY : objective,
                      probe->worst_ratio);
 }
 
@@ -66,12 +69,12 @@ struct km_rank km_rank_least(const struct km_search *search, const struct km_loa
         objective = gpus;
         break;
     case KM_OBJECTIVE_USD_PER_HOUR:
-        objective = km_plan_usd_per_hour(candidate, replicas);
+        objective = km_plan_usd_per_hour(candidate, replicas, NULL);
         break;
     case KM_OBJECTIVE_USD_PER_MILLION_TOKENS:
         if (tokens > 0.0)
-            objective =
-                km_plan_usd_per_hour(candidate, replicas) * duration_s / 3600.0 / tokens * 1e6 * ROUNDING;
+            objective = km_plan_usd_per_hour(candidate, replicas, NULL) * duration_s / 3600.0 / tokens * 1e6 *
+                        ROUNDING;
         break;
     case KM_OBJECTIVE_ENERGY:
         objective = gpus * candidate->idle_power_w * duration_s * ROUNDING;
@@ -79,7 +82,7 @@ struct km_rank km_rank_least(const struct km_search *search, const struct km_loa
     case KM_OBJECTIVE_COUNT:
         break;
     }
-    return rank_with(candidate, replicas, objective, candidate->bounds.latency_ratio * ROUNDING);
+    return rank_with(candidate, replicas, NULL, objective, candidate->bounds.latency_ratio * ROUNDING);
 }
 
 bool km_rank_before(const struct km_rank *a, const struct km_rank *b)

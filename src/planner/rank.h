@@ -18,15 +18,17 @@ struct km_rank {
 struct km_rank km_rank_of(const struct km_search *search, const struct km_candidate *candidate,
                           uint32_t replicas, const struct km_probe *probe);
 /* No run of the candidate with so many replicas, or with more, can have a smaller key. The objective's least
- * is proven so: GPUs and USD per hour are known beforehand; a run lasts at least from the first arrival to
+ * is proven so: GPUs and rent are known beforehand; a run lasts at least from the first arrival to
  * the last, and every GPU draws its idle power as long. */
 struct km_rank km_rank_least(const struct km_search *search, const struct km_load *load,
                              const struct km_candidate *candidate, uint32_t replicas);
 
 bool km_rank_before(const struct km_rank *a, const struct km_rank *b);
 
-double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas);
-/* Rent over the run a million tokens served; NAN when none were. */
+/* Rent, and the electricity of the run if the scenario bills it; `probe` NULL: rent alone. */
+double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas,
+                            const struct km_probe *probe);
+/* The same over a million tokens served; NAN when none were. */
 double km_plan_usd_per_million_tokens(const struct km_candidate *candidate, uint32_t replicas,
                                       const struct km_probe *probe);
 

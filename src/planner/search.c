@@ -72,16 +72,23 @@ static enum km_status read_load(const struct km_yaml *section, struct km_search 
     return status;
 }
 
+static bool is_within(const char *key, const char *section)
+{
+    size_t length = strlen(section);
+    return strncmp(key, section, length) == 0 && (key[length] == '.' || key[length] == '\0');
+}
+
 static enum km_status check_axis(const struct km_axis *axis, struct km_error *error)
 {
-    static const char *const questions[] = {"workload", "slo", "seed", "search", "sweep", "executor"};
-    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
-        size_t length = strlen(questions[i]);
-        if (strncmp(axis->key, questions[i], length) == 0 &&
-            (axis->key[length] == '.' || axis->key[length] == '\0'))
+    static const char *const questions[] = {"workload", "slo",      "seed",     "search",
+                                            "sweep",    "executor", "economics"};
+    if (is_within(axis->key, "cluster.groups") || is_within(axis->key, "scaling"))
+        return km_yaml_fail_key(axis->at, error,
+                                "kingman plan compares clusters of equal replicas and a fixed size");
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        if (is_within(axis->key, questions[i]))
             return km_yaml_fail_key(axis->at, error,
                                     "part of the question, not of a plan; kingman sweep varies it");
-    }
     return KM_OK;
 }
 

@@ -2,7 +2,7 @@
 
 #include "planner/bounds.h"
 #include "report/json_writer.h"
-#include "report/report.h"
+#include "report/parts.h"
 
 #include <math.h>
 
@@ -67,7 +67,7 @@ static void put_probe(struct km_json_writer *w, const struct km_probe *probe)
     km_json_put_number(w, "mbu", probe->mbu);
     km_json_put_number(w, "kv_peak", probe->kv_peak);
     km_json_put_number(w, "prefix_hit_rate", probe->prefix_hit_rate);
-    km_json_put_number(w, "energy_j", probe->energy_j);
+    km_report_cost_json(&probe->bill, w);
     km_json_put_count(w, "events", probe->events);
     km_json_put_close(w, '}');
 }
