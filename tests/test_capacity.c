@@ -89,7 +89,7 @@ static struct km_demand *demand_of(const struct plan *plan)
     return demand;
 }
 
-#define SHORT "workload.end_s=100"
+#define SHORT "workload.end_s=60"
 
 /* --- order statistics ------------------------------------------------------------------------------------
  */
@@ -270,7 +270,7 @@ static void test_theory(void **state)
              "engine={name: ideal, batching: {policy: dynamic, batch_cap: 1, async_scheduling: false}}",
              "cost={model: linear, k2: 0.1, k4: 0.09}", "slo={queueing_delay_mean_s: 1}");
     struct km_capacity_options options = km_capacity_exact();
-    options.max_requests = 40000;
+    options.max_requests = 20000;
     const struct km_capacity found = find(plan, NULL, &options);
     const double truth = (2.0 / 3.0) / 0.5;
     assert_int_equal(found.kind, KM_CAPACITY_FOUND);
@@ -315,7 +315,8 @@ static void test_monotone(void **state)
     for (size_t i = 0; i < sizeof rising / sizeof *rising; i++) {
         double before = 0;
         for (size_t j = 0; j < 4 && rising[i][j]; j++) {
-            struct plan *plan = MAKE(SHORT, "slo={tpot_p99_s: 0.02, ttft_p99_s: 0.5}", rising[i][j]);
+            struct plan *plan =
+                MAKE("workload.end_s=100", "slo={tpot_p99_s: 0.02, ttft_p99_s: 0.5}", rising[i][j]);
             const struct km_capacity found = find(plan, NULL, &options);
             assert_int_equal(found.kind, KM_CAPACITY_FOUND);
             if (found.scale <= before)
@@ -377,6 +378,11 @@ static void test_kinds(void **state)
         {{"workload={arrivals: {process: closed_loop, clients: 4}, prompt_tokens: 100, output_tokens: 50, "
           "requests: 100}",
           "slo={tpot_p99_s: 0.02}"},
+         KM_CAPACITY_AS_IT_IS,
+         true,
+         KM_TRIAL_NO_TERM},
+        {{"workload={arrivals: {process: at_once}, prompt_tokens: 100, output_tokens: 50, requests: 100}",
+          "slo={deadline_s: 60}"},
          KM_CAPACITY_AS_IT_IS,
          true,
          KM_TRIAL_NO_TERM},

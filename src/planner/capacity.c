@@ -380,7 +380,7 @@ enum km_status km_capacity_find(const struct km_fleet *fleet, struct km_demand *
                                 .goodput_per_s = (double)NAN,
                                 .length = 1.0,
                                 .failed = KM_TRIAL_NO_TERM};
-    if (scenario->workload.process == KM_ARRIVAL_CLOSED_LOOP || states(scenario, KM_SLO_DEADLINE, &term))
+    if (!km_demand_has_rate(&scenario->workload) || states(scenario, KM_SLO_DEADLINE, &term))
         return as_it_is(fleet, demand, options, out, error);
     struct work work = {
         .study = {.workload = &scenario->workload,

@@ -19,8 +19,8 @@
  *
  * "Holds" is capacity_trial.h's. A minimum goodput bounds rates from below, since goodput grows with the rate
  * as long as the latencies hold: the plan sustains rates from `least_scale` to `scale`, or none when the
- * goodput is not there at `scale` either. A closed loop has no rate, and a deadline fixes the time in which
- * all must be done: such a plan is only asked whether it holds as it is.
+ * goodput is not there at `scale` either. A closed loop and requests that come all at once have no rate, and
+ * a deadline fixes the time in which all must be done: such a plan is only asked whether it holds as it is.
  *
  * All functions are pure: they depend on their arguments alone (not on the number of workers), and different
  * fleets may be used on different threads with the same demand. */

@@ -27,6 +27,11 @@ bool km_demand_is_synthetic(const struct km_workload_settings *workload)
     return !workload->trace && !workload->recording;
 }
 
+bool km_demand_has_rate(const struct km_workload_settings *workload)
+{
+    return workload->process != KM_ARRIVAL_CLOSED_LOOP && workload->process != KM_ARRIVAL_AT_ONCE;
+}
+
 bool km_demand_can_lengthen(const struct km_workload_settings *workload)
 {
     return km_demand_is_synthetic(workload) || workload->process == KM_ARRIVAL_TRACE ||
@@ -55,7 +60,8 @@ static double rate_of(const struct km_recording *recording)
 static enum km_status find_rate(struct km_demand *demand, struct km_error *error)
 {
     if (!own_times(demand)) {
-        demand->rate_per_s = demand->settings.rate_per_s;
+        demand->rate_per_s =
+            km_demand_has_rate(&demand->settings) ? demand->settings.rate_per_s : (double)NAN;
         return KM_OK;
     }
     struct km_workload_settings plain = demand->settings;

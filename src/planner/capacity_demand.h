@@ -35,6 +35,8 @@ enum km_status km_demand_get(struct km_demand *demand, uint32_t index, const str
 /* First replication that is drawn: 1 where replication 0 is a trace as recorded, else 0. */
 uint32_t km_demand_first_drawn(const struct km_demand *demand);
 bool km_demand_is_synthetic(const struct km_workload_settings *workload); /* no trace */
+/* Is there a rate to change? Not in a closed loop, nor when all come at once. */
+bool km_demand_has_rate(const struct km_workload_settings *workload);
 /* Can the stream be made longer? Not one that draws times for the requests of a trace in their order. */
 bool km_demand_can_lengthen(const struct km_workload_settings *workload);
 /* Mean arrivals a second at rate_scale 1: the process's rate; of a trace, requests over the time from the

@@ -146,8 +146,10 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
     const struct km_engine *engine = &scenario->engine;
     *out = (struct km_queue_question){.poisson = scenario->workload.process == KM_ARRIVAL_POISSON &&
                                                  !(scenario->workload.swing > 0)};
-    enum km_status status = scenario->workload.trace ? from_trace(out, scenario, error)
-                                                     : from_distributions(out, scenario, error);
+    const struct km_workload_settings *workload = &scenario->workload;
+    const bool scaled = workload->prompt_tokens_scale != 1 || workload->output_tokens_scale != 1;
+    enum km_status status = workload->trace || scaled ? from_trace(out, scenario, error)
+                                                      : from_distributions(out, scenario, error);
     if (status != KM_OK) {
         km_arena_release(&out->arena);
         return status;

@@ -1,11 +1,12 @@
 /* Does the reported capacity bracket the truth? And what does it cost?
  *
- *     capacity_bracket SCENARIO FRESH [KEY=VALUE ...]
+ *     capacity_bracket SCENARIO FRESH [KEY=VALUE ...]     keys of the scenario, and block_s, max_requests,
+ *                                                         lengthen_trace, workers
  *
  * finds the capacity of the scenario's plan (exact, then coarse), and tries it at 0.97 and 1.03 times the
  * answer on FRESH replications that the search has not seen: new seeds, or other block bootstraps of the
  * trace, of the same length. Prints one line each. */
-#include "planner/capacity.h"
+#include "planner/capacity_vary.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -86,6 +87,10 @@ int main(int argc, char **argv)
             exact.block_s = strtod(equals + 1, NULL);
         else if (strcmp(argv[i], "max_requests") == 0)
             exact.max_requests = strtoull(equals + 1, NULL, 10);
+        else if (strcmp(argv[i], "lengthen_trace") == 0)
+            exact.lengthen_trace = true;
+        else if (strcmp(argv[i], "workers") == 0)
+            exact.workers = (uint32_t)strtoul(equals + 1, NULL, 10);
         else
             overrides[count++] = (struct km_override){argv[i], equals + 1};
     }
@@ -101,6 +106,17 @@ int main(int argc, char **argv)
     if (km_capacity_find(&fleet, NULL, &coarse, &glance, &error) != KM_OK)
         fail(&error);
     print("coarse", &glance, wall_s() - began_s);
+    began_s = wall_s();
+    struct km_sensitivity what_if;
+    if (found.kind == KM_CAPACITY_FOUND) {
+        if (km_capacity_sensitivity(&scenario, NULL, &found, &exact, &what_if, &error) != KM_OK)
+            fail(&error);
+        printf("what if: step times %.1f %% off: x %.4f to %.4f; steps 20 %% longer: %.4f; outputs 20 %% "
+               "longer: "
+               "%.4f; %.3f s\n",
+               100 * what_if.time_error.relative, what_if.low, what_if.high, what_if.slower_scale,
+               what_if.longer_scale, wall_s() - began_s);
+    }
     const uint32_t fresh = (uint32_t)strtoul(argv[2], NULL, 10);
     static const double factors[] = {0.97, 0.985, 1.0, 1.015, 1.03};
     for (size_t i = 0; fresh && i < 5; i++) {
