@@ -59,7 +59,6 @@ static void contract(void **state)
                     .sequences = gsl_rng_uniform(rng),
                     .kv_cache = gsl_rng_uniform(rng),
                     .busy = gsl_rng_uniform(rng),
-                    .arrived_requests = (uint64_t)load,
                     .arrived_tokens = 1000 * load,
                 };
                 uint32_t wanted = km_scaler_look(a, &view);
@@ -165,7 +164,6 @@ static uint32_t rate(struct km_scaler *scaler, double now_s, double tokens_per_s
     const struct km_scaling_view view = {.now_s = now_s,
                                          .since_last_s = now_s > 0 ? 15 : 0,
                                          .serving = 3,
-                                         .arrived_requests = 1,
                                          .arrived_tokens = 15 * tokens_per_s};
     return km_scaler_look(scaler, &view);
 }

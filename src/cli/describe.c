@@ -4,29 +4,41 @@
 
 #include <string.h>
 
-/* With a measured profile: what share of the device's time was measured, and what was guessed. */
-static void describe_coverage(const struct km_setup *setup, struct km_arena *arena, struct km_report *report)
+/* With a measured profile: what share of the device's time was measured, and what was guessed; NULL without.
+ */
+static const char *describe_coverage(const struct km_setup *setup, const char *prefix, struct km_arena *arena)
 {
     struct km_coverage coverage = {0};
     double whole_s = 0.0;
     if (!setup->executor->coverage || strcmp(setup->scenario->cost_model, "profile") != 0)
-        return;
+        return NULL;
     setup->executor->coverage(setup->executor_state, &coverage);
     for (int origin = 0; origin < KM_ORIGIN_COUNT; origin++)
         whole_s += coverage.time_s[origin];
     if (whole_s <= 0.0)
-        return;
-    const char **notes = km_arena_alloc(arena, sizeof *notes);
+        return NULL;
     double share = 100.0 / whole_s;
-    notes[0] = km_arena_printf(
-        arena, "time: measured %.3g %%, interpolated %.3g %%, extrapolated %.3g %%, unmeasured %.3g %%%s",
-        share * coverage.time_s[KM_ORIGIN_MEASURED], share * coverage.time_s[KM_ORIGIN_INTERPOLATED],
+    return km_arena_printf(
+        arena, "%stime: measured %.3g %%, interpolated %.3g %%, extrapolated %.3g %%, unmeasured %.3g %%%s",
+        prefix, share * coverage.time_s[KM_ORIGIN_MEASURED], share * coverage.time_s[KM_ORIGIN_INTERPOLATED],
         share * coverage.time_s[KM_ORIGIN_EXTRAPOLATED], share * coverage.time_s[KM_ORIGIN_MODEL],
         coverage.supplement_s > 0.0
             ? km_arena_printf(arena, "; %.3g %% by the profile's supplement", share * coverage.supplement_s)
             : "");
+}
+
+static void describe_coverages(const struct km_fleet *fleet, struct km_arena *arena, struct km_report *report)
+{
+    const char **notes = km_arena_alloc(arena, fleet->group_count * sizeof *notes);
     report->notes = notes;
-    report->note_count = 1;
+    for (uint32_t i = 0; i < fleet->group_count; i++) {
+        const struct km_setup *setup = &fleet->groups[i];
+        const char *prefix =
+            fleet->group_count > 1 ? km_arena_printf(arena, "%s: ", setup->scenario->device.name) : "";
+        const char *note = describe_coverage(setup, prefix, arena);
+        if (note)
+            notes[report->note_count++] = note;
+    }
 }
 
 void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *result,
@@ -63,5 +75,5 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
                                                result->simulation.rejections[i].count};
     report->reasons = reasons;
     report->reason_count = result->simulation.rejection_count;
-    describe_coverage(setup, arena, report);
+    describe_coverages(fleet, arena, report);
 }

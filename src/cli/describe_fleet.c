@@ -59,11 +59,16 @@ void km_cli_describe_fleet(const struct km_fleet *fleet, const struct km_run_res
 {
     struct km_report_group *groups = km_arena_alloc(arena, fleet->group_count * sizeof *groups);
     struct km_text layout = {0};
+    const struct km_scaling_settings *scaling = &fleet->scenario->scaling;
     for (uint32_t i = 0; i < fleet->group_count; i++) {
         uint32_t replicas = fleet->groups[i].scenario->cluster.replicas;
         groups[i] = describe_group(&fleet->groups[i], result, i, arena);
-        km_text_printf(&layout, "%s%u replica%s x %s", i == 0 ? "" : " + ", replicas, replicas > 1 ? "s" : "",
-                       groups[i].layout);
+        km_text_puts(&layout, i == 0 ? "" : " + ");
+        if (scaling->policy && scaling->group == i)
+            km_text_printf(&layout, "%u to %u replicas by %s x %s", scaling->min_replicas,
+                           scaling->max_replicas, scaling->policy, groups[i].layout);
+        else
+            km_text_printf(&layout, "%u replica%s x %s", replicas, replicas > 1 ? "s" : "", groups[i].layout);
         if (fleet->group_count > 1)
             km_text_printf(&layout, " on %s", groups[i].device);
     }

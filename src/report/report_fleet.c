@@ -109,12 +109,14 @@ static void group_line(const struct km_report_group *g, struct km_text *out)
 
 void km_report_fleet_text(const struct km_report *r, struct km_text *out)
 {
-    bool several = false;
+    bool several = false, moved = false;
     for (size_t i = 0; i < r->group_count; i++) {
         const struct km_report_group *g = &r->groups[i];
         several = several || g->most_replicas > 1;
-        if (g->scale_ups + g->scale_downs > 0)
-            elastic(g, out);
+        if (g->scale_ups + g->scale_downs == 0)
+            continue;
+        moved = true;
+        elastic(g, out);
     }
     several = several || r->group_count > 1;
     if (several)
@@ -126,7 +128,7 @@ void km_report_fleet_text(const struct km_report *r, struct km_text *out)
             group_line(&r->groups[i], out);
         km_text_puts(out, "\n");
     }
-    if (!several || !r->replicas || r->replica_count < 2)
+    if (moved || !r->replicas || r->replica_count < 2)
         return;
     uint64_t least = UINT64_MAX, most = 0;
     for (size_t i = 0; i < r->replica_count; i++) {

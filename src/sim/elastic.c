@@ -51,7 +51,6 @@ static void observe(const struct km_elastic *elastic, struct km_replica_set *set
         .since_last_s = km_s_from_ps(now_ps - elastic->last_look_ps),
         .serving = group->serving,
         .starting = group->starting,
-        .arrived_requests = elastic->arrived_requests,
         .arrived_tokens = (double)elastic->arrived_prompt_tokens +
                           (double)elastic->arrived_requests * mean_output_tokens(set),
     };
@@ -62,7 +61,7 @@ static void observe(const struct km_elastic *elastic, struct km_replica_set *set
             continue;
         km_replica_load(slot->replica, &load);
         out->running += load.running;
-        out->waiting += set->outstanding[i] - load.running;
+        out->waiting += set->pools.outstanding[i] - load.running;
         used_blocks += load.used_blocks;
         busy_s += load.busy_s - slot->busy_s;
         slot->busy_s = load.busy_s;

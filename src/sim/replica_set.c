@@ -1,7 +1,6 @@
 #include "sim/replica_set.h"
 
 #include "base/memory.h"
-#include "base/random.h"
 #include "base/simtime.h"
 
 #include <assert.h>
@@ -9,82 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct km_pool {
-    uint64_t groups; /* bit i: the replicas of group i */
-    void *state;     /* of the router */
-    uint32_t *accepting;
-    size_t count, capacity;
-};
-
 /* --- routing ------------------------------------------------------------------------------------------- */
-
-static struct km_routing_view view_of(const struct km_replica_set *set, const struct km_pool *pool)
-{
-    return (struct km_routing_view){
-        .accepting = pool->accepting,
-        .accepting_count = (uint32_t)pool->count,
-        .most_accepting = set->most_accepting,
-        .outstanding = set->outstanding,
-        .rng = set->rng,
-    };
-}
-
-static bool holds(const struct km_replica_set *set, const struct km_pool *pool, uint32_t number)
-{
-    return pool->groups >> set->slots[number].group & 1;
-}
-
-/* Where the number stands, or would, in the ascending list. */
-static size_t place_in(const struct km_pool *pool, uint32_t number)
-{
-    size_t low = 0, high = pool->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (pool->accepting[middle] < number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static void join_pool(struct km_replica_set *set, struct km_pool *pool, uint32_t number)
-{
-    const struct km_router *router = set->config->router;
-    pool->accepting = km_grow(pool->accepting, &pool->capacity, pool->count + 1, sizeof *pool->accepting);
-    size_t at = place_in(pool, number);
-    memmove(pool->accepting + at + 1, pool->accepting + at, (pool->count - at) * sizeof *pool->accepting);
-    pool->accepting[at] = number;
-    pool->count++;
-    const struct km_routing_view view = view_of(set, pool);
-    if (router->joined)
-        router->joined(pool->state, &view, number);
-}
-
-static void leave_pool(struct km_replica_set *set, struct km_pool *pool, uint32_t number)
-{
-    const struct km_router *router = set->config->router;
-    size_t at = place_in(pool, number);
-    pool->count--;
-    memmove(pool->accepting + at, pool->accepting + at + 1, (pool->count - at) * sizeof *pool->accepting);
-    const struct km_routing_view view = view_of(set, pool);
-    if (router->left)
-        router->left(pool->state, &view, number);
-}
-
-static struct km_pool *pool_of(struct km_replica_set *set, uint64_t groups)
-{
-    for (size_t i = 0; i < set->pool_count; i++)
-        if (set->pools[i].groups == groups)
-            return &set->pools[i];
-    set->pools = km_grow(set->pools, &set->pool_capacity, set->pool_count + 1, sizeof *set->pools);
-    struct km_pool *pool = &set->pools[set->pool_count++];
-    *pool = (struct km_pool){.groups = groups, .state = km_alloc(set->config->router->state_bytes)};
-    for (uint32_t i = 0; i < set->count; i++)
-        if (set->slots[i].state == KM_REPLICA_SERVING && holds(set, pool, i))
-            join_pool(set, pool, i);
-    return pool;
-}
 
 static uint64_t all_groups(const struct km_replica_set *set)
 {
@@ -93,36 +17,18 @@ static uint64_t all_groups(const struct km_replica_set *set)
 
 uint32_t km_replica_set_route(struct km_replica_set *set, const struct km_request *request)
 {
-    uint64_t groups = all_groups(set);
-    if (set->config->group_count > 1) {
-        groups = 0;
-        for (uint32_t g = 0; g < set->config->group_count; g++)
-            if (!km_replica_refuses(set->slots[set->groups[g].witness].replica, request))
-                groups |= (uint64_t)1 << g;
-        if (groups == 0)
-            groups = all_groups(set);
-    }
-    struct km_pool *pool = pool_of(set, groups);
-    const struct km_routing_view view = view_of(set, pool);
-    return set->config->router->route(pool->state, &view, request);
-}
-
-static void outstanding_changed(struct km_replica_set *set, uint32_t number)
-{
-    const struct km_router *router = set->config->router;
-    if (!router->changed || set->slots[number].state != KM_REPLICA_SERVING)
-        return;
-    for (size_t i = 0; i < set->pool_count; i++) {
-        const struct km_routing_view view = view_of(set, &set->pools[i]);
-        if (holds(set, &set->pools[i], number))
-            router->changed(set->pools[i].state, &view, number);
-    }
+    uint64_t able = 0;
+    if (set->config->group_count == 1)
+        return km_pools_route(&set->pools, all_groups(set), request);
+    for (uint32_t g = 0; g < set->config->group_count; g++)
+        if (!km_replica_refuses(set->slots[set->groups[g].witness].replica, request))
+            able |= (uint64_t)1 << g;
+    return km_pools_route(&set->pools, able ? able : all_groups(set), request);
 }
 
 void km_replica_set_sent(struct km_replica_set *set, uint32_t number)
 {
-    set->outstanding[number]++;
-    outstanding_changed(set, number);
+    km_pools_count(&set->pools, number, 1);
 }
 
 /* --- what replicas did --------------------------------------------------------------------------------- */
@@ -132,8 +38,7 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
 {
     struct km_replica_slot *slot = &set->slots[record->replica];
     struct km_replica_group *group = &set->groups[slot->group];
-    set->outstanding[record->replica]--;
-    outstanding_changed(set, record->replica);
+    km_pools_count(&set->pools, record->replica, -1);
     if (outcome != KM_COMPLETED)
         return;
     group->completed++;
@@ -255,12 +160,7 @@ static uint32_t free_slot(struct km_replica_set *set, uint32_t group)
     for (uint32_t i = 0; i < set->count; i++)
         if (set->slots[i].state == KM_REPLICA_OFF && set->slots[i].group == group)
             return i;
-    size_t before = set->outstanding_capacity;
     set->slots = km_grow(set->slots, &set->slot_capacity, (size_t)set->count + 1, sizeof *set->slots);
-    set->outstanding = km_grow(set->outstanding, &set->outstanding_capacity, (size_t)set->count + 1,
-                               sizeof *set->outstanding);
-    for (size_t i = before; i < set->outstanding_capacity; i++)
-        set->outstanding[i] = 0;
     set->slots[set->count] = (struct km_replica_slot){.group = group};
     return set->count++;
 }
@@ -274,9 +174,7 @@ static void begin_serving(struct km_replica_set *set, uint32_t number)
     slot->state = KM_REPLICA_SERVING;
     if (set->groups[slot->group].serving++ == 0)
         set->groups[slot->group].witness = number;
-    for (size_t i = 0; i < set->pool_count; i++)
-        if (holds(set, &set->pools[i], number))
-            join_pool(set, &set->pools[i], number);
+    km_pools_join(&set->pools, number, slot->group);
 }
 
 void km_replica_set_serve(struct km_replica_set *set, uint32_t number, uint64_t now_ps)
@@ -324,15 +222,13 @@ void km_replica_set_stop(struct km_replica_set *set, uint32_t group_index, uint6
     } else {
         for (uint32_t i = 0; i < set->count; i++)
             if (set->slots[i].group == group_index && set->slots[i].state == KM_REPLICA_SERVING &&
-                (chosen == set->count || set->outstanding[i] <= set->outstanding[chosen]))
+                (chosen == set->count || set->pools.outstanding[i] <= set->pools.outstanding[chosen]))
                 chosen = i;
         assert(chosen < set->count && group->serving > 1);
         set->slots[chosen].state = KM_REPLICA_DRAINING;
         group->serving--;
         group->draining++;
-        for (size_t i = 0; i < set->pool_count; i++)
-            if (holds(set, &set->pools[i], chosen))
-                leave_pool(set, &set->pools[i], chosen);
+        km_pools_leave(&set->pools, chosen);
         for (uint32_t i = 0; chosen == group->witness; i++)
             if (set->slots[i].group == group_index && set->slots[i].state == KM_REPLICA_SERVING)
                 group->witness = i;
@@ -347,7 +243,7 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
 {
     struct km_replica_slot *slot = &set->slots[number];
     km_heap_remove(&set->turns, number);
-    if (slot->state == KM_REPLICA_DRAINING && set->outstanding[number] == 0) {
+    if (slot->state == KM_REPLICA_DRAINING && set->pools.outstanding[number] == 0) {
         set->groups[slot->group].draining--;
         retire(set, number, now_ps);
         note_size(set, slot->group, now_ps);
@@ -365,29 +261,29 @@ void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_
                                        uint64_t now_ps),
                          void *context)
 {
-    uint32_t count = config->group_count;
+    uint32_t count = config->group_count, first = 0;
     assert(count >= 1 && count <= KM_MAX_GROUPS);
     *set = (struct km_replica_set){.config = config};
     set->templates = km_alloc(count * sizeof *set->templates);
     set->groups = km_alloc(count * sizeof *set->groups);
-    set->rng = km_random_stream(config->seed, KM_RANDOM_ROUTING);
+    km_pools_init(&set->pools, config->router, config->seed);
     for (uint32_t g = 0; g < count; g++) {
         set->templates[g] = config->groups[g].replica;
         set->templates[g].metrics = config->metrics;
         set->templates[g].ended = ended;
         set->templates[g].context = context;
         set->groups[g].least = set->groups[g].most = config->groups[g].replicas;
-        set->most_accepting += config->scaling && config->scaling->group == g ? config->scaling->max_replicas
-                                                                              : config->groups[g].replicas;
+        bool scaled = config->scaling && config->scaling->group == g;
+        first += config->groups[g].replicas;
+        set->pools.most_accepting += scaled ? config->scaling->max_replicas : config->groups[g].replicas;
         if (count > 1) { /* the run's own metrics are those of a single group */
             set->groups[g].ttft = km_sketch_create();
             set->groups[g].tpot = km_sketch_create();
             set->groups[g].e2e = km_sketch_create();
         }
     }
-    set->slots = km_alloc(set->most_accepting * sizeof *set->slots);
-    set->outstanding = km_alloc(set->most_accepting * sizeof *set->outstanding);
-    set->slot_capacity = set->outstanding_capacity = set->most_accepting;
+    set->slots = km_alloc(first * sizeof *set->slots);
+    set->slot_capacity = first;
     for (uint32_t g = 0; g < count; g++)
         for (uint32_t i = 0; i < config->groups[g].replicas; i++) {
             set->slots[set->count++] = (struct km_replica_slot){.group = g};
@@ -399,23 +295,15 @@ void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_
 
 void km_replica_set_release(struct km_replica_set *set)
 {
-    for (size_t i = 0; i < set->pool_count; i++) {
-        if (set->config->router->release)
-            set->config->router->release(set->pools[i].state);
-        free(set->pools[i].state);
-        free(set->pools[i].accepting);
-    }
+    km_pools_release(&set->pools);
     for (uint32_t g = 0; g < set->config->group_count; g++) {
         km_sketch_destroy(set->groups[g].ttft);
         km_sketch_destroy(set->groups[g].tpot);
         km_sketch_destroy(set->groups[g].e2e);
     }
-    gsl_rng_free(set->rng);
     km_heap_release(&set->turns);
     km_heap_release(&set->starts);
-    free(set->pools);
     free(set->slots);
-    free(set->outstanding);
     free(set->groups);
     free(set->templates);
 }

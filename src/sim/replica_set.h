@@ -12,6 +12,7 @@
 
 #include "base/heap.h"
 #include "metrics/sketch.h"
+#include "sim/pools.h"
 #include "sim/simulation.h"
 
 __extension__ typedef unsigned __int128 km_picoseconds;
@@ -47,22 +48,16 @@ struct km_replica_group {
     struct km_sketch *ttft, *tpot, *e2e;
 };
 
-struct km_pool; /* private */
-
 struct km_replica_set {
     const struct km_simulation_config *config;
     struct km_replica_config *templates; /* [group_count] */
     struct km_replica_group *groups;     /* [group_count] */
     struct km_replica_slot *slots;       /* [count] */
-    uint64_t *outstanding;               /* [count] */
     uint32_t count;
-    size_t slot_capacity, outstanding_capacity;
+    size_t slot_capacity;
     struct km_heap turns;  /* replicas by the time of their next action; the tie is the number */
     struct km_heap starts; /* starting replicas by the time from which they serve */
-    struct km_pool *pools;
-    size_t pool_count, pool_capacity;
-    gsl_rng *rng;
-    uint32_t most_accepting;
+    struct km_pools pools;
     uint64_t last_completion_ps;
 };
 
