@@ -29,7 +29,8 @@ struct km_cost_config {
     struct km_layout layout;
     const struct km_device *device;
     const struct km_engine *engine;
-    const char *profile; /* path; NULL = none */
+    const char *profile;               /* path; NULL = none */
+    struct km_profile_store *profiles; /* optional: where it is read once for many (profile_store.h) */
     struct km_linear_law linear;
     double time_scale; /* the simulated executor multiplies every step's time; 0 = 1 */
 };

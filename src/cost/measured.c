@@ -1,5 +1,6 @@
 #include "base/memory.h"
 #include "cost/measured_lookup.h"
+#include "cost/profile_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -168,7 +169,9 @@ static enum km_status open_source(struct km_measured *m, const char *path, struc
     struct km_measured_source *source = &m->sources[m->source_count];
     const struct km_cost_config *config = m->config;
     double value;
-    enum km_status status = km_profile_read(path, &source->profile, error);
+    enum km_status status = config->profiles
+                                ? km_profile_store_view(config->profiles, path, &source->profile, error)
+                                : km_profile_read(path, &source->profile, error);
     if (status != KM_OK)
         return status;
     m->source_count++;
@@ -226,7 +229,7 @@ void km_measured_destroy(struct km_measured *m)
     if (!m)
         return;
     for (uint32_t i = 0; i < m->source_count; i++)
-        km_profile_release(&m->sources[i].profile);
+        (m->config->profiles ? km_profile_view_release : km_profile_release)(&m->sources[i].profile);
     free(m->remembered);
     free(m->attended);
     free(m);

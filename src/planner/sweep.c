@@ -1,8 +1,10 @@
 #include "planner/sweep.h"
 
 #include "base/fingerprint.h"
+#include "base/json.h"
 #include "base/pool.h"
 #include "base/settings.h"
+#include "cost/profile_store.h"
 #include "scenario/lookup.h"
 
 #include <inttypes.h>
@@ -86,6 +88,8 @@ static enum km_status read_point(const struct km_sweep *sweep, uint64_t point, s
     if (status != KM_OK)
         blame(sweep, overrides + base, &fault, error);
     free(overrides);
+    if (status == KM_OK)
+        km_scenario_share_profiles(out, sweep->profiles);
     return status;
 }
 
@@ -110,16 +114,32 @@ static void add_input(struct inputs *inputs, const char *path)
     inputs->paths[inputs->count++] = path;
 }
 
+/* A profile may name another one, in its own folder. */
+static void add_profile(struct inputs *inputs, const char *path)
+{
+    struct km_json json;
+    add_input(inputs, path);
+    if (!path || km_json_read(path, &json, NULL) != KM_OK)
+        return;
+    const cJSON *supplement = km_json_get(json.root, "supplement");
+    if (cJSON_IsString(supplement)) {
+        const char *slash = strrchr(path, '/');
+        add_input(inputs, km_arena_printf(inputs->arena, "%.*s%s.json", slash ? (int)(slash - path) + 1 : 0,
+                                          path, supplement->valuestring));
+    }
+    km_json_release(&json);
+}
+
 /* Everything that `text` may name. Too much does no harm: a file that no run reads only makes the sweep
  * refuse to go on after it has changed. */
 static void add_named(struct inputs *inputs, const char *text)
 {
-    static const enum km_lookup_kind kinds[] = {KM_LOOKUP_MODEL, KM_LOOKUP_DEVICE, KM_LOOKUP_ENGINE,
-                                                KM_LOOKUP_PROFILE};
+    static const enum km_lookup_kind kinds[] = {KM_LOOKUP_MODEL, KM_LOOKUP_DEVICE, KM_LOOKUP_ENGINE};
     if (!*text)
         return;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         add_input(inputs, km_lookup_find(kinds[i], text, inputs->folder, inputs->arena));
+    add_profile(inputs, km_lookup_find(KM_LOOKUP_PROFILE, text, inputs->folder, inputs->arena));
     add_input(inputs, km_lookup_path(text, inputs->folder, inputs->arena));
 }
 
@@ -208,6 +228,7 @@ enum km_status km_sweep_read(const char *path, const struct km_override *overrid
                              struct km_error *error)
 {
     *out = (struct km_sweep){.base = overrides, .base_count = override_count};
+    out->profiles = km_profile_store_create();
     out->path = km_arena_strdup(&out->arena, path);
     struct km_yaml *root;
     enum km_status status = km_yaml_read(path, &out->arena, &root, error);
@@ -226,6 +247,8 @@ enum km_status km_sweep_read(const char *path, const struct km_override *overrid
 
 void km_sweep_release(struct km_sweep *sweep)
 {
+    if (sweep->profiles)
+        km_profile_store_destroy(sweep->profiles);
     km_arena_release(&sweep->arena);
     *sweep = (struct km_sweep){0};
 }

@@ -22,7 +22,8 @@ struct km_sweep {
     size_t base_count;
     struct km_axes axes;
     uint32_t replications;
-    uint64_t runs; /* axes.points * replications */
+    uint64_t runs;                     /* axes.points * replications */
+    struct km_profile_store *profiles; /* owned: measured profiles, read once for all runs */
     /* Of the question: the scenario with its overrides (comments aside), the replications, `version`, and the
      * contents of every file that it or an axis names. 16 hexadecimal digits. */
     char fingerprint[17];

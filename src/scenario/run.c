@@ -79,6 +79,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
         .device = &scenario->device,
         .engine = &scenario->engine,
         .profile = scenario->profile,
+        .profiles = scenario->profiles,
         .linear = scenario->linear,
         .time_scale = scenario->time_scale,
     };

@@ -409,6 +409,13 @@ const struct km_scenario *km_scenario_group(const struct km_scenario *scenario, 
     return scenario->group_count ? &scenario->groups[index] : scenario;
 }
 
+void km_scenario_share_profiles(struct km_scenario *scenario, struct km_profile_store *store)
+{
+    scenario->profiles = store;
+    for (uint32_t i = 0; i < scenario->group_count; i++)
+        scenario->groups[i].profiles = store;
+}
+
 void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out)
 {
     km_settings_write_json(root_section, scenario, out);

@@ -46,11 +46,12 @@ struct km_scenario {
     uint32_t group_count;          /* 0 = replicas of one kind */
     struct km_precision precision; /* of the run: the checkpoint's unless stated */
     struct km_engine engine;
-    const char *cost_model;      /* cost registry name */
-    const char *profile;         /* path, or NULL */
-    struct km_linear_law linear; /* of cost model linear */
-    double time_scale;           /* of every step */
-    double time_error;           /* relative, of step times; -1 = not stated */
+    const char *cost_model;            /* cost registry name */
+    const char *profile;               /* path, or NULL */
+    struct km_profile_store *profiles; /* borrowed; NULL: each run reads the profile itself */
+    struct km_linear_law linear;       /* of cost model linear */
+    double time_scale;                 /* of every step */
+    double time_error;                 /* relative, of step times; -1 = not stated */
     struct km_workload_settings workload;
     const char *executor;                     /* executor registry name */
     struct km_scaling_settings scaling;       /* of one group; policy NULL = none */
@@ -71,6 +72,8 @@ struct km_override {
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error);
 void km_scenario_release(struct km_scenario *scenario);
+/* For who makes many runs: profiles are taken from `store` (cost/profile_store.h) from now on. */
+void km_scenario_share_profiles(struct km_scenario *scenario, struct km_profile_store *store);
 
 /* The kinds of replicas: the groups, or the scenario itself. */
 uint32_t km_scenario_group_count(const struct km_scenario *scenario);
