@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum unit { PLAIN, SECONDS, SHARE, MONEY, YES };
+enum unit { PLAIN, SECONDS, YES };
 
 static const struct figure {
     const char *column, *heading;
@@ -19,9 +19,9 @@ static const struct figure {
     {"ttft_s.p99", "TTFT p99", SECONDS},
     {"tpot_s.p99", "TPOT p99", SECONDS},
     {"e2e_s.p99", "E2E p99", SECONDS},
-    {"utilization.busy", "busy", SHARE},
     {"slo.attained", "SLO met", YES},
     {"slo.goodput_per_s", "goodput/s", PLAIN},
+    {"cost.usd_per_million_output_tokens", "USD/M output", PLAIN},
 };
 #define FIGURES (sizeof figures / sizeof figures[0])
 
@@ -111,17 +111,7 @@ void km_sweep_table_row(struct km_sweep_table *table, const char *const *cells)
 
 static const char *format(char *out, double value, enum unit unit)
 {
-    switch (unit) {
-    case SECONDS:
-        return km_cell_seconds(out, value);
-    case SHARE:
-        return km_cell_percent(out, value);
-    case MONEY:
-    case PLAIN:
-    case YES:
-        break;
-    }
-    return km_cell_rounded(out, value);
+    return unit == SECONDS ? km_cell_seconds(out, value) : km_cell_rounded(out, value);
 }
 
 static void format_figure(char *out, size_t size, const struct moments *moments, enum unit unit)
