@@ -288,6 +288,25 @@ static void other_models(void **state)
     }
 }
 
+/* Its notes are read, too. */
+static void broken_notes(void **state)
+{
+    const struct world *w = *state;
+    const struct folder_file files[] = {{"dense.csv", DENSE},
+                                        {"per_sequence.csv", SEQUENCES},
+                                        {"attention.csv", ATTENTION},
+                                        {"profile-meta.yaml", "gpu: RTX\nmodel: [a\n"},
+                                        {0}};
+    struct km_profile p;
+    struct km_error error = {0};
+    const struct folder folder = make_folder(files);
+    assert_int_equal(import_tables(&w->dense, "llmservingsim", folder.path, 0, &p, &error), KM_BAD_INPUT);
+    remove_folder(&folder);
+    assert_non_null(strstr(error.file, "profile-meta.yaml"));
+    assert_int_equal(error.line, 3);
+    assert_true(error.message[0] != '\0');
+}
+
 static void odd_ranks(void **state)
 {
     const struct world *w = *state;
@@ -329,11 +348,11 @@ static void recorded_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_table),     cmocka_unit_test(skew_that_contradicts),
-        cmocka_unit_test(experts),         cmocka_unit_test(experts_in_a_step),
-        cmocka_unit_test(newer_columns),   cmocka_unit_test(faults),
-        cmocka_unit_test(other_models),    cmocka_unit_test(odd_ranks),
-        cmocka_unit_test(recorded_tables),
+        cmocka_unit_test(every_table),   cmocka_unit_test(skew_that_contradicts),
+        cmocka_unit_test(experts),       cmocka_unit_test(experts_in_a_step),
+        cmocka_unit_test(newer_columns), cmocka_unit_test(faults),
+        cmocka_unit_test(other_models),  cmocka_unit_test(odd_ranks),
+        cmocka_unit_test(broken_notes),  cmocka_unit_test(recorded_tables),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
