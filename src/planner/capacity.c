@@ -91,6 +91,9 @@ static void summarize(const struct km_study *study, const struct thresholds *fou
     out->settled = out->high / out->low - 1.0 <= study->options->tolerance;
     out->spread = order.deviation * study->log_step;
     out->replications = found->count;
+    out->threshold_count = found->count < KM_CAPACITY_THRESHOLDS ? found->count : KM_CAPACITY_THRESHOLDS;
+    for (uint32_t i = 0; i < out->threshold_count; i++)
+        out->thresholds[i] = km_study_scale(study, found->k[i] + 0.5);
     out->cautious_scale = order.has_twentieth ? km_study_scale(study, order.twentieth) : (double)NAN;
     if (order.median < study->lowest)
         out->kind = KM_CAPACITY_NONE;
@@ -107,6 +110,7 @@ static enum km_status replicate(struct work *work, double guess, double width, b
     const uint32_t first = km_demand_first_drawn(study->demand);
     const bool synthetic = km_demand_is_synthetic(study->workload);
     struct thresholds found = {0};
+    out->first_replication = first;
     *wide = false;
     while (found.count < study->options->max_replications) {
         const uint32_t left = study->options->max_replications - found.count;

@@ -30,6 +30,8 @@
 #include "planner/capacity_demand.h"
 #include "planner/capacity_trial.h"
 
+#define KM_CAPACITY_THRESHOLDS 5
+
 struct km_capacity_options {
     double step;      /* of the grid of rates, relative: 0.0025 = a quarter of a per cent */
     double tolerance; /* upper over lower end of the interval, less one: add replications until then */
@@ -65,9 +67,13 @@ struct km_capacity {
     double least_scale;      /* from which on the minimum goodput is met; NAN when none is stated */
     double spread;           /* standard deviation of the thresholds' logarithm; NAN below 2 replications */
     uint32_t replications;   /* drawn */
-    double requests;         /* mean number in a run */
-    double length;           /* of a run over the scenario's */
-    int failed;              /* what fails beyond `scale`: the term, or as in struct km_trial */
+    /* Thresholds of the first of them (of the trace itself, after a quick look): what variations are compared
+     * with. The first is this replication of the demand. */
+    double thresholds[KM_CAPACITY_THRESHOLDS];
+    uint32_t threshold_count, first_replication;
+    double requests; /* mean number in a run */
+    double length;   /* of a run over the scenario's */
+    int failed;      /* what fails beyond `scale`: the term, or as in struct km_trial */
     /* The first drawn replication at its threshold. */
     double goodput_per_s;
     bool saturated; /* its queue grows all the same: the limits are loose for a run of this length */

@@ -9,17 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPLICATIONS   5u
 #define ROOFLINE_ERROR 0.083
 #define PROFILE_ERROR  0.043
 
 struct job {
     const struct km_capacity *found;
     const struct km_capacity_options *options;
-    struct km_scenario scenario; /* the variation's: what it owns stays the original's */
-    double length;
-    uint32_t replications;
-    int32_t k[REPLICATIONS];
+    struct km_scenario scenario;               /* the variation's: what it owns stays the original's */
+    double guess;                              /* of the ratio between its capacity and the plan's */
+    double log_ratios[KM_CAPACITY_THRESHOLDS]; /* of thresholds */
+    bool never;                                /* the SLO fails at any rate */
     struct km_study study;
     enum km_status status;
     struct km_error error;
@@ -27,17 +26,25 @@ struct job {
 
 static enum km_status find_thresholds(struct job *job, const struct km_fleet *fleet)
 {
-    struct km_prober prober = {.study = &job->study, .fleet = fleet};
-    const uint32_t first = km_demand_first_drawn(job->study.demand);
-    int32_t guess = km_study_near(&job->study, job->found->scale);
-    enum km_status status = KM_OK;
-    for (uint32_t i = 0; i < job->replications && status == KM_OK; i++) {
-        const double width = i == 0 ? 0.1 : 0.03;
-        status = km_study_threshold(&prober, first + i, guess, km_study_stride(&job->study, width),
-                                    &job->k[i], &job->error);
-        guess = job->k[i] < job->study.lowest ? job->study.lowest : job->k[i];
+    const struct km_capacity *found = job->found;
+    const struct km_study *study = &job->study;
+    struct km_prober prober = {.study = study, .fleet = fleet};
+    double ratio = job->guess;
+    for (uint32_t i = 0; i < found->threshold_count; i++) {
+        int32_t k;
+        const int32_t guess = km_study_near(study, found->thresholds[i] * ratio);
+        enum km_status status =
+            km_study_threshold(&prober, found->first_replication + i, guess,
+                               km_study_stride(study, i == 0 ? 0.05 : 0.01), &k, &job->error);
+        if (status != KM_OK)
+            return status;
+        job->never = k < study->lowest;
+        if (job->never)
+            return KM_OK;
+        ratio = km_study_scale(study, k + 0.5) / found->thresholds[i];
+        job->log_ratios[i] = log(ratio);
     }
-    return status;
+    return KM_OK;
 }
 
 static void run_job(void *context, uint64_t index)
@@ -47,7 +54,7 @@ static void run_job(void *context, uint64_t index)
         .workload = &job->scenario.workload,
         .seed = job->scenario.seed,
         .block_s = job->options->block_s,
-        .length = job->length,
+        .length = job->found->length,
     };
     struct km_fleet fleet;
     job->study = (struct km_study){
@@ -76,48 +83,47 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static double median_ratio(const struct job *base, const struct job *varied)
+static double scale_of(struct job *job)
 {
-    double logs[REPLICATIONS];
-    for (uint32_t i = 0; i < base->replications; i++)
-        logs[i] = (varied->k[i] - base->k[i]) * base->study.log_step;
-    qsort(logs, base->replications, sizeof *logs, compare);
-    return exp(logs[base->replications / 2]);
+    const uint32_t count = job->found->threshold_count;
+    if (job->never)
+        return 0.0;
+    qsort(job->log_ratios, count, sizeof *job->log_ratios, compare);
+    return job->found->scale * exp(0.5 * (job->log_ratios[(count - 1) / 2] + job->log_ratios[count / 2]));
+}
+
+static void vary(struct job *job, const struct km_variation *variation)
+{
+    struct km_workload_settings *workload = &job->scenario.workload;
+    const double outputs = workload->output_tokens_scale > 0 ? workload->output_tokens_scale : 1;
+    const double prompts = workload->prompt_tokens_scale > 0 ? workload->prompt_tokens_scale : 1;
+    job->scenario.time_scale *= variation->time_scale;
+    workload->output_tokens_scale = outputs * variation->output_scale;
+    workload->prompt_tokens_scale = prompts * variation->prompt_scale;
+    /* Prefill and decode each take about half of the time. */
+    job->guess = 1.0 / (variation->time_scale * sqrt(variation->output_scale * variation->prompt_scale));
 }
 
 enum km_status km_capacity_vary(const struct km_scenario *scenario, const struct km_capacity *found,
                                 const struct km_capacity_options *options, struct km_variation *variations,
                                 uint32_t count, struct km_error *error)
 {
-    assert(count <= KM_MAX_VARIATIONS && found->kind == KM_CAPACITY_FOUND);
-    struct job *jobs = km_alloc((count + 1) * sizeof *jobs);
-    for (uint32_t i = 0; i <= count; i++) {
+    assert(count <= KM_MAX_VARIATIONS && found->kind == KM_CAPACITY_FOUND && found->threshold_count > 0);
+    struct job *jobs = km_alloc(count * sizeof *jobs);
+    for (uint32_t i = 0; i < count; i++) {
         jobs[i].found = found;
         jobs[i].options = options;
         jobs[i].scenario = *scenario;
-        jobs[i].length = found->length;
-        jobs[i].replications = options->max_replications < REPLICATIONS ? 1 : REPLICATIONS;
-        if (i == 0)
-            continue;
-        struct km_workload_settings *workload = &jobs[i].scenario.workload;
-        jobs[i].scenario.time_scale *= variations[i - 1].time_scale;
-        workload->output_tokens_scale =
-            variations[i - 1].output_scale *
-            (workload->output_tokens_scale > 0 ? workload->output_tokens_scale : 1);
-        workload->prompt_tokens_scale =
-            variations[i - 1].prompt_scale *
-            (workload->prompt_tokens_scale > 0 ? workload->prompt_tokens_scale : 1);
+        vary(&jobs[i], &variations[i]);
     }
-    km_pool_run(options->workers > 1 ? options->workers : 1, count + 1, run_job, jobs);
+    km_pool_run(options->workers > 1 ? options->workers : 1, count, run_job, jobs);
     enum km_status status = KM_OK;
-    for (uint32_t i = 0; i <= count && status == KM_OK; i++)
+    for (uint32_t i = 0; i < count && status == KM_OK; i++) {
         if (jobs[i].status != KM_OK) {
             status = jobs[i].status;
             *error = jobs[i].error;
         }
-    for (uint32_t i = 0; i < count && status == KM_OK; i++) {
-        const bool never = jobs[i + 1].k[0] < jobs[i + 1].study.lowest;
-        variations[i].scale = never ? 0.0 : found->scale * median_ratio(&jobs[0], &jobs[i + 1]);
+        variations[i].scale = status == KM_OK ? scale_of(&jobs[i]) : (double)NAN;
     }
     free(jobs);
     return status;
