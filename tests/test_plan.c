@@ -84,7 +84,7 @@ static void write_search(gsl_rng *rng)
     static const char *const models[] = {"llama-3.1-8b", "qwen2.5-7b", "mixtral-8x7b", "llama-3.2-1b", NULL};
     static const char *const objectives[] = {"gpus", "usd_per_hour", "usd_per_million_tokens", "energy",
                                              NULL};
-    static const char *const devices[] = {"[h200-sxm, a100-80g-sxm]", "[h100-sxm, l40s]", "[l40s, h200-sxm]",
+    static const char *const devices[] = {"[rtx-4090, a100-80g-sxm]", "[h100-sxm, l40s]", "[l40s, h200-sxm]",
                                           NULL};
     static const char *const sizes[] = {"[1, 2]", "[1, 4]", "divisors", "[2, 3, 8]", NULL};
     static const char *const slos[] = {"{ttft_p99_s: 0.5, tpot_p99_s: 0.05}",
@@ -101,7 +101,7 @@ static void write_search(gsl_rng *rng)
                                        "  precision.kv_cache: [bf16, fp8]\n",
                                        NULL};
     double prompt = 100.0 + 1500.0 * gsl_rng_uniform(rng), output = 30.0 + 300.0 * gsl_rng_uniform(rng);
-    write_trace(rng, 250 + (unsigned)gsl_rng_uniform_int(rng, 250), 2.0 + 30.0 * gsl_rng_uniform(rng), prompt,
+    write_trace(rng, 200 + (unsigned)gsl_rng_uniform_int(rng, 200), 5.0 + 60.0 * gsl_rng_uniform(rng), prompt,
                 output);
     char text[2048];
     snprintf(text, sizeof text,
@@ -115,7 +115,7 @@ static void write_search(gsl_rng *rng)
              "  top: %lu\n"
              "  cluster.device: %s\n"
              "  cluster.tensor_parallel_size: %s\n%s",
-             pick(rng, models), pick(rng, slos), pick(rng, objectives), 4 + gsl_rng_uniform_int(rng, 9),
+             pick(rng, models), pick(rng, slos), pick(rng, objectives), 3 + gsl_rng_uniform_int(rng, 7),
              1 + gsl_rng_uniform_int(rng, 3), pick(rng, devices), pick(rng, sizes), pick(rng, axes));
     write_file("plan.yaml", text);
 }
@@ -182,7 +182,7 @@ static void test_bounded_and_exhaustive_agree(void **state)
 {
     (void)state;
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    uint64_t won = 0, lost = 0, saved = 0;
+    uint64_t won = 0, lost = 0, saved = 0, fates[KM_FATE_COUNT] = {0};
     for (unsigned i = 0; i < SEARCHES; i++) {
         struct km_plan bounded, exhaustive;
         gsl_rng_set(rng, 100 + i);
@@ -194,6 +194,8 @@ static void test_bounded_and_exhaustive_agree(void **state)
         won += exhaustive.holding > 0;
         lost += exhaustive.holding == 0;
         saved += exhaustive.statistics.runs - bounded.statistics.runs;
+        for (int f = 0; f < KM_FATE_COUNT; f++)
+            fates[f] += bounded.statistics.fates[f];
         km_plan_release(&bounded);
         km_plan_release(&exhaustive);
     }
@@ -201,13 +203,62 @@ static void test_bounded_and_exhaustive_agree(void **state)
     print_message("%llu searches have a winner, %llu have none; bounds spared %llu runs\n",
                   (unsigned long long)won, (unsigned long long)lost, (unsigned long long)saved);
     assert_true(won >= SEARCHES / 2);
+    /* Each way of leaving candidates out was tried. */
     assert_true(saved > 0);
+    assert_true(fates[KM_FATE_MEMORY] > 0);
+    assert_true(fates[KM_FATE_LATENCY] > 0);
+    assert_true(fates[KM_FATE_BEATEN] > 0);
+    assert_true(fates[KM_FATE_SLO] > 0);
+}
+
+/* A job of which the work alone shows that some plans cannot do it in time; those are never simulated, and
+ * simulating them agrees. Of all plans the time taken is no less than the bound's. */
+static void test_work_before_a_deadline(void **state)
+{
+    (void)state;
+    static const double deadlines_s[] = {2.0, 6.0, 12.0, 40.0};
+    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
+    uint64_t ruled_out = 0, held = 0;
+    for (size_t i = 0; i < sizeof deadlines_s / sizeof *deadlines_s; i++) {
+        struct km_plan bounded, exhaustive;
+        char text[512];
+        gsl_rng_set(rng, 7 + i);
+        write_trace(rng, 600, 1e9, 800.0, 250.0);
+        snprintf(text, sizeof text,
+                 "model: llama-3.1-8b\n"
+                 "cluster: {device: h200-sxm}\n"
+                 "workload: {trace: trace.csv}\n"
+                 "slo: {deadline_s: %g}\n"
+                 "search:\n"
+                 "  max_gpus: 4\n"
+                 "  cluster.device: [h200-sxm, a100-80g-sxm, l40s]\n"
+                 "  engine.batching.max_num_seqs: [8, 64, 512]\n",
+                 deadlines_s[i]);
+        write_file("plan.yaml", text);
+        plan_with(false, 2, true, &bounded);
+        plan_with(true, 2, true, &exhaustive);
+        expect_same_top(&bounded, &exhaustive);
+        for (uint64_t k = 0; k < exhaustive.candidates.count; k++) {
+            const struct km_candidate *shown = exhaustive.entries[k].candidate;
+            const struct km_candidate *said = entry_of(&bounded, shown->point)->candidate;
+            if (shown->fate == KM_FATE_HOLDS)
+                assert_true(said->bounds.least_replicas <= shown->replicas);
+            ruled_out += said->fate == KM_FATE_THROUGHPUT;
+            held += shown->fate == KM_FATE_HOLDS;
+        }
+        km_plan_release(&bounded);
+        km_plan_release(&exhaustive);
+    }
+    gsl_rng_free(rng);
+    assert_true(ruled_out > 0);
+    assert_true(held > 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounded_and_exhaustive_agree),
+        cmocka_unit_test(test_work_before_a_deadline),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
