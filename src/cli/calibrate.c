@@ -1,6 +1,7 @@
 /* `kingman calibrate`: a profile of a device, imported from tables that others measured. */
 #include "base/yaml.h"
 #include "calibration/import.h"
+#include "cli/calibrate_commands.h"
 #include "cli/calibrate_steps.h"
 #include "cli/command.h"
 #include "cli/options.h"
@@ -127,6 +128,10 @@ static int run(int argc, char **argv, struct km_error *error)
     bool helped;
     if (km_calibrate_steps_asked(argc, argv))
         return km_calibrate_steps(argc, argv, error);
+    if (argc > 1 && strncmp(argv[1], "--check", 7) == 0)
+        return km_calibrate_check(argc, argv, error);
+    if (argc > 1 && strncmp(argv[1], "--compare", 9) == 0)
+        return km_calibrate_compare(argc, argv, error);
     if (argc == 1)
         return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
                                     "this build cannot measure: configure with \"cmake --preset cuda\" (CUDA "
