@@ -8,7 +8,7 @@
 
 #define AT(member) offsetof(struct km_economics, member)
 const struct km_setting km_economics_section[] = {
-    {"price_usd_per_gpu_hour", KM_SETTING_NUMBER, AT(price_usd_per_gpu_hour), KM_BETWEEN(0, 1e6),
+    {"price_usd_per_gpu_hour", KM_SETTING_NUMBER, AT(price_usd_per_gpu_hour), KM_ABOVE_UP_TO(0, 1e6),
      .optional = true, .nullable = true, .doc = "rent of one GPU; null = the device's price_usd_per_hour"},
     {"electricity_usd_per_kwh", KM_SETTING_NUMBER, AT(electricity_usd_per_kwh), KM_BETWEEN(0, 1e3),
      .optional = true, .doc = "billed on top of the rent; 0 = the rent holds it"},
