@@ -21,31 +21,33 @@
 /* Of two that the steps cannot tell apart, the one further up is kept. */
 const struct km_step_parameter km_step_parameters[] = {
     {"kernels.op_overhead_scale", "element-wise and attention operators beyond their bytes",
-     AT(op_overhead_scale), false, 4.0, 0.0, 100.0, true},
+     AT(op_overhead_scale), false, 4.0, 0.0, 100.0, .prices = true},
     {"kernels.attention_sequence_s", "decode attention, a sequence and layer", AT(attention_sequence_s),
-     false, 0.2e-6, 0.0, 1e-3, true},
+     false, 0.2e-6, 0.0, 1e-3, .prices = true},
     {"kernels.decode_tail_share", "decode attention's last piece, ragged batches", AT(decode_tail_share),
-     false, 0.3, 0.0, 10.0, true},
+     false, 0.3, 0.0, 10.0, .prices = true, .longest = true},
     {"kernels.mixed_tail_share", "longest decode of a mixed step", AT(mixed_tail_share), false, 0.5, 0.0,
-     10.0, true},
+     10.0, .prices = true, .longest = true},
     {"kernels.gemm_time_scale", "products bound by arithmetic, after a pause", AT(gemm_time_scale), false,
-     1.0, 0.1, 10.0, true},
+     1.0, 0.1, 10.0, .prices = true},
     {"kernels.gemm_power_rise", "their slowdown by recent work", AT(gemm_power_rise), false, 0.2, 0.0, 10.0,
-     false},
+     .prices = false},
     {"kernels.gemm_power_time_s", "how long work counts as recent", AT(gemm_power_time_s), false, 0.05, 1e-3,
-     10.0, false},
+     10.0, .prices = false},
     {"host.launch_layer_s", "launching a layer outside the graphs", AT(launch_layer_s), false, 0.5e-3, 0.0,
-     1.0, false},
+     1.0, .prices = false},
     {"host.launch_piecewise_layer_s", "launching a layer of a captured mixed step",
-     AT(launch_piecewise_layer_s), false, 0.2e-3, 0.0, 1.0, false},
-    {"host.launch_graph_s", "launching a captured step", AT(launch_graph_s), false, 0.1e-3, 0.0, 1.0, false},
+     AT(launch_piecewise_layer_s), false, 0.2e-3, 0.0, 1.0, .prices = false},
+    {"host.launch_graph_s", "launching a captured step", AT(launch_graph_s), false, 0.1e-3, 0.0, 1.0,
+     .prices = false},
     {"collectives.fixed_s", "a collective that is no all-reduce inside a node", AT(collective_fixed_s), false,
-     5e-6, 0.0, 1.0, true},
-    {"host.form_step_s", "forming a batch", AT(form_step_s), false, 0.3e-3, 0.0, 1.0, false},
-    {"host.form_sequence_s", "forming, a sequence", AT(form_sequence_s), false, 5e-6, 0.0, 0.1, false},
-    {"host.process_step_s", "taking results", AT(process_step_s), false, 0.3e-3, 0.0, 1.0, false},
+     5e-6, 0.0, 1.0, .prices = true},
+    {"host.form_step_s", "forming a batch", AT(form_step_s), false, 0.3e-3, 0.0, 1.0, .prices = false},
+    {"host.form_sequence_s", "forming, a sequence", AT(form_sequence_s), false, 5e-6, 0.0, 0.1,
+     .prices = false},
+    {"host.process_step_s", "taking results", AT(process_step_s), false, 0.3e-3, 0.0, 1.0, .prices = false},
     {"host.process_sequence_s", "taking results, a sequence", AT(process_sequence_s), false, 5e-6, 0.0, 0.1,
-     false},
+     .prices = false},
     {0},
 };
 
@@ -356,11 +358,18 @@ static enum km_status estimate(struct fit *f, struct km_error *error)
 static void begin(struct fit *f)
 {
     struct km_step_fit *out = f->out;
+    bool exact = true;
+    for (size_t r = 0; r < f->run_count; r++)
+        exact = exact && f->runs[r].exact;
     for (const struct km_step_parameter *p = km_step_parameters; p->key; p++) {
         double described = km_step_parameter_get(p, f->config.engine);
         out->estimates[out->count] = (struct km_step_estimate){
             .parameter = p, .described = described, .value = (double)NAN, .se = (double)NAN};
-        f->active[f->p++] = out->count++;
+        if (p->longest && !exact)
+            out->estimates[out->count].verdict = KM_STEP_NOT_RECORDED;
+        else
+            f->active[f->p++] = out->count;
+        out->count++;
     }
 }
 

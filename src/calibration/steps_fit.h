@@ -14,6 +14,7 @@
  * cross-validation.
  *
  * A parameter is not reported, and keeps the engine description's value, when
+ *     - it acts on the longest context of a batch, and some log came without its requests;
  *     - no window's length depends on it;
  *     - others together do what it does: variance inflation above 1000 (Belsley, Kuh, Welsch 1980);
  *     - its standard error is above a third of the estimate;
@@ -34,7 +35,8 @@ struct km_step_parameter {
     bool integer;     /* uint32_t instead of double */
     double scale;     /* a typical size: where to start from 0, and what differences are taken over */
     double min, max;
-    bool prices; /* the device's time depends on it, not the host's alone */
+    bool prices;  /* the device's time depends on it, not the host's alone */
+    bool longest; /* the longest context of a batch matters, which only requests tell */
 };
 
 extern const struct km_step_parameter km_step_parameters[]; /* ends with key NULL */
@@ -44,6 +46,7 @@ void km_step_parameter_set(const struct km_step_parameter *parameter, struct km_
 
 enum km_step_verdict {
     KM_STEP_ESTIMATED,
+    KM_STEP_NOT_RECORDED,
     KM_STEP_NO_EFFECT,
     KM_STEP_COLLINEAR,
     KM_STEP_UNCERTAIN,

@@ -8,11 +8,10 @@
 
 static const char *verdict_name(enum km_step_verdict verdict)
 {
-    static const char *const names[] = {[KM_STEP_ESTIMATED] = "estimated",
-                                        [KM_STEP_NO_EFFECT] = "no effect",
-                                        [KM_STEP_COLLINEAR] = "collinear",
-                                        [KM_STEP_UNCERTAIN] = "uncertain",
-                                        [KM_STEP_AT_BOUND] = "at bound"};
+    static const char *const names[] = {
+        [KM_STEP_ESTIMATED] = "estimated", [KM_STEP_NOT_RECORDED] = "not recorded",
+        [KM_STEP_NO_EFFECT] = "no effect", [KM_STEP_COLLINEAR] = "collinear",
+        [KM_STEP_UNCERTAIN] = "uncertain", [KM_STEP_AT_BOUND] = "at bound"};
     return names[verdict];
 }
 
@@ -21,6 +20,9 @@ static void why(const struct km_step_estimate *e, char *out, size_t size)
     switch (e->verdict) {
     case KM_STEP_ESTIMATED:
         snprintf(out, size, "yes");
+        break;
+    case KM_STEP_NOT_RECORDED:
+        snprintf(out, size, "no: the longest contexts are known with --requests only");
         break;
     case KM_STEP_NO_EFFECT:
         snprintf(out, size, "no: no step's time depends on it");

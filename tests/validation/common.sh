@@ -105,20 +105,19 @@ compare() { # what, unit, simulated, recorded, target in %
     [[ $line != *BEYOND ]] || missed=$((missed + 1))
 }
 
-# Means have the target, percentiles none.
-compare_latencies() { # simulated, recorded, target in %
+# Means have the target, 99th percentiles theirs, if given.
+compare_latencies() { # simulated, recorded, target of means in %, of 99th percentiles
     local column name s r
     (($(wc -l <"$1") == $(wc -l <"$2"))) || die "$(wc -l <"$1") requests were served, $(wc -l <"$2") recorded"
     for column in 1 2 3 4; do
         name=$(echo "TTFT TPOT E2E queueing" | cut -d' ' -f$column)
         read -ra s <<<"$(summary "$1" $column)"
         read -ra r <<<"$(summary "$2" $column)"
-        local target=$3 i=0 statistic
-        [[ $name != queueing ]] || target=-
+        local targets=("$3" - - "${4:--}") i=0 statistic
+        [[ $name != queueing ]] || targets=(- - - -)
         for statistic in mean p50 p90 p99; do
             compare "$name $statistic" ms "$(awk -v v="${s[$i]}" 'BEGIN { print 1e3 * v }')" \
-                "$(awk -v v="${r[$i]}" 'BEGIN { print 1e3 * v }')" "$target"
-            target=-
+                "$(awk -v v="${r[$i]}" 'BEGIN { print 1e3 * v }')" "${targets[$i]}"
             i=$((i + 1))
         done
     done
