@@ -298,6 +298,31 @@ static void given_up_and_drained(void **state)
     forget(&o);
 }
 
+/* A draining replica does not wait to fill a batch: nobody comes any more. */
+static void drains_partial_batches(void **state)
+{
+    (void)state;
+    struct outcome fast, single;
+    const struct km_override overrides[] = {
+        {"workload", "{arrivals: {process: constant, rate_per_s: 1}, prompt_tokens: 100, output_tokens: 10, "
+                     "requests: 300}"},
+        {"autoscaling",
+         "{policy: schedule, schedule: [{at_s: 50.5, replicas: 1}], max_replicas: 2, startup_s: 20}"},
+        {"cluster.replicas", "2"},
+        {"engine.batching.policy", "fixed"},
+        {"engine.batching.batch_size", "20"},
+    };
+    run(overrides, 5, true, &fast);
+    run(overrides, 5, false, &single);
+    assert_whole("fixed batches", &fast, 1, 2);
+    assert_same("fixed batches", &fast, &single);
+    assert_int_equal(fast.replica_count, 2);
+    assert_true(fast.replicas[0].completed > 20 && fast.replicas[0].completed < 30); /* of 51 by then */
+    assert_true(km_s_from_ps(fast.replicas[0].end_ps) < 55);
+    forget(&fast);
+    forget(&single);
+}
+
 /* Only the stated group changes; the other one is as it was. */
 static void one_group_of_two(void **state)
 {
@@ -353,8 +378,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy),         cmocka_unit_test(schedule_by_hand),
-        cmocka_unit_test(given_up_and_drained), cmocka_unit_test(one_group_of_two),
-        cmocka_unit_test(it_is_worth_it),
+        cmocka_unit_test(given_up_and_drained), cmocka_unit_test(drains_partial_batches),
+        cmocka_unit_test(one_group_of_two),     cmocka_unit_test(it_is_worth_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -250,6 +250,11 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
         return;
     }
     uint64_t next_ps = km_replica_next(slot->replica);
+    if (next_ps == KM_PS_NEVER &&
+        slot->state == KM_REPLICA_DRAINING) { /* it waits for company that never comes */
+        km_replica_drain(slot->replica, now_ps);
+        next_ps = km_replica_next(slot->replica);
+    }
     if (next_ps != KM_PS_NEVER)
         km_heap_push(&set->turns, next_ps, number, number);
 }
