@@ -326,15 +326,19 @@ static void test_interrupted(void **state)
 {
     (void)state;
     bool interrupted = false;
-    for (long ms = 400; !interrupted && ms > 0; ms -= 40) {
+    for (int attempt = 0; attempt < 10 && !interrupted; attempt++) {
+        struct stat info = {0};
         forget("t.csv");
         pid_t child = start("", "s.yaml --output t.csv --jobs 1");
-        wait_ms(ms);
+        for (int ms = 0; ms < 60000 && info.st_size < 3000; ms++) { /* the header and a row or more */
+            wait_ms(1);
+            stat("t.csv", &info);
+        }
         kill(child, SIGINT);
         int code = finish(child);
         interrupted = code == 130;
         if (!interrupted)
-            continue; /* done before, or not yet listening */
+            continue; /* done before */
         char *err = slurp("err");
         assert_non_null(strstr(err, "of 30 runs in t.csv; the same command goes on from there\n"));
         free(err);
@@ -424,6 +428,11 @@ static void test_faults(void **state)
         put("q.yaml", text);
         expect_error("q.yaml", 2, table[i].message);
     }
+    forget("t.csv"); /* of a large grid, every value is looked at, though not every point */
+    expect_error("s.yaml --output t.csv --set 'sweep={workload.rate_scale: {from: 1, to: 9, points: 5000}, "
+                 "engine.batching.max_num_seqs: [8, 8k]}'",
+                 2, "engine.batching.max_num_seqs: expected an integer ≥ 1, got \"8k\"");
+    assert_false(exists("t.csv"));
     expect_error("s.yaml --output t.txt", 2, "--output: expected FILE.csv or FILE.jsonl, got \"t.txt\"");
     expect_error("s.yaml --output no/such/t.csv", 2,
                  "no/such/t.csv: cannot write: No such file or directory");
