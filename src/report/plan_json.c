@@ -1,10 +1,12 @@
 #include "report/plan_report.h"
 
+#include "base/memory.h"
 #include "planner/bounds.h"
 #include "report/json_writer.h"
 #include "report/parts.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static void put_latency(struct km_json_writer *w, const char *key, const struct km_latency_summary *l)
 {
@@ -133,14 +135,12 @@ static void put_bounds(struct km_json_writer *w, const struct km_plan *plan, con
 static void put_settings(struct km_json_writer *w, const struct km_plan *plan, uint64_t point)
 {
     const struct km_axes *axes = &plan->search.axes;
-    struct km_override values[64];
+    struct km_override *values = km_alloc((axes->count + 1) * sizeof *values);
+    km_axes_point(axes, point, values);
     km_json_put_open(w, "settings", '{');
-    for (uint32_t i = axes->count; i-- > 0; point /= axes->axes[i].count)
-        if (i < 64)
-            values[i] =
-                (struct km_override){axes->axes[i].key, axes->axes[i].values[point % axes->axes[i].count]};
-    for (uint32_t i = 0; i < axes->count && i < 64; i++)
+    for (uint32_t i = 0; i < axes->count; i++)
         km_json_put_string(w, values[i].key, values[i].value);
+    free(values);
     km_json_put_close(w, '}');
 }
 

@@ -56,6 +56,17 @@ static void put_plan_name(const struct km_plan_entry *entry, struct km_text *out
     km_text_puts(out, ")");
 }
 
+static bool by_energy(const struct km_plan *plan)
+{
+    return plan->search.objective == KM_OBJECTIVE_ENERGY;
+}
+
+/* Of the GPUs, a million tokens. */
+static double kwh_per_million_tokens(const struct km_probe *probe)
+{
+    return probe->bill.energy_j / 3.6e6 / (probe->total_tokens_per_s * probe->duration_s) * 1e6;
+}
+
 /* --- the first line ------------------------------------------------------------------------------------- */
 
 static void put_winner(const struct km_plan *plan, struct km_text *out)
@@ -77,8 +88,9 @@ static void put_winner(const struct km_plan *plan, struct km_text *out)
     km_text_printf(out, " at $%s an hour", km_cell_grouped(cell, winner->usd_per_hour, 2));
     if (!isnan(km_plan_max_rate_per_s(winner)))
         km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, km_plan_max_rate_per_s(winner)));
-    km_text_printf(out, ".\nSettings: %s; $%s a million tokens.\n", winner->candidate->label,
-                   km_cell_rounded(cell, winner->usd_per_million_tokens));
+    km_text_printf(out, ".\nSettings: %s; $%s and %s kWh a million tokens.\n", winner->candidate->label,
+                   km_cell_rounded(cell, winner->usd_per_million_tokens),
+                   km_cell_rounded(other, kwh_per_million_tokens(probe)));
 }
 
 /* Of those that fell, the one that came nearest: by the ratio of its worst term if it was simulated, else the
@@ -101,7 +113,9 @@ static void put_infeasible(const struct km_plan *plan, struct km_text *out)
     put_plural(out, plan->candidates.count, "plan");
     km_text_puts(out, is_job(plan) ? " serves " : " sustains ");
     put_load(plan, out);
-    km_text_printf(out, " %s on up to %u GPUs.\n", slo_words(plan), plan->search.max_gpus);
+    km_text_printf(out, " %s on up to ", slo_words(plan));
+    put_plural(out, plan->search.max_gpus, "GPU");
+    km_text_puts(out, ".\n");
     const struct km_plan_entry *entry = nearest(plan);
     if (!entry)
         return;
@@ -122,7 +136,7 @@ static uint32_t term_columns(const struct km_plan *plan)
 static void put_head(const struct km_plan *plan, struct km_text *out)
 {
     km_text_printf(out, "\n   %-4s %-*s %4s %4s %8s %7s", "rank", LABEL_WIDTH, "plan", "repl", "GPUs", "$/h",
-                   "$/M tok");
+                   by_energy(plan) ? "kWh/M" : "$/M tok");
     for (uint32_t i = 0; i < term_columns(plan); i++) {
         char name[160];
         km_slo_term_name(&plan->scenario.slo[i], name, sizeof name);
@@ -140,7 +154,8 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     km_text_printf(out, " %c %-4llu %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ',
                    (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
-                   km_cell_rounded(tokens, entry->usd_per_million_tokens));
+                   km_cell_rounded(tokens, by_energy(plan) ? kwh_per_million_tokens(c->probe)
+                                                           : entry->usd_per_million_tokens));
     for (uint32_t i = 0; i < term_columns(plan); i++) {
         const struct km_slo_outcome *outcome = &c->probe->slo[i];
         bool rate = outcome->term.metric == KM_SLO_GOODPUT;
