@@ -22,6 +22,14 @@ struct km_linear_law {
     double k1, k2, k3, k4;
 };
 
+/* Does a power limit stretch products bound by arithmetic (cost/power.h)? */
+enum km_power_state {
+    KM_POWER_AUTO,  /* by the device's recent work, as far as the engine description says, or else the profile
+                     */
+    KM_POWER_BURST, /* never: every step finds the device rested */
+    KM_POWER_SUSTAINED, /* always, as after long work */
+};
+
 /* What there is to be timed. Borrowed for the life of the cost model. */
 struct km_cost_config {
     const struct km_model *model;
@@ -33,6 +41,7 @@ struct km_cost_config {
     struct km_profile_store *profiles; /* optional: where it is read once for many (profile_store.h) */
     struct km_linear_law linear;
     double time_scale; /* the simulated executor multiplies every step's time; 0 = 1 */
+    enum km_power_state power_state;
 };
 
 /* Where an operator's time comes from; each is less certain than the one before. */
@@ -73,6 +82,9 @@ struct km_cost_model {
     /* The part of step() that products of matrices bound by arithmetic take: what a power limit stretches.
      * Optional: NULL = not known. */
     void (*compute_bound)(const void *state, const struct km_step_shape *shape, double *stage_s);
+    /* How much longer such products were measured to take under continuous load than after a rest, and the
+     * time constant (cost/power.h: rise, tau); 0 = not measured. Optional. */
+    void (*power)(const void *state, double *rise, double *time_s);
     /* A decode-only step of `rows` sequences, padding included, without attention. */
     void (*decode_fixed)(const void *state, uint32_t rows, double *stage_s);
     /* Its attention. Optional: NULL = none. */

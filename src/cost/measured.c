@@ -2,6 +2,7 @@
 #include "cost/measured_lookup.h"
 #include "cost/profile_store.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,6 +223,19 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
     m->attended = km_alloc(REMEMBERED * sizeof *m->attended);
     *out = m;
     return KM_OK;
+}
+
+void km_measured_power(const struct km_measured *m, double *rise, double *time_s)
+{
+    const struct km_profile *profile = &m->sources[0].profile;
+    double rested, sustained, constant_s;
+    *rise = *time_s = 0.0;
+    if (!km_profile_scalar(profile, "gemm_rested_flops_per_s", &rested) ||
+        !km_profile_scalar(profile, "gemm_sustained_flops_per_s", &sustained) ||
+        !km_profile_scalar(profile, "gemm_power_time_constant_s", &constant_s) || sustained <= 0.0)
+        return;
+    *rise = fmax(0.0, rested / sustained - 1.0);
+    *time_s = constant_s;
 }
 
 void km_measured_destroy(struct km_measured *m)

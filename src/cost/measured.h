@@ -41,6 +41,10 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
                                   struct km_error *error);
 void km_measured_destroy(struct km_measured *measured);
 
+/* The profile's gemm_rested_flops_per_s over its gemm_sustained_flops_per_s, less 1, and its
+ * gemm_power_time_constant_s; 0 where it has not all three. */
+void km_measured_power(const struct km_measured *measured, double *rise, double *time_s);
+
 /* One execution of an operator in seconds, fixed times included, and where the time comes from; false, with
  * nothing written, when nothing in the profile answers. Answers are remembered. `*time_s` comes in as the
  * time by the engine's description, or 0: it stays, with its origin, where a stand-in's kernel took less.

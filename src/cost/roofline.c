@@ -231,6 +231,11 @@ static void roofline_compute_bound(const void *state, const struct km_step_shape
     each_op(state, shape, false, sum_compute, stage_s);
 }
 
+static void profile_power(const void *state, double *rise, double *time_s)
+{
+    km_measured_power(((const struct roofline *)state)->measured, rise, time_s);
+}
+
 /* Not counted: callers keep the answer. Its share counts with the attention of every run of steps. */
 static void roofline_decode_fixed(const void *state, uint32_t count, double *stage_s)
 {
@@ -368,6 +373,7 @@ const struct km_cost_model km_cost_profile = {
     .destroy = roofline_destroy,
     .step = roofline_step,
     .compute_bound = roofline_compute_bound,
+    .power = profile_power,
     .decode_fixed = roofline_decode_fixed,
     .decode_attention = roofline_decode_attention,
     .weight_bytes = roofline_weight_bytes,

@@ -21,6 +21,8 @@ struct simulated {
     struct km_engine engine;
     struct km_layout layout;
     double ps_per_s; /* of the cost model's time: 1e12 times time_scale */
+    enum km_power_state power_state;
+    double power_rise, power_time_s; /* cost/power.h; rise 0 = no limit */
     uint32_t stages;
     uint32_t layers; /* of the fullest stage */
     bool windowed;   /* some layer attends inside a window only */
@@ -74,21 +76,36 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
     out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
 }
 
-/* Stages do much the same work: one share for all. */
-static void power_use(struct simulated *sim, const struct km_step_shape *shape, const double *stage_s,
+/* Stages do much the same work: one share for all. Under continuous load nothing is left to recent work. */
+static void power_use(struct simulated *sim, const struct km_step_shape *shape, double *stage_s,
                       struct km_power_use *out)
 {
     double bound_s[KM_MAX_STAGES], bound = 0.0, whole = 0.0;
-    if (sim->engine.gemm_power_rise <= 0.0 || !sim->cost->compute_bound)
+    if (sim->power_rise <= 0.0)
         return;
     sim->cost->compute_bound(sim->cost_state, shape, bound_s);
     for (uint32_t s = 0; s < sim->stages; s++) {
         bound += bound_s[s];
         whole += stage_s[s];
+        if (sim->power_state == KM_POWER_SUSTAINED)
+            stage_s[s] += sim->power_rise * bound_s[s];
     }
-    *out = (struct km_power_use){.share = whole > 0.0 ? bound / whole : 0.0,
-                                 .rise = sim->engine.gemm_power_rise,
-                                 .time_s = sim->engine.gemm_power_time_s};
+    if (sim->power_state == KM_POWER_SUSTAINED)
+        return;
+    *out = (struct km_power_use){
+        .share = whole > 0.0 ? bound / whole : 0.0, .rise = sim->power_rise, .time_s = sim->power_time_s};
+}
+
+/* What the engine description says of the power limit counts before what the profile does. */
+static void choose_power(struct simulated *sim, enum km_power_state state)
+{
+    sim->power_state = state;
+    if (state == KM_POWER_BURST || !sim->cost->compute_bound)
+        return;
+    sim->power_rise = sim->engine.gemm_power_rise;
+    sim->power_time_s = sim->engine.gemm_power_time_s;
+    if (sim->power_rise <= 0.0 && sim->cost->power)
+        sim->cost->power(sim->cost_state, &sim->power_rise, &sim->power_time_s);
 }
 
 static void simulated_run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
@@ -97,9 +114,9 @@ static void simulated_run(void *state, const struct km_step_shape *shape, struct
     double stage_s[KM_MAX_STAGES];
     host_time(sim, shape, out);
     sim->cost->step(sim->cost_state, shape, stage_s);
+    power_use(sim, shape, stage_s, &out->power);
     for (uint32_t s = 0; s < sim->stages; s++)
         out->stage_ps[s] = to_ps(sim, stage_s[s]);
-    power_use(sim, shape, stage_s, &out->power);
 }
 
 static const double *fixed_part(struct simulated *sim, uint32_t count, double *scratch)
@@ -197,6 +214,7 @@ static enum km_status simulated_create(const struct km_cost_config *config, cons
         free(sim);
         return status;
     }
+    choose_power(sim, config->power_state);
     for (uint32_t s = 0; s < sim->stages; s++) {
         uint32_t first, count;
         km_layout_stage(config->model, &config->layout, s, &first, &count);

@@ -82,6 +82,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
         .profiles = scenario->profiles,
         .linear = scenario->linear,
         .time_scale = scenario->time_scale,
+        .power_state = scenario->power_state,
     };
     out->cost = km_cost_find(scenario->cost_model);
     out->executor = km_executor_find(scenario->executor);

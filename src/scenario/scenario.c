@@ -39,6 +39,9 @@ static void write_time_error(const void *field, struct km_text *out)
         km_settings_write_number(*time_error, out);
 }
 
+static const char *const power_states[] = {
+    [KM_POWER_AUTO] = "auto", [KM_POWER_BURST] = "burst", [KM_POWER_SUSTAINED] = "sustained", NULL};
+
 const struct km_setting km_cost_section[] = {
     {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
      .doc = "time of a step"},
@@ -52,6 +55,9 @@ const struct km_setting km_cost_section[] = {
      .doc = "linear: seconds a batch and output token"},
     {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
      .doc = "a measured profile (kingman list profiles) or its path; null = the device's"},
+    {"power_state", KM_SETTING_ENUM, AT(power_state), .names = power_states, .optional = true,
+     .doc = "do products bound by arithmetic slow down under a power limit? auto = with the device's recent "
+            "work"},
     {"time_scale", KM_SETTING_NUMBER, AT(time_scale), KM_BETWEEN(1e-3, 1e3), .optional = true,
      .doc = "what if every step, the host's part included, took so many times as long?"},
     {"time_error", KM_SETTING_CUSTOM, AT(time_error), .optional = true, .read = read_time_error,

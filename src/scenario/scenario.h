@@ -51,6 +51,7 @@ struct km_scenario {
     struct km_profile_store *profiles; /* borrowed; NULL: each run reads the profile itself */
     struct km_linear_law linear;       /* of cost model linear */
     double time_scale;                 /* of every step */
+    enum km_power_state power_state;   /* of products bound by arithmetic */
     double time_error;                 /* relative, of step times; -1 = not stated */
     struct km_workload_settings workload;
     const char *executor;                     /* executor registry name */
