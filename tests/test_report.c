@@ -135,6 +135,23 @@ static const char *const keys[] = {
     "slo.attained",
     "slo.goodput_per_s",
     "slo.terms",
+    "classes",
+    "classes_left_out",
+    "cost.gpus",
+    "cost.gpu_hours",
+    "cost.usd_per_hour",
+    "cost.usd",
+    "cost.electricity_usd",
+    "cost.input_share",
+    "cost.usd_per_million_input_tokens",
+    "cost.usd_per_million_output_tokens",
+    "cost.usd_per_million_tokens",
+    "cost.mean_power_w",
+    "cost.energy_j",
+    "cost.site_energy_j",
+    "cost.energy_per_output_token_j",
+    "cost.gco2",
+    "cost.gco2_per_million_tokens",
     "notes",
     "simulator.wall_s",
     "simulator.events",
@@ -208,9 +225,9 @@ static void json_of_nothing(void **state)
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         at(root, keys[i]);
     static const char *const nulls[] = {
-        "scenario",          "duration_s",         "ttft_s.mean",         "ttft_s.ci95",
-        "steps.mean_s",      "kv.capacity_blocks", "kv.mean_utilization", "slo.attained",
-        "slo.goodput_per_s", "utilization.mfu",    "simulator.version"};
+        "scenario",           "duration_s",          "ttft_s.mean",     "ttft_s.ci95",      "steps.mean_s",
+        "kv.capacity_blocks", "kv.mean_utilization", "slo.attained",    "cost.usd",         "cost.energy_j",
+        "cost.gco2",          "slo.goodput_per_s",   "utilization.mfu", "simulator.version"};
     for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++)
         if (!cJSON_IsNull(at(root, nulls[i])))
             fail_msg("%s is not null", nulls[i]);
@@ -323,6 +340,72 @@ static void text_for_a_person(void **state)
     km_text_release(&text);
 }
 
+/* Classes, terms of classes that are missed, and the bill. */
+static void classes_and_cost(void **state)
+{
+    (void)state;
+    static const struct km_slo_term terms[] = {
+        {KM_SLO_DEADLINE, 0, 1, "chat"}, {KM_TTFT, -1, 1, "nobody"}, {KM_SLO_GOODPUT, 0, 9, NULL}};
+    struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){terms, 3});
+    const uint64_t ms = 1000000000;
+    km_metrics_class(m, 1, "chat");
+    for (uint64_t i = 0; i < 4; i++) {
+        struct km_record r = {.arrival_ps = i * 500 * ms,
+                              .scheduled_ps = i * 500 * ms,
+                              .started_ps = i * 500 * ms,
+                              .first_token_ps = (i * 500 + 100) * ms,
+                              .last_token_ps = (i * 500 + 300) * ms,
+                              .prompt_tokens = 10,
+                              .output_tokens = 3,
+                              .class_index = i % 2};
+        km_metrics_arrival(m, r.arrival_ps);
+        km_metrics_request(m, KM_COMPLETED, &r, r.last_token_ps);
+    }
+    struct km_summary summary;
+    km_metrics_summarize(m, &summary);
+    km_metrics_destroy(m);
+    const struct km_bill bill = {.gpus = 2,
+                                 .usd_per_hour = 7,
+                                 .usd = 0.0035,
+                                 .usd_per_million_input_tokens = 12.5,
+                                 .usd_per_million_output_tokens = (double)NAN,
+                                 .mean_power_w = 1000,
+                                 .energy_j = 1800,
+                                 .energy_per_output_token_j = 150,
+                                 .site_energy_j = 3.6e6,
+                                 .gco2 = 445};
+    const struct km_report report = {.summary = &summary, .bill = &bill};
+    struct km_text text = {0};
+    km_report_text(&report, &text);
+    static const char *const lines[] = {
+        "cost        2.00 GPUs, 7.00 USD an hour, 0.0035 USD in all; a million tokens: input 12.50 USD, "
+        "output - "
+        "USD\n",
+        "energy      1,000 W on average, 150.00 J an output token; with the site 1.00 kWh, 445.00 g CO2\n",
+        "class        completed TTFT p50",
+        "(none)               2 100.0 ms 100.0 ms 100.0 ms 100.0 ms   300 ms   300 ms\n",
+        "chat                 2 100.0 ms",
+        "chat deadline 1.80 s, limit 1.00 s  MISSED: 1 of 2 requests completed by then\n",
+        "nobody ttft mean -, limit 1.00 s  MISSED: no request of class nobody\n",
+        "goodput 2.22/s, limit 9.00/s  MISSED\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (!strstr(km_text_c(&text), lines[i]))
+            fail_msg("not in the table: %s\n%s", lines[i], km_text_c(&text));
+    km_text_reset(&text);
+    km_report_json(&report, &text);
+    cJSON *root = cJSON_ParseWithOpts(km_text_c(&text), NULL, 1);
+    assert_non_null(root);
+    assert_int_equal(cJSON_GetArraySize(at(root, "classes")), 2);
+    assert_true(cJSON_IsNull(at(root, "cost.usd_per_million_output_tokens")));
+    const cJSON *deadline = cJSON_GetArrayItem(at(root, "slo.terms"), 0);
+    assert_string_equal(at(deadline, "term")->valuestring, "classes.chat.deadline_s");
+    assert_int_equal(at(deadline, "within")->valueint, 1);
+    assert_true(cJSON_IsFalse(at(deadline, "attained")));
+    cJSON_Delete(root);
+    km_text_release(&text);
+}
+
 static char *slurp(const char *path)
 {
     char *text = NULL;
@@ -387,7 +470,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_every_key), cmocka_unit_test(json_of_nothing),
         cmocka_unit_test(numbers_read_back),  cmocka_unit_test(strings_are_escaped),
-        cmocka_unit_test(text_for_a_person),  cmocka_unit_test(csv_rows),
+        cmocka_unit_test(classes_and_cost),   cmocka_unit_test(text_for_a_person),
+        cmocka_unit_test(csv_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,15 +43,15 @@ void km_report_cost_json(const struct km_bill *bill, struct km_json_writer *w)
     km_json_put_close(w, '}');
 }
 
-/* "1.25 USD", "0.00123 USD"; "-" where undefined */
-static const char *usd(char *out, double value)
+/* 1.25, 0.00123; "-" where undefined */
+static const char *amount(char *out, double value)
 {
     if (isnan(value))
         snprintf(out, KM_CELL, "-");
-    else if (value < 0.1)
-        snprintf(out, KM_CELL, "%.3g USD", value);
+    else if (fabs(value) < 0.1)
+        snprintf(out, KM_CELL, "%.3g", value);
     else
-        snprintf(out, KM_CELL, "%.2f USD", value);
+        km_cell_grouped(out, value, value < 1000 ? 2 : 0);
     return out;
 }
 
@@ -60,16 +60,15 @@ void km_report_cost_text(const struct km_bill *bill, struct km_text *out)
     char a[KM_CELL], b[KM_CELL], c[KM_CELL], d[KM_CELL];
     if (!bill || isnan(bill->usd))
         return;
-    km_text_printf(out, KM_REPORT_LABEL "%s GPU%s, %s an hour, %s in all; a million tokens: input %s, ",
-                   "cost", km_cell_rounded(a, bill->gpus), bill->gpus > 1 ? "s" : "",
-                   usd(b, bill->usd_per_hour), usd(c, bill->usd), usd(d, bill->usd_per_million_input_tokens));
-    km_text_printf(out, "output %s\n", usd(a, bill->usd_per_million_output_tokens));
+    km_text_printf(
+        out, KM_REPORT_LABEL "%s GPU%s, %s USD an hour, %s USD in all; a million tokens: input %s USD, ",
+        "cost", amount(a, bill->gpus), bill->gpus > 1 ? "s" : "", amount(b, bill->usd_per_hour),
+        amount(c, bill->usd), amount(d, bill->usd_per_million_input_tokens));
+    km_text_printf(out, "output %s USD\n", amount(a, bill->usd_per_million_output_tokens));
     if (isnan(bill->energy_j))
         return;
-    km_text_printf(
-        out, KM_REPORT_LABEL "%s W on average, %s J an output token; with the site %s kWh, ", "energy",
-        km_cell_rounded(a, bill->mean_power_w),
-        isnan(bill->energy_per_output_token_j) ? "-" : km_cell_rounded(b, bill->energy_per_output_token_j),
-        km_cell_rounded(c, bill->site_energy_j / 3.6e6));
-    km_text_printf(out, "%s g CO2\n", km_cell_rounded(a, bill->gco2));
+    km_text_printf(out, KM_REPORT_LABEL "%s W on average, %s J an output token; with the site %s kWh, ",
+                   "energy", km_cell_rounded(a, bill->mean_power_w),
+                   amount(b, bill->energy_per_output_token_j), amount(c, bill->site_energy_j / 3.6e6));
+    km_text_printf(out, "%s g CO2\n", amount(a, bill->gco2));
 }
