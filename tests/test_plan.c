@@ -218,7 +218,7 @@ static void test_work_before_a_deadline(void **state)
     (void)state;
     static const double deadlines_s[] = {2.0, 6.0, 12.0, 40.0};
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    uint64_t ruled_out = 0, held = 0;
+    uint64_t ruled_out = 0, held = 0, beaten = 0;
     for (size_t i = 0; i < sizeof deadlines_s / sizeof *deadlines_s; i++) {
         struct km_plan bounded, exhaustive;
         char text[512];
@@ -230,9 +230,11 @@ static void test_work_before_a_deadline(void **state)
                  "workload: {trace: trace.csv}\n"
                  "slo: {deadline_s: %g}\n"
                  "search:\n"
+                 "  objective: usd_per_million_tokens\n"
                  "  max_gpus: 4\n"
+                 "  top: 1\n"
                  "  cluster.device: [h200-sxm, a100-80g-sxm, l40s]\n"
-                 "  engine.batching.max_num_seqs: [8, 64, 512]\n",
+                 "  engine.batching.max_num_seqs: [8, 12, 16, 32, 64, 128, 256, 512]\n",
                  deadlines_s[i]);
         write_file("plan.yaml", text);
         plan_with(false, 2, true, &bounded);
@@ -243,8 +245,11 @@ static void test_work_before_a_deadline(void **state)
             const struct km_candidate *said = entry_of(&bounded, shown->point)->candidate;
             if (shown->fate == KM_FATE_HOLDS)
                 assert_true(said->bounds.least_replicas <= shown->replicas);
+            if (shown->probe)
+                assert_true(said->bounds.busy_s <= shown->probe->duration_s * shown->replicas);
             ruled_out += said->fate == KM_FATE_THROUGHPUT;
             held += shown->fate == KM_FATE_HOLDS;
+            beaten += said->fate == KM_FATE_BEATEN;
         }
         km_plan_release(&bounded);
         km_plan_release(&exhaustive);
@@ -252,6 +257,7 @@ static void test_work_before_a_deadline(void **state)
     gsl_rng_free(rng);
     assert_true(ruled_out > 0);
     assert_true(held > 0);
+    assert_true(beaten > 0);
 }
 
 int main(void)

@@ -314,6 +314,18 @@ static void bound_windows(const struct demand *demand, struct km_candidate_bound
     }
 }
 
+static struct km_work_amount total_of(const struct km_load *load, bool whole)
+{
+    struct km_work_amount total = {0};
+    for (uint64_t i = 0; i < load->count; i++) {
+        const struct km_work_amount one = amount_of(&load->requests[i], load->hashed ? 0.0 : 1.0, whole);
+        total.decodes += one.decodes;
+        total.tokens += one.tokens;
+        total.context += one.context;
+    }
+    return total;
+}
+
 static void bound_throughput(const struct km_setup *setup, const struct km_step_bound *steps,
                              const struct km_load *load, double *scratch, struct km_candidate *candidate)
 {
@@ -327,21 +339,17 @@ static void bound_throughput(const struct km_setup *setup, const struct km_step_
         .context_tokens = load->hashed ? 0.0 : (double)setup->blocks * engine->block_size,
         .step_tokens =
             strcmp(engine->policy, "continuous") == 0 ? engine->max_num_batched_tokens * data : 0.0};
+    const struct km_work_amount everything = total_of(load, true);
+    struct km_work_prices prices;
+    km_work_prices_find(steps, &limits, &everything, &prices);
+    candidate->bounds.busy_s = ROUNDED * km_work_price(&prices, &everything);
     for (uint32_t d = 0; d < due_count; d++) {
-        struct km_work_amount total = {0};
-        for (uint64_t i = 0; i < load->count; i++) {
-            const struct km_work_amount one =
-                amount_of(&load->requests[i], load->hashed ? 0.0 : 1.0, dues[d].whole);
-            total.decodes += one.decodes;
-            total.tokens += one.tokens;
-            total.context += one.context;
-        }
+        const struct km_work_amount total = total_of(load, dues[d].whole);
         struct demand demand = {
             .load = load, .due = &dues[d], .prompt_share = load->hashed ? 0.0 : 1.0, .scratch = scratch};
         km_work_prices_find(steps, &limits, &total, &demand.prices);
         if (dues[d].deadline_s > 0.0) {
-            double work_s = ROUNDED * km_work_price(&demand.prices, &total);
-            need(&candidate->bounds, work_s, dues[d].deadline_s);
+            need(&candidate->bounds, candidate->bounds.busy_s, dues[d].deadline_s);
         } else {
             bound_windows(&demand, &candidate->bounds);
         }

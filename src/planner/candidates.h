@@ -27,6 +27,7 @@ struct km_candidate_bounds {
     uint32_t least_replicas; /* fewer cannot hold */
     double work_s, slack_s;  /* seconds of a replica that the load takes at least, all due so long after the
                                 last arrival; 0 = not known */
+    double busy_s;           /* seconds of a replica that all requests take at least; 0 = not known */
     double ttft_s, tpot_s;   /* medians of what requests take at least when they are alone; NAN = not known */
     double latency_ratio;    /* of the SLO term that an empty system comes nearest to: value over limit */
 };

@@ -50,11 +50,14 @@ struct km_rank km_rank_of(const struct km_search *search, const struct km_candid
                      probe->worst_ratio);
 }
 
-/* Seconds that a run lasts at least. Who waits for ever is served after the last has arrived; who leaves may
- * leave nobody to serve. */
-static double least_duration_s(const struct km_load *load)
+/* Seconds that a run lasts at least. Who waits for ever is served after the last has arrived, and not before
+ * all work is done; who leaves may leave nobody to serve. */
+static double least_duration_s(const struct km_load *load, const struct km_candidate *candidate,
+                               uint32_t replicas)
 {
-    return load->open && !(load->asked.patience_s > 0.0) ? load->span_s : 0.0;
+    if (!load->open || load->asked.patience_s > 0.0)
+        return 0.0;
+    return fmax(load->span_s, candidate->bounds.busy_s / replicas);
 }
 
 #define ROUNDING (1.0 - 1e-9) /* of sums and quotients taken in another order than a run's */
@@ -63,7 +66,8 @@ struct km_rank km_rank_least(const struct km_search *search, const struct km_loa
                              const struct km_candidate *candidate, uint32_t replicas)
 {
     double gpus = (double)replicas * candidate->gpus_per_replica, objective = 0.0;
-    double duration_s = least_duration_s(load), tokens = load->prompt_tokens + load->output_tokens;
+    double duration_s = least_duration_s(load, candidate, replicas),
+           tokens = load->prompt_tokens + load->output_tokens;
     switch (search->objective) {
     case KM_OBJECTIVE_GPUS:
         objective = gpus;

@@ -19,7 +19,7 @@ struct km_rank km_rank_of(const struct km_search *search, const struct km_candid
                           uint32_t replicas, const struct km_probe *probe);
 /* No run of the candidate with so many replicas, or with more, can have a smaller key. The objective's least
  * is proven so: GPUs and rent are known beforehand; a run lasts at least from the first arrival to
- * the last, and every GPU draws its idle power as long. */
+ * the last, and as long as its work takes, and every GPU draws its idle power as long. */
 struct km_rank km_rank_least(const struct km_search *search, const struct km_load *load,
                              const struct km_candidate *candidate, uint32_t replicas);
 

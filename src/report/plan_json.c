@@ -125,7 +125,7 @@ static void put_bounds(struct km_json_writer *w, const struct km_plan *plan, con
     km_json_put_open(w, "bounds", '{');
     km_json_put_count(w, "least_replicas", bounds->least_replicas);
     km_json_put_number(w, "most_rate_per_s", km_bounds_most_rate_per_s(bounds, &plan->load, replicas));
-    km_json_put_number(w, "work_s", bounds->work_s);
+    km_json_put_number(w, "work_s", bounds->busy_s);
     km_json_put_number(w, "unloaded_ttft_p50_s", bounds->ttft_s);
     km_json_put_number(w, "unloaded_tpot_p50_s", bounds->tpot_s);
     km_json_put_number(w, "least_ratio", bounds->latency_ratio);
