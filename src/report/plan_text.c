@@ -56,6 +56,12 @@ static void put_plan_name(const struct km_plan_entry *entry, struct km_text *out
     km_text_puts(out, ")");
 }
 
+/* Three digits of what is small. */
+static const char *price_cell(char *out, double value)
+{
+    return value < 1.0 ? km_cell_grouped(out, value, 3) : km_cell_rounded(out, value);
+}
+
 static bool by_energy(const struct km_plan *plan)
 {
     return plan->search.objective == KM_OBJECTIVE_ENERGY;
@@ -89,8 +95,8 @@ static void put_winner(const struct km_plan *plan, struct km_text *out)
     if (!isnan(km_plan_max_rate_per_s(winner)))
         km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, km_plan_max_rate_per_s(winner)));
     km_text_printf(out, ".\nSettings: %s; $%s and %s kWh a million tokens.\n", winner->candidate->label,
-                   km_cell_rounded(cell, winner->usd_per_million_tokens),
-                   km_cell_rounded(other, kwh_per_million_tokens(probe)));
+                   price_cell(cell, winner->usd_per_million_tokens),
+                   price_cell(other, kwh_per_million_tokens(probe)));
 }
 
 /* Of those that fell, the one that came nearest: by the ratio of its worst term if it was simulated, else the
@@ -154,8 +160,8 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     km_text_printf(out, " %c %-4llu %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ',
                    (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
-                   km_cell_rounded(tokens, by_energy(plan) ? kwh_per_million_tokens(c->probe)
-                                                           : entry->usd_per_million_tokens));
+                   price_cell(tokens, by_energy(plan) ? kwh_per_million_tokens(c->probe)
+                                                      : entry->usd_per_million_tokens));
     for (uint32_t i = 0; i < term_columns(plan); i++) {
         const struct km_slo_outcome *outcome = &c->probe->slo[i];
         bool rate = outcome->term.metric == KM_SLO_GOODPUT;
