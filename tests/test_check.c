@@ -172,7 +172,8 @@ static void refuses(void **state)
         {"", "there are no times of operators in it"},
         {"op,name,us\nscalar,x,1\n", "there are no times of operators in it"},
         {"op,n,us\ngemm,1,1\n", ":2: gemm needs a column \"weights\""},
-        {"op,weights,activations,n,k,m,us\ngemm,bf16,bf16,1,1,1,0\n", ":2:22: us: a time must be above 0, got 0"},
+        {"op,weights,activations,n,k,m,us\ngemm,bf16,bf16,1,1,1,0\n",
+         ":2:22: us: a time must be above 0, got 0"},
         {"op,weights,activations,n,k,m,us\ngemm,bf16,bf16,8,8,8,1\ngemm,bf16,bf16,8,8,8,2\n",
          ":3: gemm: the same dims as line 2"},
     };
