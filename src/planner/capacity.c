@@ -64,6 +64,9 @@ static void work_on_batch(void *context, uint64_t worker)
          i += batch->work->workers) {
         batch->status[worker] = km_study_threshold(prober, batch->first + i, batch->guess, batch->stride,
                                                    &batch->k[i], &batch->error[worker]);
+        /* A demand of one's own is asked once for each but the first, and long ones are large. */
+        if (batch->work->own && batch->first + i > 1)
+            km_demand_drop(batch->work->own, batch->first + i);
         batch->failed[i] = prober->failed;
     }
 }

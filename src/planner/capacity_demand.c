@@ -143,3 +143,12 @@ enum km_status km_demand_get(struct km_demand *demand, uint32_t index, const str
     pthread_mutex_unlock(&demand->lock);
     return status;
 }
+
+void km_demand_drop(struct km_demand *demand, uint32_t index)
+{
+    assert(index < KM_DEMAND_MAX);
+    pthread_mutex_lock(&demand->lock);
+    km_recording_destroy(demand->slots[index]);
+    demand->slots[index] = NULL;
+    pthread_mutex_unlock(&demand->lock);
+}

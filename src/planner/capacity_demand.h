@@ -32,6 +32,9 @@ void km_demand_destroy(struct km_demand *demand);
 enum km_status km_demand_get(struct km_demand *demand, uint32_t index, const struct km_recording **out,
                              struct km_error *error);
 
+/* Free a replication that nobody is using; it is made anew, the same, when asked for again. */
+void km_demand_drop(struct km_demand *demand, uint32_t index);
+
 /* First replication that is drawn: 1 where replication 0 is a trace as recorded, else 0. */
 uint32_t km_demand_first_drawn(const struct km_demand *demand);
 bool km_demand_is_synthetic(const struct km_workload_settings *workload); /* no trace */
