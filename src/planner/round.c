@@ -5,8 +5,9 @@
 
 #include <stdlib.h>
 
-#define MOST_REPLICATIONS 31u /* of the test whether a plan holds on other workloads like the one asked for  \
-                               */
+#define MOST_REPLICATIONS                                                                                    \
+    31u /* of the test whether a plan holds on other workloads like the one asked for                        \
+         */
 
 /* One run's outcome beside the results that callers see. */
 struct outcome {
