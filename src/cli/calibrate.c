@@ -20,6 +20,7 @@
 
 struct flags {
     const char *import, *device, *model, *out;
+    const char *steps; /* for the help alone: calibrate_steps.c has what goes with it */
     uint64_t tensor_parallel, limit_bytes;
     const char *source;
 };
@@ -123,6 +124,8 @@ static int run(int argc, char **argv, struct km_error *error)
          "of those layers: ranks they were divided among (1)"},
         {"--limit-bytes", KM_OPTION_COUNT, &flags.limit_bytes, "N",
          "thin the tables until they fit (1048576; 0 = keep all)"},
+        {"--from-steps", KM_OPTION_TEXT, &flags.steps, "STEPS.csv",
+         "instead of importing: an engine's parameters from its step log (--from-steps=STEPS.csv --help)"},
         {0},
     };
     bool helped;
@@ -156,5 +159,5 @@ static int run(int argc, char **argv, struct km_error *error)
     return km_exit_code(status);
 }
 
-const struct km_command km_command_calibrate = {"calibrate", ARGUMENTS, "a measured profile of a device",
-                                                run};
+const struct km_command km_command_calibrate = {
+    "calibrate", ARGUMENTS, "a profile of a device, or an engine's parameters, from what was measured", run};
