@@ -1,6 +1,6 @@
 /* The batching advisor: knees that follow from a known law, limits by SLO and memory, and what is published
  * of real models. */
-#include "planner/advisor.h"
+#include "advisor/advisor.h"
 
 #include "cli/command.h"
 #include "report/advice_report.h"

@@ -1,5 +1,5 @@
 /* Axes: what a section of keys and values spans. */
-#include "planner/axes.h"
+#include "scenario/axes.h"
 
 #include "base/text.h"
 

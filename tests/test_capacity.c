@@ -2,9 +2,9 @@
  * against queueing theory; what must be monotone; determinism. */
 #include "base/memory.h"
 #include "base/simtime.h"
-#include "planner/capacity.h"
-#include "planner/capacity_order.h"
-#include "planner/capacity_vary.h"
+#include "capacity/capacity.h"
+#include "capacity/order.h"
+#include "capacity/vary.h"
 
 #include <gsl/gsl_rng.h>
 #include <math.h>

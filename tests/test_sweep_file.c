@@ -1,7 +1,7 @@
 /* The output file of a sweep: whatever happens to it, it ends as if nothing had. */
 #define _XOPEN_SOURCE 700 /* mkdtemp() */
 
-#include "planner/sweep_file.h"
+#include "sweep/file.h"
 
 #include "base/file.h"
 

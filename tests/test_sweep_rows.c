@@ -1,5 +1,5 @@
 /* Rows of a sweep, written and read back. */
-#include "planner/sweep_rows.h"
+#include "sweep/rows.h"
 
 #include "base/settings.h"
 

@@ -1,10 +1,10 @@
 /* `kingman advise`: how large batches should be, what memory that frees, and whether more replicas would use
  * it. */
+#include "advisor/advisor.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/run_output.h"
-#include "planner/advisor.h"
 #include "report/advice_report.h"
 
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #define ARGUMENTS "SCENARIO.yaml [options]"
 
-#define USUAL_EPSILON 0.1 /* of the paper: planner/advisor.h */
+#define USUAL_EPSILON 0.1 /* of the paper: advisor/advisor.h */
 #define LARGEST_BATCH 65536u
 
 static enum km_status check(const struct km_advice_options *options, uint64_t max_batch, uint64_t workers,

@@ -1,8 +1,9 @@
 /* `kingman calibrate --from-steps`: the parameters of an engine description from a running engine's step log.
  */
-#include "cli/calibrate_steps.h"
+#include "cli/calibrate_steps_report.h"
 
 #include "base/file.h"
+#include "cli/calibrate_commands.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
@@ -32,14 +33,6 @@ struct recording {
     struct km_step_windows windows;
     size_t count;
 };
-
-bool km_calibrate_steps_asked(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++)
-        if (strncmp(argv[i], "--from-steps", strlen("--from-steps")) == 0)
-            return true;
-    return false;
-}
 
 static enum km_status check(const struct km_scenario *scenario, const struct km_recorded_run *runs,
                             const struct km_step_log *logs, size_t count, struct km_error *error)

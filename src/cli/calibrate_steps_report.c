@@ -1,5 +1,5 @@
+#include "cli/calibrate_steps_report.h"
 #include "calibration/engine_file.h"
-#include "cli/calibrate_steps.h"
 #include "report/json_writer.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* `kingman sweep`: a grid of runs, on the threads of one machine or the ranks of several, into one file. */
-#include "planner/sweep.h"
+#include "sweep/sweep.h"
 #include "base/pool.h"
 #include "base/progress.h"
 #include "base/settings.h"
@@ -8,9 +8,9 @@
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/sweep_table.h"
-#include "planner/sweep_file.h"
-#include "planner/sweep_work.h"
 #include "report/flat.h"
+#include "sweep/file.h"
+#include "sweep/work.h"
 
 #include <inttypes.h>
 #include <signal.h>

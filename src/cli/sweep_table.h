@@ -4,8 +4,8 @@
 #ifndef KM_CLI_SWEEP_TABLE_H
 #define KM_CLI_SWEEP_TABLE_H
 
-#include "planner/sweep.h"
-#include "planner/sweep_rows.h"
+#include "sweep/rows.h"
+#include "sweep/sweep.h"
 
 #define KM_SWEEP_TABLE_POINTS 1000u /* of a larger grid there is no table */
 

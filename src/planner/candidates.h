@@ -3,7 +3,7 @@
 #ifndef KM_PLANNER_CANDIDATES_H
 #define KM_PLANNER_CANDIDATES_H
 
-#include "planner/capacity.h"
+#include "capacity/capacity.h"
 #include "planner/probe.h"
 
 /* What became of a candidate. */

@@ -8,7 +8,7 @@
  * search); the first is the winner.
  *
  * A plan holds when the workload itself does on it (planner/probe.h) and, asked of other workloads like it
- * (other seeds; of a trace, block bootstraps of it), the sequential test of planner/capacity.h says so, too.
+ * (other seeds; of a trace, block bootstraps of it), the sequential test of capacity/capacity.h says so, too.
  *
  * The search leaves out what provably cannot change the first `top` of that ranking: candidates and numbers
  * of replicas that a bound rules out (planner/bounds.h), and those whose least possible key is above the key
@@ -17,12 +17,12 @@
  * and budget, with the same result.
  *
  * The best `top` (with `exhaustive` all that hold) then get their maximum rate: the winner with its interval
- * and what if (capacity_vary.h), the others to a few per cent. */
+ * and what if (capacity/vary.h), the others to a few per cent. */
 #ifndef KM_PLANNER_PLAN_H
 #define KM_PLANNER_PLAN_H
 
+#include "capacity/vary.h"
 #include "planner/candidates.h"
-#include "planner/capacity_vary.h"
 
 #include <signal.h>
 

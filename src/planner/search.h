@@ -10,13 +10,13 @@
  *       cluster.tensor_parallel_size: divisors   # every size the model can be split by, up to a node
  *       engine.batching.max_num_seqs: [128, 256]
  *
- * Every other key is an axis (planner/axes.h). Keys of the workload, the SLO and the seed are the question,
+ * Every other key is an axis (scenario/axes.h). Keys of the workload, the SLO and the seed are the question,
  * not the plan, and are refused. Without an axis over cluster.replicas every plan takes the fewest replicas
  * that sustain the load. */
 #ifndef KM_PLANNER_SEARCH_H
 #define KM_PLANNER_SEARCH_H
 
-#include "planner/axes.h"
+#include "scenario/axes.h"
 
 #define KM_SEARCH_LIMIT_POINTS 100000u
 

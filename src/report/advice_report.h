@@ -4,8 +4,8 @@
 #ifndef KM_REPORT_ADVICE_REPORT_H
 #define KM_REPORT_ADVICE_REPORT_H
 
+#include "advisor/advisor.h"
 #include "base/text.h"
-#include "planner/advisor.h"
 
 struct km_advice_report { /* everything is borrowed */
     const struct km_advice *advice;

@@ -6,7 +6,7 @@
  * finds the capacity of the scenario's plan (exact, then coarse), and tries it at 0.97 and 1.03 times the
  * answer on FRESH replications that the search has not seen: new seeds, or other block bootstraps of the
  * trace, of the same length. Prints one line each. */
-#include "planner/capacity_vary.h"
+#include "capacity/vary.h"
 
 #include <math.h>
 #include <stdio.h>

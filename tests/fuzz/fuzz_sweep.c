@@ -4,8 +4,8 @@
 #define _XOPEN_SOURCE 700 /* mkdtemp() */
 
 #include "base/file.h"
-#include "planner/axes.h"
-#include "planner/sweep_file.h"
+#include "scenario/axes.h"
+#include "sweep/file.h"
 
 #include <stdint.h>
 #include <stdio.h>

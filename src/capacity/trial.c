@@ -1,0 +1,191 @@
+#include "capacity/trial.h"
+
+#include "base/simtime.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A term as far as its outcome can be known before the end. */
+struct watched {
+    int term; /* of the scenario's SLO */
+    struct km_slo_term stated;
+    bool any_class;
+    uint32_t class_index;
+    uint64_t limit_ps;
+    uint64_t beyond, allowed;      /* a quantile's samples beyond its limit, and how many of them it bears */
+    double sum_ps, sum_allowed_ps; /* of a mean */
+};
+
+struct watch {
+    struct watched terms[KM_MAX_SLO_TERMS];
+    uint32_t count;
+    uint64_t requests;
+    int failed;
+    bool enough;
+};
+
+/* As metrics/metrics.c rounds it. False: this request has no such sample. */
+static bool latency_ps(const struct km_record *r, int metric, uint64_t *out)
+{
+    const uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, tokens = r->output_tokens, gaps = tokens - 1;
+    switch (metric) {
+    case KM_TTFT:
+        *out = r->first_token_ps - r->arrival_ps;
+        return true;
+    case KM_E2E:
+        *out = e2e_ps;
+        return true;
+    case KM_QUEUEING_DELAY:
+        *out = r->scheduled_ps - r->arrival_ps;
+        return true;
+    case KM_NORMALIZED:
+        *out = (e2e_ps + tokens / 2) / tokens;
+        return true;
+    default: /* TPOT: the only other metric that is watched */
+        *out = gaps ? (r->last_token_ps - r->first_token_ps + gaps / 2) / gaps : 0;
+        return gaps > 0;
+    }
+}
+
+/* Has this request made the term's failure certain? */
+static bool lost(struct watched *w, const struct km_record *r)
+{
+    uint64_t ps;
+    if (w->stated.metric == KM_SLO_DEADLINE)
+        return r->last_token_ps > w->limit_ps; /* the first request arrives at 0 */
+    if (!latency_ps(r, w->stated.metric, &ps))
+        return false;
+    if (w->stated.quantile < 0.0) {
+        w->sum_ps += (double)ps;
+        return w->sum_ps > w->sum_allowed_ps;
+    }
+    w->beyond += ps > w->limit_ps;
+    return w->beyond > w->allowed;
+}
+
+static void ended(void *context, enum km_outcome outcome, const struct km_record *record)
+{
+    struct watch *watch = context;
+    watch->requests++;
+    if (watch->enough)
+        return;
+    if (outcome == KM_REJECTED) {
+        watch->failed = KM_TRIAL_REFUSED;
+        watch->enough = true;
+    }
+    for (uint32_t i = 0; i < watch->count && !watch->enough; i++) {
+        struct watched *w = &watch->terms[i];
+        if (!w->any_class && w->class_index != record->class_index)
+            continue;
+        const bool served = outcome == KM_COMPLETED;
+        if (served ? lost(w, record) : w->stated.metric == KM_SLO_DEADLINE) {
+            watch->failed = w->term;
+            watch->enough = true;
+        }
+    }
+}
+
+/* Can the term be watched? Its class must be known by number. */
+static bool watch_term(const struct km_slo_term *term, const struct km_recording *recording, size_t requests,
+                       struct watched *out)
+{
+    *out = (struct watched){.stated = *term, .any_class = !term->class_name};
+    if (term->metric == KM_ITL || term->metric == KM_SLO_GOODPUT)
+        return false;
+    if (!out->any_class) {
+        const uint32_t count = recording ? km_recording_class_count(recording) : 0;
+        while (out->class_index < count &&
+               strcmp(km_recording_class_name(recording, out->class_index), term->class_name) != 0)
+            out->class_index++;
+        if (out->class_index == count)
+            return false;
+    }
+    out->limit_ps = km_ps_from_s(term->limit);
+    /* Met when within >= share * count * (1 - 1e-15) (metrics), and count is at most `requests`: of fewer
+     * samples fewer must be within, but by no more than are missing. */
+    const double need = ceil(term->quantile * (double)requests * (1.0 - 1e-15));
+    out->allowed = term->quantile < 0.0 ? UINT64_MAX : (uint64_t)((double)requests - need);
+    /* The margin is for the rounding of sums: what is beyond it is beyond the limit for certain. */
+    out->sum_allowed_ps = term->limit * 1e12 * (double)requests * (1.0 + 1e-9);
+    return true;
+}
+
+static void watch_init(struct watch *watch, const struct km_scenario *scenario,
+                       const struct km_workload_settings *workload)
+{
+    size_t requests = SIZE_MAX / 2; /* of a closed loop without a number: the most there can be */
+    *watch = (struct watch){.failed = KM_TRIAL_NO_TERM};
+    if (workload->process != KM_ARRIVAL_CLOSED_LOOP)
+        km_recording_requests(workload->recording, &requests);
+    else if (workload->requests)
+        requests = workload->requests;
+    for (uint32_t i = 0; i < scenario->slo_count; i++) {
+        struct watched *w = &watch->terms[watch->count];
+        if (watch_term(&scenario->slo[i], workload->recording, requests, w)) {
+            w->term = (int)i;
+            watch->count++;
+        }
+    }
+}
+
+/* Of the terms missed, the one farthest beyond its limit. */
+static int farthest(const struct km_summary *summary)
+{
+    int worst = KM_TRIAL_NO_TERM;
+    double most = 0.0;
+    for (uint32_t i = 0; i < summary->slo_count; i++) {
+        const struct km_slo_outcome *outcome = &summary->slo[i];
+        if (outcome->attained || outcome->term.metric == KM_SLO_GOODPUT)
+            continue;
+        const double beyond = isnan(outcome->value) ? (double)INFINITY : outcome->value / outcome->term.limit;
+        if (worst == KM_TRIAL_NO_TERM || beyond > most) {
+            worst = (int)i;
+            most = beyond;
+        }
+    }
+    return worst;
+}
+
+static void judge(const struct km_summary *summary, struct km_trial *out)
+{
+    out->saturated = summary->verdict == KM_SATURATED;
+    out->goodput_per_s = summary->goodput_per_s;
+    out->duration_s = summary->duration_s;
+    out->goodput_met = true;
+    for (uint32_t i = 0; i < summary->slo_count; i++)
+        if (summary->slo[i].term.metric == KM_SLO_GOODPUT)
+            out->goodput_met = out->goodput_met && summary->slo[i].attained;
+    out->failed = farthest(summary);
+    if (summary->rejected > 0)
+        out->failed = KM_TRIAL_REFUSED;
+    else if (!summary->slo_stated && out->saturated)
+        out->failed = KM_TRIAL_SATURATED;
+    out->holds = out->failed == KM_TRIAL_NO_TERM && summary->completed > 0;
+}
+
+enum km_status km_trial_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,
+                            uint64_t seed, bool whole, const volatile sig_atomic_t *stop,
+                            struct km_trial *out, struct km_error *error)
+{
+    struct watch watch;
+    struct km_run_result result;
+    watch_init(&watch, fleet->scenario, workload);
+    const struct km_run_options options = {
+        .fast_forward = true,
+        .ended = ended,
+        .context = &watch,
+        .stop = stop,
+        .enough = whole ? NULL : &watch.enough,
+    };
+    *out = (struct km_trial){.goodput_per_s = (double)NAN, .duration_s = (double)NAN};
+    enum km_status status = km_fleet_run(fleet, workload, seed, &options, &result, error);
+    if (status != KM_OK)
+        return status;
+    out->requests = watch.requests;
+    out->events = result.simulation.work.events;
+    out->early = result.simulation.stopped;
+    out->failed = watch.failed;
+    if (!out->early)
+        judge(&result.summary, out);
+    return KM_OK;
+}
