@@ -4,7 +4,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
-#include "cli/run_output.h"
+#include "cli/publish.h"
 #include "report/advice_report.h"
 
 #include <stdio.h>
@@ -35,20 +35,15 @@ static enum km_status publish(const struct km_scenario *scenario, const struct k
                               const char *json_path, struct km_error *error)
 {
     struct km_text scenario_json = {0}, text = {0}, json = {0};
-    enum km_status status = KM_OK;
     km_scenario_write_json(scenario, &scenario_json);
     const struct km_advice_report report = {.advice = advice,
                                             .model = scenario->model.name,
                                             .device = scenario->device.name,
                                             .scenario_json = km_text_c(&scenario_json),
                                             .version = KM_VERSION};
-    bool json_only = json_path && strcmp(json_path, "-") == 0;
     km_advice_report_json(&report, &json);
     km_advice_report_text(&report, &text);
-    if (json_path && !json_only)
-        status = km_write_text(json_path, &json, error);
-    if (status == KM_OK)
-        fputs(km_text_c(json_only ? &json : &text), stdout);
+    enum km_status status = km_publish(json_path, &json, &text, error);
     km_text_release(&scenario_json);
     km_text_release(&text);
     km_text_release(&json);

@@ -72,16 +72,6 @@ static enum km_status find_model(const struct flags *flags, struct km_arena *are
     return km_model_read(path, arena, out, error);
 }
 
-static enum km_status write_profile(const char *path, const struct km_text *json, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(json), 1, json->length, file.stream);
-    return km_outfile_commit(&file, error);
-}
-
 static enum km_status import(const struct flags *flags, const struct km_importer *importer,
                              struct km_arena *arena, struct km_error *error)
 {
@@ -100,7 +90,7 @@ static enum km_status import(const struct flags *flags, const struct km_importer
     if (status == KM_OK)
         status = km_import(importer, &config, flags->limit_bytes, &json, error);
     if (status == KM_OK)
-        status = write_profile(flags->out, &json, error);
+        status = km_file_write(flags->out, &json, error);
     if (status == KM_OK)
         fprintf(stderr, "%s: %zu bytes\n", flags->out, json.length);
     km_text_release(&json);

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
+#include "cli/publish.h"
 #include "scenario/lookup.h"
 #include "scenario/run.h"
 
@@ -129,16 +130,6 @@ static const char *engine_path(const struct flags *flags, const struct km_scenar
                           km_lookup_folder(flags->scenario, arena), arena);
 }
 
-static enum km_status write_file(const char *path, const struct km_text *text, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(text), 1, text->length, file.stream);
-    return km_outfile_commit(&file, error);
-}
-
 static enum km_status write_engine(const struct flags *flags, const struct km_steps_report *report,
                                    struct km_error *error)
 {
@@ -159,7 +150,7 @@ static enum km_status write_engine(const struct flags *flags, const struct km_st
         status = km_steps_report_engine(report, base, name, &text, error);
     }
     if (status == KM_OK)
-        status = write_file(flags->output, &text, error);
+        status = km_file_write(flags->output, &text, error);
     km_text_release(&text);
     km_arena_release(&arena);
     return status;
@@ -169,13 +160,9 @@ static enum km_status write_report(const struct flags *flags, const struct km_st
                                    struct km_error *error)
 {
     struct km_text json = {0}, table = {0};
-    enum km_status status = KM_OK;
-    bool json_alone = flags->json && strcmp(flags->json, "-") == 0;
     km_steps_report_json(report, &json);
     km_steps_report_text(report, &table);
-    fputs(km_text_c(json_alone ? &json : &table), stdout);
-    if (flags->json && !json_alone)
-        status = write_file(flags->json, &json, error);
+    enum km_status status = km_publish(flags->json, &json, &table, error);
     if (status == KM_OK && flags->output)
         status = write_engine(flags, report, error);
     km_text_release(&json);

@@ -3,7 +3,7 @@
 #include "cli/explain_answers.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
-#include "cli/run_output.h"
+#include "cli/publish.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -112,18 +112,6 @@ static enum km_status read_request(const struct km_scenario *scenario, const str
     return read_sweep(flags, at_most(sequences, UINT32_MAX), out, error);
 }
 
-static enum km_status publish(const struct km_text *json, const struct km_text *table, const char *json_path,
-                              struct km_error *error)
-{
-    enum km_status status = KM_OK;
-    bool json_only = json_path && strcmp(json_path, "-") == 0;
-    if (json_path && !json_only)
-        status = km_write_text(json_path, json, error);
-    if (status == KM_OK)
-        fputs(km_text_c(json_only ? json : table), stdout);
-    return status;
-}
-
 /* Replicas of one kind; *shown: there is an answer, even where the model does not fit. Appends. */
 static enum km_status explain(const struct km_scenario *scenario, const struct flags *flags,
                               struct km_text *json, struct km_text *table, bool *shown,
@@ -212,7 +200,7 @@ static enum km_status explain_all(const struct km_scenario *scenario, const stru
     if (error)
         *error = failure;
     if (any && (first == KM_OK || first == KM_NO)) {
-        status = publish(&json, &table, flags->json, &io);
+        status = km_publish(flags->json, &json, &table, &io);
         if (status != KM_OK) {
             first = status;
             if (error)

@@ -3,23 +3,16 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
+#include "cli/publish.h"
 #include "report/plan_report.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #define ARGUMENTS "SCENARIO.yaml [options]"
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
 
 static void show_progress(void *context, const char *what, double share)
 {
@@ -28,32 +21,17 @@ static void show_progress(void *context, const char *what, double share)
     km_progress_update(progress, share);
 }
 
-static enum km_status write_text(const char *path, const struct km_text *text, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(text), 1, text->length, file.stream);
-    return km_outfile_commit(&file, error);
-}
-
 static enum km_status publish(const struct km_plan *plan, const char *json_path, bool all,
                               struct km_error *error)
 {
     struct km_text scenario_json = {0}, text = {0}, json = {0};
-    enum km_status status = KM_OK;
     km_scenario_write_json(&plan->scenario, &scenario_json);
     const struct km_plan_report report = {
         .plan = plan, .scenario_json = km_text_c(&scenario_json), .version = KM_VERSION, .all = all};
-    bool json_only = json_path && strcmp(json_path, "-") == 0;
     if (json_path)
         km_plan_report_json(&report, &json);
-    if (json_path && !json_only)
-        status = write_text(json_path, &json, error);
     km_plan_report_text(&report, &text);
-    if (status == KM_OK)
-        fputs(km_text_c(json_only ? &json : &text), stdout);
+    enum km_status status = km_publish(json_path, &json, &text, error);
     km_text_release(&scenario_json);
     km_text_release(&text);
     km_text_release(&json);
@@ -98,15 +76,14 @@ static int run(int argc, char **argv, struct km_error *error)
     const struct km_plan_options plan_options = {.workers = (uint32_t)workers,
                                                  .exhaustive = exhaustive,
                                                  .quick = quick,
-                                                 .stop = &interrupted,
+                                                 .stop = &km_interrupted,
                                                  .progress = show_progress,
                                                  .context = &progress};
-    struct sigaction action = {.sa_handler = on_interrupt}, previous;
-    sigaction(SIGINT, &action, &previous);
+    km_interrupt_catch();
     km_progress_begin(&progress, stderr, "reading plans");
     status = km_plan_create(path, overrides.items, overrides.count, &plan_options, &plan, error);
     km_progress_end(&progress);
-    sigaction(SIGINT, &previous, NULL);
+    km_interrupt_release();
     if (status != KM_OK)
         return km_exit_code(status);
     int code = plan.holding ? 0 : km_exit_code(KM_NO);

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
+#include "cli/publish.h"
 #include "cli/queue_report.h"
 #include "cli/queue_scenario.h"
 
@@ -90,31 +91,13 @@ static enum km_status check_flags(const struct flags *flags, struct km_error *er
 
 /* --- answers ------------------------------------------------------------------------------------------- */
 
-static enum km_status publish(const struct flags *flags, const struct km_text *json,
-                              const struct km_text *table, struct km_error *error)
-{
-    bool json_only = flags->json && strcmp(flags->json, "-") == 0;
-    if (flags->json && !json_only) {
-        struct km_outfile file;
-        enum km_status status = km_outfile_open(&file, flags->json, error);
-        if (status != KM_OK)
-            return status;
-        fwrite(km_text_c(json), 1, json->length, file.stream);
-        status = km_outfile_commit(&file, error);
-        if (status != KM_OK)
-            return status;
-    }
-    fputs(km_text_c(json_only ? json : table), stdout);
-    return KM_OK;
-}
-
 /* Print, and only then tell that the answer is no. */
 static enum km_status publish_and_pass(const struct flags *flags, const struct km_text *json,
                                        const struct km_text *table, enum km_status answer,
                                        struct km_error *error)
 {
     struct km_error failure = {0};
-    enum km_status status = publish(flags, json, table, &failure);
+    enum km_status status = km_publish(flags->json, json, table, &failure);
     if (status == KM_OK)
         return answer;
     *error = failure;

@@ -2,26 +2,19 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
+#include "cli/publish.h"
 #include "cli/run_output.h"
 #include "report/report.h"
 #include "scenario/fleet.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define ARGUMENTS "SCENARIO.yaml [options]"
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
 
 struct flags {
     struct km_option_list sets;
@@ -72,16 +65,11 @@ static enum km_status publish(const struct flags *flags, const struct km_report 
                               struct km_error *error)
 {
     struct km_text json = {0}, table = {0};
-    enum km_status status = KM_OK;
     km_report_json(report, &json);
     km_report_text(report, &table);
-    bool json_only = flags->json && strcmp(flags->json, "-") == 0;
-    if (flags->json && !json_only)
-        status = km_write_text(flags->json, &json, error);
+    enum km_status status = km_run_output_commit(&sinks->output, &json, error);
     if (status == KM_OK)
-        status = km_run_output_commit(&sinks->output, &json, error);
-    if (status == KM_OK)
-        fputs(km_text_c(json_only ? &json : &table), stdout);
+        status = km_publish(flags->json, &json, &table, error);
     km_text_release(&json);
     km_text_release(&table);
     return status;
@@ -108,15 +96,14 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
                                            .resized = resized,
                                            .context = &sinks,
                                            .progress = show_progress,
-                                           .stop = &interrupted};
-    struct sigaction action = {.sa_handler = on_interrupt}, previous;
-    sigaction(SIGINT, &action, &previous);
+                                           .stop = &km_interrupted};
+    km_interrupt_catch();
     double start_s = wall_now_s();
     km_progress_begin(&sinks.progress, stderr, "simulating");
     status = km_fleet_run(&fleet, &scenario->workload, seed, &options, &result, error);
     km_progress_end(&sinks.progress);
     double wall_s = wall_now_s() - start_s;
-    sigaction(SIGINT, &previous, NULL);
+    km_interrupt_release();
     if (status == KM_OK && result.summary.submitted == 0 && !result.simulation.stopped)
         status =
             km_fail(error, KM_BAD_INPUT, scenario->workload.trace ? scenario->workload.trace : scenario->path,

@@ -1,19 +1,11 @@
 #include "cli/run_output.h"
 
+#include "base/file.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #define LONGEST_FOLDER 400
-
-enum km_status km_write_text(const char *path, const struct km_text *text, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(text), 1, text->length, file.stream);
-    return km_outfile_commit(&file, error);
-}
 
 static const char *path_of(char *out, const struct km_run_output *output, const char *name)
 {
@@ -100,7 +92,7 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
     char path[LONGEST_FOLDER + 20];
     if (!output->writes)
         return KM_OK;
-    enum km_status status = km_write_text(path_of(path, output, "result.json"), result_json, error);
+    enum km_status status = km_file_write(path_of(path, output, "result.json"), result_json, error);
     if (status == KM_OK)
         status = km_requests_csv_commit(&output->requests, error);
     if (status == KM_OK)

@@ -31,7 +31,4 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
                                     struct km_error *error);
 void km_run_output_abort(struct km_run_output *output); /* harmless after commit */
 
-/* A whole file at once. */
-enum km_status km_write_text(const char *path, const struct km_text *text, struct km_error *error);
-
 #endif

@@ -5,6 +5,7 @@
 #include "base/settings.h"
 #include "cli/command.h"
 #include "cli/describe.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/sweep_table.h"
@@ -13,20 +14,11 @@
 #include "sweep/work.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ARGUMENTS "SCENARIO.yaml [options]"
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
 
 struct flags {
     struct km_option_list sets;
@@ -134,7 +126,7 @@ static enum km_status compute(void *context, uint64_t run, struct km_text *out, 
 {
     struct task *task = context;
     struct row row = {task, run, out};
-    return km_sweep_run(&task->sweep, run, &interrupted, write_row, &row, error);
+    return km_sweep_run(&task->sweep, run, &km_interrupted, write_row, &row, error);
 }
 
 static bool has(void *context, uint64_t run)
@@ -255,21 +247,18 @@ static enum km_status sweep(const struct flags *flags, const struct km_ranks *ra
     const struct km_sweep_work work = {.runs = task.sweep.runs,
                                        .threads = threads,
                                        .fingerprint = task.sweep.fingerprint,
-                                       .stop = &interrupted,
+                                       .stop = &km_interrupted,
                                        .context = &task,
                                        .compute = compute,
                                        .has = has,
                                        .take = take};
-    struct sigaction action = {.sa_handler = on_interrupt}, previous[2];
-    sigaction(SIGINT, &action, &previous[0]);
-    sigaction(SIGTERM, &action, &previous[1]);
+    km_interrupt_catch();
     km_progress_begin(&task.progress, stderr, "sweep");
     if (task.file)
         km_progress_resume(&task.progress, (double)km_sweep_file_count(task.file) / (double)task.sweep.runs);
     status = km_sweep_work(&work, ranks, status, error);
     km_progress_end(&task.progress);
-    sigaction(SIGINT, &previous[0], NULL);
-    sigaction(SIGTERM, &previous[1], NULL);
+    km_interrupt_release();
 
     if (task.file) {
         struct km_error closing = {0};
