@@ -56,6 +56,8 @@ enum km_status km_candidate_scenario(const struct km_candidate_source *source, u
     struct km_override *overrides = km_alloc(km_candidate_override_count(source) * sizeof *overrides);
     size_t count = km_candidate_overrides(source, point, replicas, digits, overrides);
     enum km_status status = km_scenario_read(source->path, overrides, count, out, error);
+    if (status == KM_OK)
+        km_scenario_share_profiles(out, source->profiles);
     free(overrides);
     return status;
 }

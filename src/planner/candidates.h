@@ -64,6 +64,7 @@ struct km_candidate_source {
     const struct km_override *overrides; /* [override_count] the user's own, before those of the axes */
     size_t override_count;
     const struct km_search *search;
+    struct km_profile_store *profiles; /* read once for all of them */
 };
 
 /* Overrides of a candidate: the user's, its point's, and, unless 0, cluster.replicas. Returns their number,

@@ -1,6 +1,7 @@
 #include "planner/plan.h"
 
 #include "base/pool.h"
+#include "cost/profile_store.h"
 #include "planner/bounds.h"
 #include "planner/pareto.h"
 #include "planner/rank.h"
@@ -337,7 +338,7 @@ static enum km_status read_question(const char *path, const struct km_override *
                          "cluster.groups: kingman plan compares clusters of equal replicas");
     if (status == KM_OK && plan->scenario.scaling.policy)
         status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
-                         "scaling: kingman plan compares clusters of a fixed size");
+                         "autoscaling: kingman plan compares clusters of a fixed size");
     if (status == KM_OK)
         status = km_load_create(&plan->scenario, &plan->search, &plan->load, error);
     if (status != KM_OK || !plan->load.open)
@@ -354,12 +355,17 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
                               struct km_error *error)
 {
     struct search search = {.plan = out, .options = options};
+    struct km_profile_store *profiles = km_profile_store_create();
     double start_s = wall_now_s();
     *out = (struct km_plan){.exhaustive = options->exhaustive};
     enum km_status status = read_question(path, overrides, override_count, out, error);
     if (status != KM_OK)
         goto out;
-    search.source = (struct km_candidate_source){path, overrides, override_count, &out->search};
+    search.source = (struct km_candidate_source){.path = path,
+                                                 .overrides = overrides,
+                                                 .override_count = override_count,
+                                                 .search = &out->search,
+                                                 .profiles = profiles};
     tell(options, "reading plans", -1.0);
     status = km_candidates_create(&search.source, options->workers, &out->candidates, error);
     if (status != KM_OK)
@@ -389,6 +395,7 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
         km_pareto_mark(out->entries, out->holding);
 out:
     free(search.found);
+    km_profile_store_destroy(profiles);
     if (status != KM_OK)
         km_plan_release(out);
     return status;
