@@ -271,6 +271,8 @@ static void distances(void **state)
     assert_string_equal(km_suggest_registry("dynmic", policies), "dynamic");
     assert_null(km_suggest_registry("roofline", policies));
     assert_null(km_suggest_registry("", policies));
+    assert_string_equal(km_suggest_registry("dyn", policies), "dynamic");
+    assert_null(km_suggest_registry("dy", policies));
 }
 
 int main(void)

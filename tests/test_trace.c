@@ -40,7 +40,7 @@ static const struct {
      ":2:1: TIMESTAMP: expected YYYY-MM-DD HH:MM:SS[.fraction][+HH:MM], got \"2023-02-29 00:00:00.0\""},
     {"azure-stamp.csv",
      ":2:1: TIMESTAMP: expected YYYY-MM-DD HH:MM:SS[.fraction][+HH:MM], got \"2023-11-16 18:15\""},
-    {"azure-column.csv", ":1:25: unknown column \"Generated\""},
+    {"azure-column.csv", ":1:25: unknown column \"Generated\"; did you mean GeneratedTokens?"},
     {"truncated.jsonl", ":2:28: the text ends here, in the middle of a value"},
     {"json-missing.jsonl", ":1:1: output_length: missing"},
     {"json-type.jsonl", ":1:34: input_length: expected an integer from 1 to 1073741823, got \"5\""},

@@ -1,9 +1,11 @@
 #include "base/suggest.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-#define LONGEST 64
+#define LONGEST            64
+#define SHORTEST_BEGINNING 3 /* letters */
 
 static size_t min(size_t a, size_t b)
 {
@@ -40,7 +42,8 @@ void km_suggest_offer(struct km_suggestion *suggestion, const char *name)
     size_t word = strlen(suggestion->word), length = strlen(name);
     size_t longer = word > length ? word : length;
     size_t allowed = longer / 3 > 1 ? longer / 3 : 1;
-    size_t distance = km_edit_distance(suggestion->word, name);
+    bool begun = word >= SHORTEST_BEGINNING && strncmp(suggestion->word, name, word) == 0;
+    size_t distance = begun ? 0 : km_edit_distance(suggestion->word, name);
     /* A one-letter name is a replacement away from anything short; such a guess helps nobody. */
     if (distance > allowed || distance >= longer)
         return;

@@ -14,7 +14,8 @@ struct km_suggestion {
 };
 
 /* Start with `{.word = ...}`, offer every name, read `best`. The first of equally near names wins. A name is
- * near when at most a third of the longer word's letters (and at least one may) differ. */
+ * near when at most a third of the longer word's letters (and at least one may) differ; nearest of all when
+ * the word is its beginning, of three letters or more. */
 void km_suggest_offer(struct km_suggestion *suggestion, const char *name);
 
 /* The nearest entry's name, or NULL. */
