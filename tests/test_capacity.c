@@ -499,7 +499,7 @@ static void test_interrupted(void **state)
 {
     (void)state;
     struct plan *plan = MAKE(SHORT);
-    volatile sig_atomic_t stop = 1;
+    km_stop stop = 1;
     struct km_capacity_options options = km_capacity_exact();
     struct km_capacity found;
     struct km_error error = {0};

@@ -27,6 +27,7 @@
 #ifndef KM_CAPACITY_CAPACITY_H
 #define KM_CAPACITY_CAPACITY_H
 
+#include "base/stop.h"
 #include "capacity/demand.h"
 #include "capacity/trial.h"
 
@@ -41,7 +42,7 @@ struct km_capacity_options {
     double block_s;            /* of the bootstrap, in the trace's time */
     uint32_t workers;          /* threads, each with a fleet of its own; 0 and 1: the caller's; at most 4 */
     double guess;              /* rate to try first; 0 = 1 */
-    const volatile sig_atomic_t *stop; /* optional: then KM_INTERRUPTED */
+    const km_stop *stop;       /* optional: then KM_INTERRUPTED */
 };
 
 /* Interval of 2 %, up to 32 replications, synthetic runs of up to 200,000 requests. */

@@ -44,7 +44,7 @@ enum km_status km_study_try(struct km_prober *prober, uint32_t replication, doub
                             struct km_trial *trial, struct km_error *error)
 {
     const struct km_study *study = prober->study;
-    const volatile sig_atomic_t *stop = study->options->stop;
+    const km_stop *stop = study->options->stop;
     struct km_workload_settings workload = *study->workload;
     enum km_status status = KM_OK;
     if (study->demand) {

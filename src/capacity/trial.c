@@ -164,8 +164,8 @@ static void judge(const struct km_summary *summary, struct km_trial *out)
 }
 
 enum km_status km_trial_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,
-                            uint64_t seed, bool whole, const volatile sig_atomic_t *stop,
-                            struct km_trial *out, struct km_error *error)
+                            uint64_t seed, bool whole, const km_stop *stop, struct km_trial *out,
+                            struct km_error *error)
 {
     struct watch watch;
     struct km_run_result result;

@@ -1,8 +1,9 @@
 #include "cli/interrupt.h"
 
+#include <signal.h>
 #include <stddef.h>
 
-volatile sig_atomic_t km_interrupted;
+km_stop km_interrupted;
 
 static struct sigaction previous_int, previous_term;
 

@@ -2,10 +2,10 @@
 #ifndef KM_CLI_INTERRUPT_H
 #define KM_CLI_INTERRUPT_H
 
-#include <signal.h>
+#include "base/stop.h"
 
 /* Turns non-zero at the first such signal between catch and release. */
-extern volatile sig_atomic_t km_interrupted;
+extern km_stop km_interrupted;
 
 void km_interrupt_catch(void);
 void km_interrupt_release(void);

@@ -21,16 +21,15 @@
 #ifndef KM_PLANNER_PLAN_H
 #define KM_PLANNER_PLAN_H
 
+#include "base/stop.h"
 #include "capacity/vary.h"
 #include "planner/candidates.h"
-
-#include <signal.h>
 
 struct km_plan_options {
     uint32_t workers; /* 0 = a core each */
     bool exhaustive;
-    bool quick; /* the winner's maximum rate, too, to a few per cent, without interval and what if */
-    const volatile sig_atomic_t *stop;                               /* optional */
+    bool quick;          /* the winner's maximum rate, too, to a few per cent, without interval and what if */
+    const km_stop *stop; /* optional */
     void (*progress)(void *context, const char *what, double share); /* optional; on the caller's thread */
     void *context;
 };

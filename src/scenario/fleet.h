@@ -4,6 +4,7 @@
 #ifndef KM_SCENARIO_FLEET_H
 #define KM_SCENARIO_FLEET_H
 
+#include "base/stop.h"
 #include "scenario/run.h"
 #include "sim/simulation.h"
 
@@ -25,7 +26,7 @@ struct km_run_options {
     void (*resized)(void *context, const struct km_group_size *size);                      /* optional */
     void *context;
     void (*progress)(void *context, double share, uint64_t requests); /* optional */
-    const volatile sig_atomic_t *stop;                                /* optional */
+    const km_stop *stop;                                              /* optional */
     const bool *enough;                                               /* optional: sim/simulation.h */
 };
 

@@ -4,13 +4,13 @@
 #define KM_SIM_SIMULATION_H
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "metrics/metrics.h"
 #include "routing/routing.h"
 #include "scaling/scaling.h"
 #include "sim/replica.h"
 #include "workload/workload.h"
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -47,7 +47,7 @@ struct km_simulation_config {
     void *context;
     /* Optional: share of the workload taken so far (negative: unknown), called now and then. */
     void (*progress)(void *context, double share, uint64_t requests);
-    const volatile sig_atomic_t *stop; /* optional: the run ends soon after this turns nonzero */
+    const km_stop *stop; /* optional: the run ends soon after this turns nonzero */
     /* Optional: the run ends with the event in which this turns true. Where `ended` alone sets it, the end is
      * as reproducible as the run. */
     const bool *enough;

@@ -319,7 +319,7 @@ const char *km_sweep_state_name(enum km_sweep_state state)
 }
 
 static enum km_status simulate(const struct km_scenario *scenario, struct km_sweep_answer *answer,
-                               const volatile sig_atomic_t *stop,
+                               const km_stop *stop,
                                void (*tell)(void *context, const struct km_sweep_answer *answer),
                                void *context, struct km_error *fault)
 {
@@ -345,7 +345,7 @@ static enum km_status simulate(const struct km_scenario *scenario, struct km_swe
     return status;
 }
 
-enum km_status km_sweep_run(const struct km_sweep *sweep, uint64_t run, const volatile sig_atomic_t *stop,
+enum km_status km_sweep_run(const struct km_sweep *sweep, uint64_t run, const km_stop *stop,
                             void (*tell)(void *context, const struct km_sweep_answer *answer), void *context,
                             struct km_error *error)
 {

@@ -9,6 +9,7 @@
 #ifndef KM_SWEEP_SWEEP_H
 #define KM_SWEEP_SWEEP_H
 
+#include "base/stop.h"
 #include "scenario/axes.h"
 #include "scenario/fleet.h"
 
@@ -58,7 +59,7 @@ struct km_sweep_answer {
 
 /* Compute a run and tell the answer, which lives during the call of `tell` alone. KM_INTERRUPTED, and nothing
  * told, when `stop` became non-zero before the end; KM_BAD_INPUT when the point's scenario cannot be read. */
-enum km_status km_sweep_run(const struct km_sweep *sweep, uint64_t run, const volatile sig_atomic_t *stop,
+enum km_status km_sweep_run(const struct km_sweep *sweep, uint64_t run, const km_stop *stop,
                             void (*tell)(void *context, const struct km_sweep_answer *answer), void *context,
                             struct km_error *error);
 

@@ -9,10 +9,10 @@
 #define KM_SWEEP_WORK_H
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "base/text.h"
 #include "sweep/ranks.h"
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +21,7 @@ struct km_sweep_work {
     uint32_t threads;        /* of this rank; >= 1 */
     const char *fingerprint; /* of the question */
     /* Set to non-zero to end early: runs under way are given up. A failure sets it, too. */
-    volatile sig_atomic_t *stop;
+    km_stop *stop;
     void *context;
     /* On any thread: append the row of a run. KM_INTERRUPTED: given up. */
     enum km_status (*compute)(void *context, uint64_t run, struct km_text *row, struct km_error *error);
