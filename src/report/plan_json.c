@@ -8,20 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static void put_latency(struct km_json_writer *w, const char *key, const struct km_latency_summary *l)
-{
-    km_json_put_open(w, key, '{');
-    km_json_put_number(w, "mean", l->mean_s);
-    km_json_put_number(w, "ci95", l->ci95_s);
-    km_json_put_number(w, "p50", l->p50_s);
-    km_json_put_number(w, "p90", l->p90_s);
-    km_json_put_number(w, "p95", l->p95_s);
-    km_json_put_number(w, "p99", l->p99_s);
-    km_json_put_number(w, "max", l->max_s);
-    km_json_put_count(w, "count", l->count);
-    km_json_put_close(w, '}');
-}
-
 static void put_terms(struct km_json_writer *w, const struct km_probe *probe)
 {
     km_json_put_open(w, "slo", '[');
@@ -57,11 +43,8 @@ static void put_probe(struct km_json_writer *w, const struct km_probe *probe)
     km_json_put_number(w, "requests_per_s", probe->requests_per_s);
     km_json_put_number(w, "output_tokens_per_s", probe->output_tokens_per_s);
     km_json_put_number(w, "total_tokens_per_s", probe->total_tokens_per_s);
-    for (int i = 0; i < KM_LATENCY_COUNT; i++) {
-        char key[40];
-        snprintf(key, sizeof key, "%s_s", km_latency_key((enum km_latency)i));
-        put_latency(w, key, &probe->latency[i]);
-    }
+    for (int i = 0; i < KM_LATENCY_COUNT; i++)
+        km_report_latency_json(w, (enum km_latency)i, &probe->latency[i]);
     put_terms(w, probe);
     km_json_put_number(w, "worst_ratio", probe->slo_count ? probe->worst_ratio : (double)NAN);
     km_json_put_number(w, "busy", probe->busy);
