@@ -1,8 +1,14 @@
 #include "cost/share.h"
 
+/* A division by one, usual and dear, is spared: this is done several times a step. */
+static uint64_t split_long(uint64_t value, uint32_t ranks)
+{
+    return ranks == 1 ? value : (value + ranks - 1) / ranks;
+}
+
 static uint32_t split(uint32_t value, uint32_t ranks)
 {
-    return (uint32_t)(((uint64_t)value + ranks - 1) / ranks);
+    return (uint32_t)split_long(value, ranks);
 }
 
 void km_rank_share(const struct km_layout *layout, const struct km_step_shape *shape,
@@ -19,12 +25,13 @@ void km_rank_share(const struct km_layout *layout, const struct km_step_shape *s
     uint32_t prefill = split(shape->prefill_tokens, data);
     if (data > 1 && prefill < largest)
         prefill = largest;
+    uint64_t past_share = split_long(past, data);
     *out = (struct km_rank_share){
         .prefill_tokens = split(prefill, km_layout_context(layout)),
         .decodes = split(shape->decode.count + shape->decode.padding, data),
         .sequences = split(shape->chunk_count + shape->decode.count + shape->decode.padding, data),
         .sampled = split(shape->sampled, data),
-        .past = (past + data - 1) / data > longest ? (past + data - 1) / data : longest,
+        .past = past_share > longest ? past_share : longest,
     };
 }
 
