@@ -1,7 +1,7 @@
 /* Importer `csv`: our own plain format (configs/profiles/README.md). A line that starts with "op" names the
  * columns of the lines below it; "# key: value" lines before the first one are provenance. */
+#include "base/table.h"
 #include "calibration/import.h"
-#include "calibration/table.h"
 
 #include "base/file.h"
 

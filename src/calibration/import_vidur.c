@@ -2,8 +2,8 @@
  * optionally, all_reduce.csv and send_recv.csv. Times are milliseconds in columns
  * time_stats.<operator>.median. The sizes each row was measured for are columns of their own, so no model
  * need be named. */
+#include "base/table.h"
 #include "calibration/import.h"
-#include "calibration/table.h"
 
 #include "base/file.h"
 

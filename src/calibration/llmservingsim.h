@@ -2,8 +2,8 @@
 #ifndef KM_CALIBRATION_LLMSERVINGSIM_H
 #define KM_CALIBRATION_LLMSERVINGSIM_H
 
+#include "base/table.h"
 #include "calibration/import.h"
-#include "calibration/table.h"
 
 struct km_llmservingsim {
     const struct km_import_config *config;

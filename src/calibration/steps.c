@@ -1,7 +1,7 @@
 #include "calibration/steps.h"
 
 #include "base/memory.h"
-#include "calibration/table.h"
+#include "base/table.h"
 
 #include <math.h>
 #include <stdlib.h>

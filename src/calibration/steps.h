@@ -1,4 +1,4 @@
-/* The step log of a running engine, and its requests, as CSV (calibration/table.h; columns in any order,
+/* The step log of a running engine, and its requests, as CSV (base/table.h; columns in any order,
  * other columns ignored).
  *
  * One engine step a line, in order:

@@ -29,10 +29,13 @@ static const char *describe_coverage(const struct km_setup *setup, const char *p
 
 static void describe_coverages(const struct km_fleet *fleet, struct km_arena *arena, struct km_report *report)
 {
-    const char **notes = km_arena_alloc(arena, fleet->group_count * sizeof *notes);
+    const char **notes = km_arena_alloc(arena, 2 * fleet->group_count * sizeof *notes);
     report->notes = notes;
     for (uint32_t i = 0; i < fleet->group_count; i++) {
         const struct km_setup *setup = &fleet->groups[i];
+        if (setup->scenario->no_profile)
+            notes[report->note_count++] =
+                km_arena_printf(arena, "no profile of %s: roofline", setup->scenario->device.name);
         const char *prefix =
             fleet->group_count > 1 ? km_arena_printf(arena, "%s: ", setup->scenario->device.name) : "";
         const char *note = describe_coverage(setup, prefix, arena);
@@ -53,7 +56,8 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
         .summary = &result->summary,
         .model = scenario->model.name,
         .policy = km_arena_printf(arena, "%s, kv %s, engine %s, cost %s", scenario->engine.policy,
-                                  setup->kv_manager->entry.name, scenario->engine.name, scenario->cost_model),
+                                  setup->kv_manager->entry.name, scenario->engine.name,
+                                  km_scenario_cost_name(scenario, arena)),
         .workload = scenario->workload.trace ? scenario->workload.trace : "synthetic",
         .scenario_json = scenario_json,
         .seed = seed,

@@ -136,7 +136,7 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         .device = scenario->device.name,
         .layout = km_arena_strdup(&arena, km_text_c(&layout)),
         .engine = scenario->engine.name,
-        .cost = scenario->cost_model,
+        .cost = km_scenario_cost_name(scenario, &arena),
         .scenario_json = km_text_c(&scenario_json),
         .version = KM_VERSION,
         .device_bytes = scenario->device.memory_bytes,

@@ -124,13 +124,6 @@ bool km_measured_attention(struct km_measured *m, const struct km_op *op,
     return slot->answer.found;
 }
 
-/* Is the engine this program, in whatever version ("vllm-0.26" is "vllm")? */
-static bool is_of(const char *engine, const char *program)
-{
-    size_t n = strlen(program);
-    return strncmp(engine, program, n) == 0 && (engine[n] == '\0' || engine[n] == '-');
-}
-
 /* The first source that answers `at` in a class; source_count when none does. */
 static uint32_t source_for(const struct km_measured *m, enum km_profile_class class, const double *at)
 {
@@ -181,7 +174,8 @@ static enum km_status open_source(struct km_measured *m, const char *path, struc
                        source->profile.device, config->device->name);
     km_profile_bind(&source->profile, config->device);
     source->gap_s = km_profile_scalar(&source->profile, "kernel_gap_us", &value) ? value * 1e-6 : 0.0;
-    source->stand_in = source->profile.kernels_of && !is_of(config->engine->name, source->profile.kernels_of);
+    source->stand_in =
+        source->profile.kernels_of && !km_engine_is(config->engine->name, source->profile.kernels_of);
     return KM_OK;
 }
 

@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <string.h>
+
 uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured)
 {
     uint32_t low = 0, high = engine->graph_size_count;
@@ -15,4 +17,10 @@ uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens
         return engine->graph_sizes[low];
     uint32_t granularity = engine->composition.token_granularity;
     return granularity > 1 ? (tokens + granularity - 1) / granularity * granularity : tokens;
+}
+
+bool km_engine_is(const char *name, const char *program)
+{
+    size_t n = strlen(program);
+    return strncmp(name, program, n) == 0 && (name[n] == '\0' || name[n] == '-');
 }

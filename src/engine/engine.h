@@ -125,6 +125,9 @@ struct km_engine {
  * false). */
 uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured);
 
+/* Is the engine of this name the program, in whatever version? "vllm-0.26" and "vllm" are "vllm". */
+bool km_engine_is(const char *name, const char *program);
+
 /* Read configs/engines/<name>.yaml: every key of the table below must be there, except those where 0 has a
  * meaning. Strings live in `arena`. Names of policies and KV managers are kept as written; who owns the
  * registries checks them. */

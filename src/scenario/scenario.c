@@ -6,6 +6,7 @@
 #include "executor/executor.h"
 #include "kv/kv.h"
 #include "scenario/lookup.h"
+#include "scenario/profile_choice.h"
 #include "scenario/sections.h"
 
 #include <stdarg.h>
@@ -54,7 +55,9 @@ const struct km_setting km_cost_section[] = {
     {"k4", KM_SETTING_NUMBER, AT(linear.k4), KM_AT_LEAST(0), .optional = true,
      .doc = "linear: seconds a batch and output token"},
     {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
-     .doc = "a measured profile (kingman list profiles) or its path; null = the device's"},
+     .doc = "a measured profile (kingman list profiles) or its path; null = the device's, of the engine if "
+            "there is "
+            "one; without any, roofline"},
     {"power_state", KM_SETTING_ENUM, AT(power_state), .names = power_states, .optional = true,
      .doc = "do products bound by arithmetic slow down under a power limit? auto = with the device's recent "
             "work"},
@@ -268,7 +271,8 @@ static enum km_status read_descriptions(const struct km_yaml *root, struct km_sc
     return status;
 }
 
-/* A named profile, or the device's own when the cost model wants one. */
+/* A named profile, or the device's best for the engine when the cost model wants one; without any, roofline.
+ */
 static enum km_status find_profile(const struct km_yaml *root, struct km_scenario *s,
                                    const struct km_settings_context *context, struct km_error *error)
 {
@@ -277,12 +281,12 @@ static enum km_status find_profile(const struct km_yaml *root, struct km_scenari
         return km_lookup(KM_LOOKUP_PROFILE, named, context->folder, context->arena, &s->profile, error);
     if (strcmp(s->cost_model, "profile") != 0)
         return KM_OK;
-    s->profile = km_lookup_find(KM_LOOKUP_PROFILE, s->device.name, "", context->arena);
-    if (!s->profile)
-        return km_scenario_refuse(root, "cost.profile", error,
-                                  "there is no profile of %s; calibrate one, or use roofline",
-                                  s->device_name);
-    return KM_OK;
+    enum km_status status =
+        km_profile_choose(s->device.name, s->engine.name, context->arena, &s->profile, error);
+    s->no_profile = status == KM_OK && !s->profile;
+    if (s->no_profile)
+        s->cost_model = "roofline";
+    return status;
 }
 
 static enum km_status check_linear(const struct km_yaml *root, const struct km_scenario *s,
@@ -403,6 +407,15 @@ void km_scenario_release(struct km_scenario *scenario)
 {
     km_arena_release(&scenario->arena);
     *scenario = (struct km_scenario){0};
+}
+
+const char *km_scenario_cost_name(const struct km_scenario *scenario, struct km_arena *arena)
+{
+    if (strcmp(scenario->cost_model, "profile") != 0)
+        return scenario->cost_model;
+    const char *slash = strrchr(scenario->profile, '/');
+    const char *file = slash ? slash + 1 : scenario->profile, *dot = strrchr(file, '.');
+    return km_arena_printf(arena, "profile %.*s", dot ? (int)(dot - file) : (int)strlen(file), file);
 }
 
 uint32_t km_scenario_group_count(const struct km_scenario *scenario)

@@ -48,6 +48,8 @@ struct km_scenario {
     struct km_engine engine;
     const char *cost_model;            /* cost registry name */
     const char *profile;               /* path, or NULL */
+    bool no_profile;                   /* cost model `profile` was asked for: there is none of the device, and
+                                          cost_model is roofline instead */
     struct km_profile_store *profiles; /* borrowed; NULL: each run reads the profile itself */
     struct km_linear_law linear;       /* of cost model linear */
     double time_scale;                 /* of every step */
@@ -82,6 +84,9 @@ const struct km_scenario *km_scenario_group(const struct km_scenario *scenario, 
 
 /* The parallel layout of one replica. */
 struct km_layout km_scenario_layout(const struct km_scenario *scenario);
+
+/* "roofline", "profile h200-sxm": the cost model, and of a profile its file's name. In `arena` or static. */
+const char *km_scenario_cost_name(const struct km_scenario *scenario, struct km_arena *arena);
 
 /* The resolved scenario as a JSON object, keys in the order of the tables. Appends to `out`. */
 void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *out);

@@ -1,4 +1,4 @@
-#include "calibration/table.h"
+#include "base/table.h"
 
 #include "base/file.h"
 

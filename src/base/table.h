@@ -1,8 +1,9 @@
-/* A table of comma-separated values with a header, read line by line: what importers read from.
+/* A table of comma-separated values with a header, read line by line: what importers and step logs are read
+ * from.
  *
  * Plain values only: no quotes, no line breaks inside. Lines may end in CR LF. */
-#ifndef KM_CALIBRATION_TABLE_H
-#define KM_CALIBRATION_TABLE_H
+#ifndef KM_BASE_TABLE_H
+#define KM_BASE_TABLE_H
 
 #include "base/error.h"
 
