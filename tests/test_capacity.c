@@ -174,10 +174,11 @@ static void test_early_end_is_exact(void **state)
                 .metric = metrics[m],
                 .quantile = metrics[m] >= KM_LATENCY_COUNT ? 0 : quantiles[gsl_rng_uniform_int(rng, 7)],
                 .limit = middles[m] * exp(4 * gsl_rng_uniform(rng) - 1),
-                .class_name = metrics[m] == KM_ITL || gsl_rng_uniform(rng) < 0.6
-                                  ? NULL
-                                  : names[gsl_rng_uniform_int(rng, 3)],
+                .of_class = metrics[m] != KM_ITL && gsl_rng_uniform(rng) >= 0.6,
             };
+            struct km_slo_term *term = &plan->scenario.slo[t];
+            if (term->of_class)
+                strcpy(term->class_name, names[gsl_rng_uniform_int(rng, 3)]);
         }
         const struct km_workload_settings workload = {.process = KM_ARRIVAL_TRACE,
                                                       .recording = recording,

@@ -37,7 +37,7 @@ static bool close_to(double got, double want)
 static void nothing_is_nan(void **state)
 {
     (void)state;
-    struct km_slo_term slo = {KM_TTFT, 0.99, 1.0, NULL};
+    struct km_slo_term slo = {KM_TTFT, 0.99, 1.0, false, ""};
     struct km_metrics *m = create(&slo, 1);
     struct km_summary s;
     km_metrics_summarize(m, &s);
@@ -81,9 +81,9 @@ static void definitions(void **state)
          .output_tokens = 4}, /* TTFT 30, E2E 150, TPOT 40, queueing 0, normalized 37.5 */
     };
     static const struct km_slo_term slo[] = {
-        {KM_TTFT, 0.5, 0.030, NULL}, /* met: 20 and 30 of three */
-        {KM_TPOT, -1, 0.025, NULL},  /* met by the mean, 25 ms */
-        {KM_E2E, 0.99, 0.149, NULL}, /* missed */
+        {KM_TTFT, 0.5, 0.030, false, ""}, /* met: 20 and 30 of three */
+        {KM_TPOT, -1, 0.025, false, ""},  /* met by the mean, 25 ms */
+        {KM_E2E, 0.99, 0.149, false, ""}, /* missed */
     };
     struct km_metrics *m = create(slo, 3);
     for (int i = 0; i < 3; i++)
@@ -175,7 +175,7 @@ static void slo_is_exact(void **state)
                 /* The limit is the 8th of 10 parts of the gaps; 80 % are within, and one ps less is too few.
                  */
                 uint64_t count = 10 * n, at = first + slope * (8 * n - 1) - (uint64_t)below;
-                struct km_slo_term slo = {KM_ITL, 0.8, (double)at * 1e-12, NULL};
+                struct km_slo_term slo = {KM_ITL, 0.8, (double)at * 1e-12, false, ""};
                 struct km_metrics *m = create(&slo, 1);
                 km_metrics_gaps(m, falling ? first + slope * (count - 1) : first,
                                 falling ? -(int64_t)slope : (int64_t)slope, count, 3);

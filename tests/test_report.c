@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 static const struct km_slo_term slo[] = {
-    {KM_TTFT, 0.99, 2.0, NULL}, {KM_TPOT, -1, 0.05, NULL}, {KM_E2E, 0.999, 0.25, NULL}};
+    {KM_TTFT, 0.99, 2.0, false, ""}, {KM_TPOT, -1, 0.05, false, ""}, {KM_E2E, 0.999, 0.25, false, ""}};
 
 /* Two thousand requests, 10 ms apart, TTFT 50 ms, then four gaps of 20 ms; some rejected. */
 static void summary_of_a_run(struct km_summary *out)
@@ -344,8 +344,9 @@ static void text_for_a_person(void **state)
 static void classes_and_cost(void **state)
 {
     (void)state;
-    static const struct km_slo_term terms[] = {
-        {KM_SLO_DEADLINE, 0, 1, "chat"}, {KM_TTFT, -1, 1, "nobody"}, {KM_SLO_GOODPUT, 0, 9, NULL}};
+    static const struct km_slo_term terms[] = {{KM_SLO_DEADLINE, 0, 1, true, "chat"},
+                                               {KM_TTFT, -1, 1, true, "nobody"},
+                                               {KM_SLO_GOODPUT, 0, 9, false, ""}};
     struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){terms, 3});
     const uint64_t ms = 1000000000;
     km_metrics_class(m, 1, "chat");

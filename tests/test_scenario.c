@@ -196,8 +196,9 @@ static void everything_is_read(void **state)
     assert_near(sqrt(expm1(d->sigma * d->sigma)) * mean, 980, 1e-9 * 980);
     assert_true(d->min == 1 && d->max == 14000);
     static const struct km_slo_term terms[] = {
-        {KM_TTFT, 0.99, 2, NULL}, {KM_TPOT, -1, 0.05, NULL},          {KM_ITL, 0.999, 0.2, NULL},
-        {KM_E2E, 0.5, 30, NULL},  {KM_QUEUEING_DELAY, 0.95, 1, NULL}, {KM_NORMALIZED, 0.9, 0.1, NULL}};
+        {KM_TTFT, 0.99, 2, false, ""},           {KM_TPOT, -1, 0.05, false, ""},
+        {KM_ITL, 0.999, 0.2, false, ""},         {KM_E2E, 0.5, 30, false, ""},
+        {KM_QUEUEING_DELAY, 0.95, 1, false, ""}, {KM_NORMALIZED, 0.9, 0.1, false, ""}};
     assert_int_equal(s.slo_count, COUNT(terms));
     for (size_t i = 0; i < COUNT(terms); i++) {
         assert_int_equal(s.slo[i].metric, terms[i].metric);

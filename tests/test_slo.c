@@ -51,19 +51,19 @@ static void terms_by_hand(void **state)
         uint64_t within, count, requests;
     } want[] = {
         /* TTFT 10, 20, 30 (chat), 200, 400 (batch) */
-        {{KM_TTFT, 0.6, 0.030, NULL}, "ttft_p60_s", 0.030, true, 3, 5, 6},
-        {{KM_TTFT, 0.99, 0.030, "chat"}, "classes.chat.ttft_p99_s", 0.030, true, 3, 3, 3},
-        {{KM_TTFT, -1, 0.019, "chat"}, "classes.chat.ttft_mean_s", 0.020, false, 1, 3, 3},
-        {{KM_TTFT, 0.5, 0.2, "batch"}, "classes.batch.ttft_p50_s", 0.2, true, 1, 2, 3},
-        {{KM_TPOT, 0.9, 0.001, "single"}, "classes.single.tpot_p90_s", NAN, false, 0, 0, 0},
+        {{KM_TTFT, 0.6, 0.030, false, ""}, "ttft_p60_s", 0.030, true, 3, 5, 6},
+        {{KM_TTFT, 0.99, 0.030, true, "chat"}, "classes.chat.ttft_p99_s", 0.030, true, 3, 3, 3},
+        {{KM_TTFT, -1, 0.019, true, "chat"}, "classes.chat.ttft_mean_s", 0.020, false, 1, 3, 3},
+        {{KM_TTFT, 0.5, 0.2, true, "batch"}, "classes.batch.ttft_p50_s", 0.2, true, 1, 2, 3},
+        {{KM_TPOT, 0.9, 0.001, true, "single"}, "classes.single.tpot_p90_s", NAN, false, 0, 0, 0},
         /* good: chat 10 and batch 200 alone are within 30 ms (chat), 19 ms (chat), 200 ms (batch), 30 ms
            (all) */
-        {{KM_SLO_GOODPUT, 0, 1.0, NULL}, "min_goodput_per_s", 1, true, 1, 6, 6},
-        {{KM_SLO_GOODPUT, 0, 1.5, "chat"}, "classes.chat.min_goodput_per_s", 1, false, 1, 3, 3},
-        {{KM_SLO_DEADLINE, 0, 2.0, NULL}, "deadline_s", 1.0, false, 5, 6, 6},
-        {{KM_SLO_DEADLINE, 0, 0.5, "chat"}, "classes.chat.deadline_s", 0.3, true, 3, 3, 3},
-        {{KM_SLO_DEADLINE, 0, 2.0, "batch"}, "classes.batch.deadline_s", 1.0, false, 2, 3, 3},
-        {{KM_E2E, 0.5, 9, "nobody"}, "classes.nobody.e2e_p50_s", NAN, false, 0, 0, 0},
+        {{KM_SLO_GOODPUT, 0, 1.0, false, ""}, "min_goodput_per_s", 1, true, 1, 6, 6},
+        {{KM_SLO_GOODPUT, 0, 1.5, true, "chat"}, "classes.chat.min_goodput_per_s", 1, false, 1, 3, 3},
+        {{KM_SLO_DEADLINE, 0, 2.0, false, ""}, "deadline_s", 1.0, false, 5, 6, 6},
+        {{KM_SLO_DEADLINE, 0, 0.5, true, "chat"}, "classes.chat.deadline_s", 0.3, true, 3, 3, 3},
+        {{KM_SLO_DEADLINE, 0, 2.0, true, "batch"}, "classes.batch.deadline_s", 1.0, false, 2, 3, 3},
+        {{KM_E2E, 0.5, 9, true, "nobody"}, "classes.nobody.e2e_p50_s", NAN, false, 0, 0, 0},
     };
     enum { COUNT = sizeof want / sizeof want[0] };
     struct km_slo_term terms[COUNT];
@@ -135,7 +135,7 @@ static void classes_named_late(void **state)
 static void many_classes(void **state)
 {
     (void)state;
-    static const struct km_slo_term term = {KM_TTFT, 0.5, 1, "class 99"};
+    static const struct km_slo_term term = {KM_TTFT, 0.5, 1, true, "class 99"};
     struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){&term, 1});
     for (uint32_t i = 1; i < 100; i++) {
         char name[20];
@@ -212,11 +212,11 @@ static void section(void **state)
     static const struct km_override override = {
         "slo", "{deadline_s: 3600, classes: {\"\": {min_goodput_per_s: 0.5}, chat: {ttft_p99.9_s: 1, "
                "tpot_mean_s: 2}}, itl_p50_s: 0.1}"};
-    static const struct km_slo_term want[] = {{KM_SLO_DEADLINE, 0, 3600, NULL},
-                                              {KM_ITL, 0.5, 0.1, NULL},
-                                              {KM_SLO_GOODPUT, 0, 0.5, ""},
-                                              {KM_TTFT, 0.999, 1, "chat"},
-                                              {KM_TPOT, -1, 2, "chat"}};
+    static const struct km_slo_term want[] = {{KM_SLO_DEADLINE, 0, 3600, false, ""},
+                                              {KM_ITL, 0.5, 0.1, false, ""},
+                                              {KM_SLO_GOODPUT, 0, 0.5, true, ""},
+                                              {KM_TTFT, 0.999, 1, true, "chat"},
+                                              {KM_TPOT, -1, 2, true, "chat"}};
     static const char json[] = "\"slo\": {\"deadline_s\": 3600, \"itl_p50_s\": 0.1, \"classes\": {\"\": "
                                "{\"min_goodput_per_s\": 0.5}, "
                                "\"chat\": {\"ttft_p99.9_s\": 1, \"tpot_mean_s\": 2}}}";
@@ -228,10 +228,8 @@ static void section(void **state)
     for (int i = 0; i < 5; i++) {
         assert_int_equal(s.slo[i].metric, want[i].metric);
         assert_true(fabs(s.slo[i].quantile - want[i].quantile) < 1e-12 && s.slo[i].limit == want[i].limit);
-        if (want[i].class_name)
-            assert_string_equal(s.slo[i].class_name, want[i].class_name);
-        else
-            assert_null(s.slo[i].class_name);
+        assert_int_equal(s.slo[i].of_class, want[i].of_class);
+        assert_string_equal(s.slo[i].class_name, want[i].class_name);
     }
     struct km_text text = {0};
     km_scenario_write_json(&s, &text);

@@ -89,7 +89,7 @@ static void ended(void *context, enum km_outcome outcome, const struct km_record
 static bool watch_term(const struct km_slo_term *term, const struct km_recording *recording, size_t requests,
                        struct watched *out)
 {
-    *out = (struct watched){.stated = *term, .any_class = !term->class_name};
+    *out = (struct watched){.stated = *term, .any_class = !term->of_class};
     if (term->metric == KM_ITL || term->metric == KM_SLO_GOODPUT)
         return false;
     if (!out->any_class) {

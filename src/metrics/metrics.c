@@ -114,7 +114,7 @@ struct km_metrics *km_metrics_create(const struct km_metrics_settings *settings)
         m->slo.terms[i] = (struct km_slo_count){.term = *term, .group = KM_SLO_ALL};
         if (term->metric != KM_SLO_GOODPUT)
             m->slo.terms[i].limit_ps = km_ps_from_s(term->limit);
-        if (!term->class_name)
+        if (!term->of_class)
             continue;
         m->slo.terms[i].group = find_slot(m, term->class_name);
         assert(m->slo.terms[i].group != NO_GROUP);

@@ -34,8 +34,7 @@ enum km_outcome {
 
 /* Classes kept apart: those that SLO terms name, and of the others the first to appear. Later ones count in
  * the totals alone. */
-#define KM_MAX_CLASSES    16
-#define KM_MAX_CLASS_NAME 63 /* bytes of a class's name in a summary; longer ones are cut */
+#define KM_MAX_CLASSES 16
 
 struct km_metrics_settings {
     const struct km_slo_term *slo; /* [slo_count] borrowed */

@@ -20,8 +20,8 @@ const char *km_slo_metric_name(int metric)
 
 void km_slo_term_name(const struct km_slo_term *term, char *out, size_t size)
 {
-    const char *of = term->class_name ? "classes." : "",
-               *class_name = term->class_name ? term->class_name : "", *dot = term->class_name ? "." : "";
+    const char *of = term->of_class ? "classes." : "", *class_name = term->class_name,
+               *dot = term->of_class ? "." : "";
     if (term->metric == KM_SLO_GOODPUT)
         snprintf(out, size, "%s%s%smin_goodput_per_s", of, class_name, dot);
     else if (term->metric == KM_SLO_DEADLINE)

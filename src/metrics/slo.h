@@ -35,13 +35,16 @@ enum km_latency {
 /* What a term may speak of besides latencies. */
 enum { KM_SLO_GOODPUT = KM_LATENCY_COUNT, KM_SLO_DEADLINE };
 
-#define KM_MAX_SLO_TERMS 32
+#define KM_MAX_SLO_TERMS  32
+#define KM_MAX_CLASS_NAME 63 /* bytes of a class's name in a term or a summary; longer ones are cut */
 
+/* A value that borrows nothing: terms go into results, which outlive the scenario that stated them. */
 struct km_slo_term {
-    int metric;             /* enum km_latency, KM_SLO_GOODPUT or KM_SLO_DEADLINE */
-    double quantile;        /* of a latency: 0.99; negative = mean */
-    double limit;           /* seconds; of goodput: requests per second */
-    const char *class_name; /* borrowed; NULL = all requests; "" = those without a class */
+    int metric;                             /* enum km_latency, KM_SLO_GOODPUT or KM_SLO_DEADLINE */
+    double quantile;                        /* of a latency: 0.99; negative = mean */
+    double limit;                           /* seconds; of goodput: requests per second */
+    bool of_class;                          /* false = of all requests */
+    char class_name[KM_MAX_CLASS_NAME + 1]; /* "" = requests without a class */
 };
 
 struct km_slo_outcome {

@@ -101,7 +101,7 @@ static double partition(double *values, uint64_t count, uint64_t keep)
 /* Can the term be judged by single requests of the whole load? */
 static bool speaks_of_requests(const struct km_slo_term *term)
 {
-    return !term->class_name && term->metric < (int)KM_LATENCY_COUNT && term->metric != (int)KM_ITL &&
+    return !term->of_class && term->metric < (int)KM_LATENCY_COUNT && term->metric != (int)KM_ITL &&
            term->metric != (int)KM_QUEUEING_DELAY;
 }
 
@@ -168,7 +168,7 @@ static const struct km_slo_term *find_term(const struct km_scenario *scenario, i
     const struct km_slo_term *best = NULL;
     for (uint32_t i = 0; i < scenario->slo_count; i++) {
         const struct km_slo_term *term = &scenario->slo[i];
-        if (term->metric == metric && !term->class_name &&
+        if (term->metric == metric && !term->of_class &&
             (term->quantile > 0.0 || metric == KM_SLO_DEADLINE) && (!best || term->quantile > best->quantile))
             best = term;
     }

@@ -18,7 +18,7 @@ static void watch_init(struct watch *watch, const struct km_scenario *scenario, 
     *watch = (struct watch){.scenario = scenario};
     for (uint32_t i = 0; i < scenario->slo_count; i++) {
         const struct km_slo_term *term = &scenario->slo[i];
-        bool counted = load->open && !term->class_name && term->quantile >= 0.0 &&
+        bool counted = load->open && !term->of_class && term->quantile >= 0.0 &&
                        term->metric < (int)KM_LATENCY_COUNT && term->metric != (int)KM_ITL;
         watch->spare[i] =
             counted ? (1.0 - term->quantile) * (double)load->count * (1.0 + 1e-9) + 1e-6 : (double)INFINITY;

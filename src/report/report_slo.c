@@ -15,7 +15,7 @@ static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
     km_slo_term_name(term, name, sizeof name);
     km_json_put_open(w, NULL, '{');
     km_json_put_string(w, "term", name);
-    km_json_put_string(w, "class", term->class_name);
+    km_json_put_string(w, "class", term->of_class ? term->class_name : NULL);
     km_json_put_string(w, "metric",
                        latency ? km_latency_key((enum km_latency)term->metric)
                                : km_slo_metric_name(term->metric));
@@ -81,8 +81,8 @@ static const char *class_label(const char *name)
 
 static void describe_term(const struct km_slo_term *term, char *out, size_t size)
 {
-    const char *class_name = term->class_name ? class_label(term->class_name) : "",
-               *gap = term->class_name ? " " : "";
+    const char *class_name = term->of_class ? class_label(term->class_name) : "",
+               *gap = term->of_class ? " " : "";
     if (term->metric >= KM_LATENCY_COUNT)
         snprintf(out, size, "%s%s%s", class_name, gap, km_slo_metric_name(term->metric));
     else if (term->quantile < 0)
@@ -113,7 +113,7 @@ void km_report_slo_text(const struct km_summary *s, struct km_text *out)
         describe_term(&o->term, name, sizeof name);
         km_text_printf(out, KM_REPORT_LABEL "%s %s, limit %s%s", "", name, limit_cell(a, &o->term, o->value),
                        limit_cell(b, &o->term, o->term.limit), o->attained ? "" : "  MISSED");
-        if (o->requests == 0 && o->term.class_name)
+        if (o->requests == 0 && o->term.of_class)
             km_text_printf(out, ": no request of class %s", class_label(o->term.class_name));
         else if (!o->attained && o->term.metric == KM_SLO_DEADLINE)
             km_text_printf(out, ": %s of %s requests completed by then", km_cell_count(a, o->within),

@@ -111,14 +111,15 @@ static enum km_status read_terms(const struct km_yaml *mapping, const char *clas
             return status;
         if (scenario->slo_count == KM_MAX_SLO_TERMS)
             return km_yaml_fail_key(value, error, "at most %d terms", KM_MAX_SLO_TERMS);
-        term.class_name = class_name;
+        term.of_class = class_name != NULL;
+        snprintf(term.class_name, sizeof term.class_name, "%s", class_name ? class_name : "");
         scenario->slo[scenario->slo_count++] = term;
     }
     return KM_OK;
 }
 
 static enum km_status read_classes(const struct km_yaml *classes, struct km_scenario *scenario,
-                                   const struct km_settings_context *context, struct km_error *error)
+                                   struct km_error *error)
 {
     if (classes->kind != KM_YAML_MAPPING)
         return km_yaml_fail(classes, error,
@@ -131,8 +132,7 @@ static enum km_status read_classes(const struct km_yaml *classes, struct km_scen
             return km_yaml_fail_key(terms, error, "a class name has at most %d bytes", KM_MAX_CLASS_NAME);
         if (terms->kind != KM_YAML_MAPPING)
             return km_yaml_fail(terms, error, "expected a mapping such as {ttft_p99_s: 2.0}");
-        enum km_status status =
-            read_terms(terms, km_arena_strdup(context->arena, terms->key), scenario, error);
+        enum km_status status = read_terms(terms, terms->key, scenario, error);
         if (status != KM_OK)
             return status;
     }
@@ -143,6 +143,7 @@ enum km_status km_slo_read(const struct km_yaml *value, void *field,
                            const struct km_settings_context *context, struct km_error *error)
 {
     struct km_scenario *scenario = field;
+    (void)context;
     scenario->slo_count = 0;
     if (km_yaml_is_null(value))
         return KM_OK;
@@ -151,7 +152,7 @@ enum km_status km_slo_read(const struct km_yaml *value, void *field,
     enum km_status status = read_terms(value, NULL, scenario, error);
     const struct km_yaml *classes = km_yaml_get(value, "classes");
     if (status == KM_OK && classes && !km_yaml_is_null(classes))
-        status = read_classes(classes, scenario, context, error);
+        status = read_classes(classes, scenario, error);
     return status;
 }
 
@@ -163,14 +164,16 @@ void km_slo_write(const void *field, struct km_text *out)
     for (uint32_t i = 0; i < scenario->slo_count; i++) {
         struct km_slo_term term = scenario->slo[i];
         char name[64];
-        if (term.class_name != class_name) {
+        if (term.of_class && (!class_name || strcmp(term.class_name, class_name) != 0)) {
             km_text_puts(out, class_name ? "}, " : i ? ", \"classes\": {" : "\"classes\": {");
             km_settings_write_string(term.class_name, out);
             km_text_puts(out, ": {");
             separator = "";
         }
-        class_name = term.class_name;
-        term.class_name = NULL;
+        if (term.of_class)
+            class_name = scenario->slo[i].class_name;
+        term.of_class = false;
+        term.class_name[0] = '\0';
         km_slo_term_name(&term, name, sizeof name);
         km_text_printf(out, "%s\"%s\": ", separator, name);
         km_settings_write_number(term.limit, out);
