@@ -68,9 +68,14 @@ void put(const char *name, const char *text)
 
 struct outcome kingman(const char *arguments)
 {
+    return kingman_in("", arguments);
+}
+
+struct outcome kingman_in(const char *environment, const char *arguments)
+{
     char command[4000];
-    int length = snprintf(command, sizeof command, "cd %s && ASAN_OPTIONS=exitcode=99 %s %s > out 2> err",
-                          folder, KM_BINARY, arguments);
+    int length = snprintf(command, sizeof command, "cd %s && ASAN_OPTIONS=exitcode=99 %s %s %s > out 2> err",
+                          folder, environment, KM_BINARY, arguments);
     assert_true(length > 0 && (size_t)length < sizeof command);
     int status = system(command);
     assert_true(WIFEXITED(status));

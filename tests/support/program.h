@@ -21,6 +21,8 @@ struct outcome {
 /* `kingman ARGUMENTS`, words and quotes as a shell reads them. A failed sanitizer exits 1 by itself, which
  * would pass for an answer: it is made to exit 99. */
 struct outcome kingman(const char *arguments);
+/* The same with `NAME=value` words of the environment before it. */
+struct outcome kingman_in(const char *environment, const char *arguments);
 void release(struct outcome *outcome);
 
 size_t count_lines(const char *text);

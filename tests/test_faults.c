@@ -1,0 +1,71 @@
+/* Small inputs that once broke the program, each for its kind: what must be answered or refused, and how. */
+#include "support/finite.h"
+#include "support/program.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Freed memory that is read shows: glibc fills it. */
+#define PERTURBED "MALLOC_PERTURB_=165"
+
+struct fault {
+    const char *arguments;
+    int code;
+    const char *out, *err; /* what stdout and stderr hold; NULL = anything */
+};
+
+static void check(const struct fault *fault)
+{
+    struct outcome outcome = kingman_in(PERTURBED, fault->arguments);
+    if (outcome.code != fault->code)
+        fail_msg("%s: exit %d, not %d; %s", fault->arguments, outcome.code, fault->code, outcome.err);
+    if (fault->out && !strstr(outcome.out, fault->out))
+        fail_msg("%s: no \"%s\" in\n%s", fault->arguments, fault->out, outcome.out);
+    if (fault->err && !strstr(outcome.err, fault->err))
+        fail_msg("%s: no \"%s\" in\n%s", fault->arguments, fault->err, outcome.err);
+    if (fault->code == 2)
+        assert_int_equal(count_lines(outcome.err), 1);
+    assert_finite_text(fault->arguments, outcome.out);
+    assert_finite_text(fault->arguments, outcome.err);
+    release(&outcome);
+}
+
+#define CHECK(faults)                                                                                        \
+    for (size_t i = 0; i < sizeof(faults) / sizeof *(faults); i++)                                           \
+    check(&(faults)[i])
+
+/* --- names that outlive who stated them ------------------------------------------------------------------
+ */
+
+static void classes_are_named(void **state)
+{
+    (void)state;
+    put("classes.csv", "arrival_s,prompt_tokens,output_tokens,class\n"
+                       "0,500,50,batch\n0.1,500,50,chat\n0.2,500,50,batch\n0.3,500,50,chat\n");
+    put("classes.yaml", "model: llama-3.1-8b\n"
+                        "cluster: {device: h200-sxm}\n"
+                        "workload: {trace: classes.csv}\n"
+                        "slo: {classes: {chat: {ttft_p99_s: 0.001}}}\n"
+                        "search: {max_gpus: 1, engine.batching.max_num_seqs: [4, 64]}\n");
+    static const struct fault faults[] = {
+        {"plan classes.yaml --quick", 1, "classes.chat.ttft_p99_s 0.0", ""},
+        {"plan classes.yaml --quick --json -", 1, "classes.chat.ttft_p99_s 0.0", ""},
+        {"run classes.yaml", 1, "chat ttft p99", ""},
+    };
+    CHECK(faults);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(classes_are_named),
+    };
+    return cmocka_run_group_tests_name("faults", tests, open_program_folder, close_program_folder);
+}
