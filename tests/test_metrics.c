@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "base/simtime.h"
+#include "metrics/quantile.h"
 
 #include <gsl/gsl_randist.h>
 #include <math.h>
@@ -51,6 +52,41 @@ static void nothing_is_nan(void **state)
         assert_true(isnan(undefined[i]));
     assert_int_equal(s.verdict, KM_UNKNOWN);
     assert_true(s.slo_stated && !s.slo_attained);
+}
+
+/* n (1 - q) < 10, by hand: ten samples beyond are enough, nine are not. */
+static void quantiles_of_too_few(void **state)
+{
+    (void)state;
+    static const struct {
+        double quantile;
+        uint64_t samples;
+        bool thin;
+    } table[] = {
+        {0.99, 1000, false}, {0.99, 999, true},     {0.95, 200, false}, {0.95, 199, true},
+        {0.9, 100, false},   {0.9, 99, true},       {0.5, 20, false},   {0.5, 19, true},
+        {0.999, 9999, true}, {0.999, 10000, false}, {0.0, 10, false},   {0.0, 9, true},
+        {0.99, 0, true},     {-1, 0, false},        {-1, 1, false},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (km_quantile_is_thin(table[i].quantile, table[i].samples) != table[i].thin)
+            fail_msg("p%g of %llu", 100 * table[i].quantile, (unsigned long long)table[i].samples);
+    /* Terms of an SLO: a million gaps of 999 requests are 999 independent ones; a mean and a deadline have no
+     * quantile. */
+    static const struct {
+        struct km_slo_outcome outcome;
+        bool thin;
+    } terms[] = {
+        {{.term = {KM_TTFT, 0.99, 1.0, NULL}, .count = 1000, .requests = 1000}, false},
+        {{.term = {KM_TTFT, 0.99, 1.0, NULL}, .count = 900, .requests = 1000}, true},
+        {{.term = {KM_ITL, 0.99, 1.0, NULL}, .count = 1000000, .requests = 999}, true},
+        {{.term = {KM_ITL, 0.99, 1.0, NULL}, .count = 1000000, .requests = 1000}, false},
+        {{.term = {KM_E2E, -1, 1.0, NULL}, .count = 1, .requests = 1}, false},
+        {{.term = {KM_SLO_DEADLINE, 0, 1.0, NULL}, .count = 1, .requests = 1}, false},
+        {{.term = {KM_SLO_GOODPUT, 0, 1.0, NULL}, .count = 1, .requests = 1}, false},
+    };
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
+        assert_int_equal(km_slo_is_thin(&terms[i].outcome), terms[i].thin);
 }
 
 /* Three requests by hand, times in ms: every definition of the vocabulary. */
@@ -387,11 +423,9 @@ static void verdicts_on_production_traffic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_nan),
-        cmocka_unit_test(definitions),
-        cmocka_unit_test(slo_is_exact),
-        cmocka_unit_test(verdicts),
-        cmocka_unit_test(verdicts_on_production_traffic),
+        cmocka_unit_test(nothing_is_nan), cmocka_unit_test(quantiles_of_too_few),
+        cmocka_unit_test(definitions),    cmocka_unit_test(slo_is_exact),
+        cmocka_unit_test(verdicts),       cmocka_unit_test(verdicts_on_production_traffic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,7 @@ static const char *const keys[] = {
     "ttft_s.p95",
     "ttft_s.p99",
     "ttft_s.max",
+    "ttft_s.too_few_samples_for",
     "tpot_s.mean",
     "itl_s.mean",
     "e2e_s.mean",
@@ -308,7 +309,7 @@ static void text_for_a_person(void **state)
         "SLO         met, goodput 99.4 requests/s\n"
         "            ttft p99 50.0 ms, limit 2.00 s\n"
         "            tpot mean 20.0 ms, limit 50.0 ms\n"
-        "            e2e p99.9 130 ms, limit 250 ms\n"
+        "            e2e p99.9 130 ms, limit 250 ms (too few requests to tell)\n"
         "note        decode attention beyond the profile's \"range\"\n"
         "simulator   2.00 ms wall, 12,345 events, 1,000,000 requests/s, seed 18446744073709551615\n";
     assert_string_equal(km_text_c(&text), want);
@@ -337,6 +338,54 @@ static void text_for_a_person(void **state)
     km_text_reset(&text);
     km_report_text(&report, &text);
     assert_non_null(strstr(km_text_c(&text), "unknown: too short"));
+    km_text_release(&text);
+}
+
+/* A hundred requests of two tokens: ten are beyond their p90, five beyond their p95, one beyond their p99;
+ * and of the gaps, as many as there are requests count. */
+static void too_few_samples(void **state)
+{
+    (void)state;
+    static const struct km_slo_term terms[] = {{KM_TTFT, 0.9, 1, NULL}, {KM_TTFT, 0.95, 1, NULL}};
+    struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){terms, 2});
+    const uint64_t ms = 1000000000;
+    for (uint64_t i = 0; i < 100; i++) {
+        struct km_record r = {.arrival_ps = i * ms,
+                              .scheduled_ps = i * ms,
+                              .started_ps = i * ms,
+                              .first_token_ps = (i + 50) * ms,
+                              .last_token_ps = (i + 70) * ms,
+                              .prompt_tokens = 10,
+                              .output_tokens = 2};
+        km_metrics_arrival(m, i * ms);
+        km_metrics_gaps(m, 20 * ms, 0, 1, 1000); /* far more gaps than requests */
+        km_metrics_request(m, KM_COMPLETED, &r, r.last_token_ps);
+    }
+    struct km_summary summary;
+    km_metrics_summarize(m, &summary);
+    km_metrics_destroy(m);
+    const struct km_report report = {.summary = &summary};
+    struct km_text text = {0};
+    km_report_text(&report, &text);
+    static const char *const lines[] = {
+        "50.0 ms  50.0 ms  50.0 ms? 50.0 ms? 50.0 ms\n",
+        "20.0 ms  20.0 ms  20.0 ms? 20.0 ms? 20.0 ms\n",
+        "\n?           fewer than 10 requests beyond it: too few to tell\n\n",
+        "ttft p90 50.0 ms, limit 1.00 s\n",
+        "ttft p95 50.0 ms, limit 1.00 s (too few requests to tell)\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (!strstr(km_text_c(&text), lines[i]))
+            fail_msg("not in the table: %s\n%s", lines[i], km_text_c(&text));
+    km_text_reset(&text);
+    km_report_json(&report, &text);
+    cJSON *root = cJSON_ParseWithOpts(km_text_c(&text), NULL, 1);
+    assert_non_null(root);
+    assert_string_equal(at(root, "ttft_s.too_few_samples_for")->valuestring, "p95, p99");
+    assert_string_equal(at(root, "itl_s.too_few_samples_for")->valuestring, "p95, p99");
+    assert_true(cJSON_IsFalse(at(cJSON_GetArrayItem(at(root, "slo.terms"), 0), "too_few_samples")));
+    assert_true(cJSON_IsTrue(at(cJSON_GetArrayItem(at(root, "slo.terms"), 1), "too_few_samples")));
+    cJSON_Delete(root);
     km_text_release(&text);
 }
 
@@ -384,7 +433,9 @@ static void classes_and_cost(void **state)
         "USD\n",
         "energy      1,000 W on average, 150.00 J an output token; with the site 1.00 kWh, 445.00 g CO2\n",
         "class        completed TTFT p50",
-        "(none)               2 100.0 ms 100.0 ms 100.0 ms 100.0 ms   300 ms   300 ms\n",
+        "(none)               2 100.0 ms?100.0 ms?100.0 ms?100.0 ms?  300 ms?  300 ms?\n"
+        "chat                 2",
+        "?           fewer than 10 requests beyond it: too few to tell\n\nsteps",
         "chat                 2 100.0 ms",
         "chat deadline 1.80 s, limit 1.00 s  MISSED: 1 of 2 requests completed by then\n",
         "nobody ttft mean -, limit 1.00 s  MISSED: no request of class nobody\n",
@@ -472,7 +523,7 @@ int main(void)
         cmocka_unit_test(json_has_every_key), cmocka_unit_test(json_of_nothing),
         cmocka_unit_test(numbers_read_back),  cmocka_unit_test(strings_are_escaped),
         cmocka_unit_test(classes_and_cost),   cmocka_unit_test(text_for_a_person),
-        cmocka_unit_test(csv_rows),
+        cmocka_unit_test(too_few_samples),    cmocka_unit_test(csv_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,7 @@ void km_collection_summarize(const struct km_collection *group, enum km_latency 
         .p99_s = km_sketch_quantile_ps(s, 0.99) * 1e-12,
         .max_s = km_sketch_count(s) ? km_s_from_ps(km_sketch_max_ps(s)) : (double)NAN,
         .count = km_sketch_count(s),
+        .independent = km_sketch_count(group->samples[metric == KM_ITL ? KM_TPOT : metric]),
         .warmup_count = interval.warmup_samples,
         .ci95_batches = interval.batches,
     };

@@ -26,6 +26,9 @@ struct km_collection {
 struct km_latency_summary {
     double mean_s, ci95_s, p50_s, p90_s, p95_s, p99_s, max_s; /* NAN where undefined */
     uint64_t count;
+    /* Of them, as many as are independent: the gaps of one request are not, so of ITL its requests with gaps.
+     */
+    uint64_t independent;
     uint64_t warmup_count; /* requests left out of ci95 as warm-up */
     uint32_t ci95_batches; /* behind ci95; 0 when it is undefined */
 };

@@ -1,5 +1,7 @@
 #include "metrics/slo.h"
 
+#include "metrics/quantile.h"
+
 #include <stdio.h>
 
 static const char *const names[] = {
@@ -31,6 +33,13 @@ void km_slo_term_name(const struct km_slo_term *term, char *out, size_t size)
     else
         snprintf(out, size, "%s%s%s%s_p%.6g_s", of, class_name, dot, names[term->metric],
                  100 * term->quantile);
+}
+
+bool km_slo_is_thin(const struct km_slo_outcome *o)
+{
+    /* Of ITL `count` is gaps, and no more of them are independent than there are requests. */
+    uint64_t independent = o->count < o->requests ? o->count : o->requests;
+    return o->term.metric < KM_LATENCY_COUNT && km_quantile_is_thin(o->term.quantile, independent);
 }
 
 bool km_slo_serve(struct km_slo *slo, int group, const struct km_served *served)

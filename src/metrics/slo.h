@@ -57,6 +57,9 @@ struct km_slo_outcome {
     uint64_t requests; /* of the term's class (or all) that ended, served or not */
 };
 
+/* Does a quantile rest on too few requests to be told (metrics/quantile.h)? False of other terms. */
+bool km_slo_is_thin(const struct km_slo_outcome *outcome);
+
 /* The key as the scenario spells it: "ttft_p99_s", "classes.batch.deadline_s", "min_goodput_per_s". */
 void km_slo_term_name(const struct km_slo_term *term, char *out, size_t size);
 /* "ttft", "tpot", "itl", "e2e", "queueing_delay", "normalized", "goodput", "deadline" */

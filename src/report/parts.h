@@ -17,6 +17,18 @@ void km_report_classes_text(const struct km_summary *summary, struct km_text *ou
 void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
                             const struct km_latency_summary *latency);
 
+/* The key `too_few_samples_for` of such a block: "p95, p99", the quantiles that rest on too few of them
+ * (metrics/quantile.h); null when none does. */
+void km_report_thin_json(struct km_json_writer *w, uint64_t independent);
+
+/* report_text.c: a column of 8 with a quantile of this many independent samples. A mark for too few of them
+ * stands in the gap before the next column: `gap` is what this column begins with, and becomes what the next
+ * one does (begin with ' '). Is it marked? Then the table closes with km_report_mark_text(), what the mark
+ * says. */
+bool km_report_quantile_text(char *gap, double value_s, double quantile, uint64_t samples,
+                             struct km_text *out);
+void km_report_mark_text(struct km_text *out);
+
 /* report_cost.c; NULL: nothing is known, all null */
 void km_report_cost_json(const struct km_bill *bill, struct km_json_writer *w);
 void km_report_cost_text(const struct km_bill *bill, struct km_text *out);

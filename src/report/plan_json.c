@@ -20,6 +20,7 @@ static void put_terms(struct km_json_writer *w, const struct km_probe *probe)
         km_json_put_number(w, "limit", outcome->term.limit);
         km_json_put_number(w, "value", outcome->value);
         km_json_put_bool(w, "attained", outcome->attained);
+        km_json_put_bool(w, "too_few_samples", km_slo_is_thin(outcome));
         km_json_put_count(w, "within", outcome->within);
         km_json_put_count(w, "count", outcome->count);
         km_json_put_close(w, '}');

@@ -1,5 +1,6 @@
 #include "report/plan_report.h"
 
+#include "metrics/quantile.h"
 #include "planner/bounds.h"
 #include "report/cells.h"
 
@@ -151,11 +152,13 @@ static void put_head(const struct km_plan *plan, struct km_text *out)
     km_text_printf(out, " %9s\n", "max rate");
 }
 
-static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *out)
+/* Is a value of it marked? */
+static bool put_row(const struct km_plan *plan, uint64_t rank, struct km_text *out)
 {
     const struct km_plan_entry *entry = &plan->entries[rank];
     const struct km_candidate *c = entry->candidate;
-    char usd[KM_CELL], tokens[KM_CELL], cell[KM_CELL];
+    char usd[KM_CELL], tokens[KM_CELL], cell[KM_CELL], gap = ' ';
+    bool marked = false;
     double most_per_s = km_bounds_most_rate_per_s(&c->bounds, &plan->load, c->replicas);
     km_text_printf(out, " %c %-4llu %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ',
                    (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
@@ -165,15 +168,21 @@ static void put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     for (uint32_t i = 0; i < term_columns(plan); i++) {
         const struct km_slo_outcome *outcome = &c->probe->slo[i];
         bool rate = outcome->term.metric == KM_SLO_GOODPUT;
-        km_text_printf(out, " %10s",
+        km_text_printf(out, "%c%10s", gap,
                        rate ? km_cell_rounded(cell, outcome->value) : km_cell_seconds(cell, outcome->value));
+        gap = ' ';
+        if (!isnan(outcome->value) && km_slo_is_thin(outcome)) {
+            gap = KM_QUANTILE_MARK[0];
+            marked = true;
+        }
     }
     if (!isnan(km_plan_max_rate_per_s(entry)))
-        km_text_printf(out, " %7s/s\n", km_cell_rounded(cell, km_plan_max_rate_per_s(entry)));
+        km_text_printf(out, "%c%7s/s\n", gap, km_cell_rounded(cell, km_plan_max_rate_per_s(entry)));
     else if (isfinite(most_per_s))
-        km_text_printf(out, " <=%5s/s\n", km_cell_rounded(cell, most_per_s));
+        km_text_printf(out, "%c<=%5s/s\n", gap, km_cell_rounded(cell, most_per_s));
     else
-        km_text_printf(out, " %9s\n", "-");
+        km_text_printf(out, "%c%9s\n", gap, "-");
+    return marked;
 }
 
 static void put_table(const struct km_plan_report *report, struct km_text *out)
@@ -183,13 +192,17 @@ static void put_table(const struct km_plan_report *report, struct km_text *out)
     if (!report->all && shown > plan->search.top)
         shown = plan->search.top;
     put_head(plan, out);
+    bool marked = false;
     for (uint64_t i = 0; i < shown; i++)
-        put_row(plan, i, out);
+        marked |= put_row(plan, i, out);
     if (shown < plan->holding)
         km_text_printf(out, "     and %llu more that hold (--all, --json)\n",
                        (unsigned long long)(plan->holding - shown));
     km_text_puts(out, "   * no plan shown is better in price, latency and maximum rate at once");
     km_text_puts(out, plan->search.replicas_free ? "; replicas are the fewest that hold\n" : "\n");
+    if (marked)
+        km_text_printf(out, "   %s fewer than %d requests beyond it: too few to tell\n", KM_QUANTILE_MARK,
+                       KM_QUANTILE_BEYOND);
 }
 
 /* --- the winner's margin -------------------------------------------------------------------------------- */

@@ -82,7 +82,8 @@ void km_report_text(const struct km_report *report, struct km_text *out);
 
 /* The result object, schema 1. Every key is always there, in the same order; null where undefined. Beyond the
  * keys of the latency blocks that speak for themselves: `count` samples; `ci95_batches` and `warmup_requests`
- * (requests left out) of the interval. */
+ * (requests left out) of the interval; `too_few_samples_for`, the quantiles of the block that rest on too few
+ * requests (metrics/quantile.h), as "p95, p99". */
 void km_report_json(const struct km_report *report, struct km_text *out);
 
 /* replicas.csv, one row a replica as it ends, all at the latest at the end of the run; times as in

@@ -1,17 +1,20 @@
 /* What a report says about a fleet: its groups of equal replicas, and single replicas. */
 #include "base/simtime.h"
+#include "metrics/quantile.h"
 #include "report/cells.h"
 #include "report/parts.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-static void put_latency(struct km_json_writer *w, const char *key, const struct km_report_group_latency *l)
+static void put_latency(struct km_json_writer *w, const char *key, const struct km_report_group_latency *l,
+                        uint64_t requests)
 {
     km_json_put_open(w, key, '{');
     km_json_put_number(w, "mean", l->mean_s);
     km_json_put_number(w, "p50", l->p50_s);
     km_json_put_number(w, "p99", l->p99_s);
+    km_report_thin_json(w, requests);
     km_json_put_close(w, '}');
 }
 
@@ -35,9 +38,9 @@ static void put_group(struct km_json_writer *w, const struct km_report_group *g)
     km_json_put_count(w, "steps", g->steps);
     km_json_put_count(w, "kv_capacity_blocks", g->kv_capacity_blocks);
     km_json_put_count(w, "kv_peak_blocks", g->kv_peak_blocks);
-    put_latency(w, "ttft_s", &g->ttft);
-    put_latency(w, "tpot_s", &g->tpot);
-    put_latency(w, "e2e_s", &g->e2e);
+    put_latency(w, "ttft_s", &g->ttft, g->requests);
+    put_latency(w, "tpot_s", &g->tpot, g->requests);
+    put_latency(w, "e2e_s", &g->e2e, g->requests);
     km_json_put_number(w, "mfu", g->mfu);
     km_json_put_number(w, "mbu", g->mbu);
     km_json_put_number(w, "busy", g->busy);
@@ -96,15 +99,18 @@ static void elastic(const struct km_report_group *g, struct km_text *out)
                    g->most_replicas, km_cell_count(a, g->scale_ups), km_cell_count(c, g->scale_downs));
 }
 
-static void group_line(const struct km_report_group *g, struct km_text *out)
+static bool group_line(const struct km_report_group *g, struct km_text *out)
 {
-    char requests[KM_CELL], busy[KM_CELL], ttft[2][KM_CELL], tpot[2][KM_CELL];
+    char requests[KM_CELL], busy[KM_CELL], mean[KM_CELL], gap = ' ';
     km_text_printf(out, "  %4.4g x %-12s %-12s %9s %8s", g->mean_replicas, g->device, g->layout,
                    km_cell_count(requests, g->requests), km_cell_percent(busy, g->busy));
-    km_text_printf(out, " %8s %8s", km_cell_seconds(ttft[0], g->ttft.mean_s),
-                   km_cell_seconds(ttft[1], g->ttft.p99_s));
-    km_text_printf(out, " %8s %8s\n", km_cell_seconds(tpot[0], g->tpot.mean_s),
-                   km_cell_seconds(tpot[1], g->tpot.p99_s));
+    km_text_printf(out, " %8s", km_cell_seconds(mean, g->ttft.mean_s));
+    km_report_quantile_text(&gap, g->ttft.p99_s, 0.99, g->requests, out);
+    km_text_printf(out, "%c%8s", gap, km_cell_seconds(mean, g->tpot.mean_s));
+    gap = ' ';
+    bool marked = km_report_quantile_text(&gap, g->tpot.p99_s, 0.99, g->requests, out);
+    km_text_puts(out, marked ? KM_QUANTILE_MARK "\n" : "\n");
+    return marked;
 }
 
 void km_report_fleet_text(const struct km_report *r, struct km_text *out)
@@ -124,8 +130,11 @@ void km_report_fleet_text(const struct km_report *r, struct km_text *out)
     if (r->group_count > 1) {
         km_text_printf(out, "\n  replicas               %-12s %9s %8s %8s %8s %8s %8s\n", "", "requests",
                        "busy", "TTFT", "p99", "TPOT", "p99");
+        bool marked = false;
         for (size_t i = 0; i < r->group_count; i++)
-            group_line(&r->groups[i], out);
+            marked |= group_line(&r->groups[i], out);
+        if (marked)
+            km_report_mark_text(out);
         km_text_puts(out, "\n");
     }
     if (moved || !r->replicas || r->replica_count < 2)

@@ -1,6 +1,8 @@
+#include "metrics/quantile.h"
 #include "report/parts.h"
 
 #include <math.h>
+#include <string.h>
 
 #define SCHEMA 1
 
@@ -44,6 +46,20 @@ static void put_requests(struct km_json_writer *w, const struct km_report *r)
     km_json_put_close(w, '}');
 }
 
+void km_report_thin_json(struct km_json_writer *w, uint64_t independent)
+{
+    static const struct {
+        double quantile;
+        const char *name;
+    } printed[] = {{0.5, "p50"}, {0.9, "p90"}, {0.95, "p95"}, {0.99, "p99"}};
+    char names[32] = "";
+    for (size_t i = 0; i < sizeof printed / sizeof printed[0]; i++)
+        if (independent > 0 && km_quantile_is_thin(printed[i].quantile, independent))
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", names[0] ? ", " : "",
+                     printed[i].name);
+    km_json_put_string(w, "too_few_samples_for", names[0] ? names : NULL);
+}
+
 void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
                             const struct km_latency_summary *l)
 {
@@ -60,6 +76,7 @@ void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
     km_json_put_count(w, "count", l->count);
     km_json_put_count(w, "ci95_batches", l->ci95_batches);
     km_json_put_count(w, "warmup_requests", l->warmup_count);
+    km_report_thin_json(w, l->independent);
     km_json_put_close(w, '}');
 }
 

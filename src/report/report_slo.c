@@ -1,3 +1,4 @@
+#include "metrics/quantile.h"
 #include "report/cells.h"
 #include "report/parts.h"
 
@@ -26,6 +27,7 @@ static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
     km_json_put_number(w, "limit_per_s", rate ? term->limit : (double)NAN);
     km_json_put_number(w, "value_per_s", rate ? o->value : (double)NAN);
     km_json_put_bool(w, "attained", o->attained);
+    km_json_put_bool(w, "too_few_samples", km_slo_is_thin(o));
     km_json_put_count(w, "within", o->within);
     km_json_put_count(w, "count", o->count);
     km_json_put_count(w, "requests", o->requests);
@@ -118,27 +120,34 @@ void km_report_slo_text(const struct km_summary *s, struct km_text *out)
         else if (!o->attained && o->term.metric == KM_SLO_DEADLINE)
             km_text_printf(out, ": %s of %s requests completed by then", km_cell_count(a, o->within),
                            km_cell_count(b, o->count));
+        else if (o->count > 0 && km_slo_is_thin(o))
+            km_text_puts(out, " (too few requests to tell)");
         km_text_puts(out, "\n");
     }
 }
 
 void km_report_classes_text(const struct km_summary *s, struct km_text *out)
 {
+    static const enum km_latency shown[] = {KM_TTFT, KM_TPOT, KM_E2E};
     char cell[KM_CELL];
+    bool marked = false;
     if (s->class_count == 0)
         return;
     km_text_printf(out, KM_REPORT_LABEL "%10s %8s %8s %8s %8s %8s %8s\n", "class", "completed", "TTFT p50",
                    "TTFT p99", "TPOT p50", "TPOT p99", "E2E p50", "E2E p99");
     for (uint32_t i = 0; i < s->class_count; i++) {
         const struct km_class_summary *c = &s->classes[i];
-        const struct km_latency_summary *ttft = &c->latency[KM_TTFT], *tpot = &c->latency[KM_TPOT],
-                                        *e2e = &c->latency[KM_E2E];
-        const double times[] = {ttft->p50_s, ttft->p99_s, tpot->p50_s, tpot->p99_s, e2e->p50_s, e2e->p99_s};
         km_text_printf(out, "%-11.11s %10s", class_label(c->name), km_cell_count(cell, c->completed));
-        for (size_t j = 0; j < sizeof times / sizeof times[0]; j++)
-            km_text_printf(out, " %8s", km_cell_seconds(cell, times[j]));
-        km_text_puts(out, "\n");
+        char gap = ' ';
+        for (size_t j = 0; j < sizeof shown / sizeof shown[0]; j++) {
+            const struct km_latency_summary *l = &c->latency[shown[j]];
+            marked |= km_report_quantile_text(&gap, l->p50_s, 0.5, l->independent, out);
+            marked |= km_report_quantile_text(&gap, l->p99_s, 0.99, l->independent, out);
+        }
+        km_text_puts(out, gap == ' ' ? "\n" : KM_QUANTILE_MARK "\n");
     }
+    if (marked)
+        km_report_mark_text(out);
     if (s->classes_left_out)
         km_text_printf(out, KM_REPORT_LABEL "%u more classes, counted in the totals alone\n", "",
                        s->classes_left_out);

@@ -1,3 +1,4 @@
+#include "metrics/quantile.h"
 #include "report/cells.h"
 #include "report/parts.h"
 
@@ -54,6 +55,22 @@ static void requests(const struct km_report *r, struct km_text *out)
     km_text_puts(out, "\n\n");
 }
 
+bool km_report_quantile_text(char *gap, double value_s, double quantile, uint64_t samples,
+                             struct km_text *out)
+{
+    char cell[KM_CELL];
+    bool thin = !isnan(value_s) && km_quantile_is_thin(quantile, samples);
+    km_text_printf(out, "%c%8s", *gap, km_cell_seconds(cell, value_s));
+    *gap = thin ? KM_QUANTILE_MARK[0] : ' ';
+    return thin;
+}
+
+void km_report_mark_text(struct km_text *out)
+{
+    km_text_printf(out, LABEL "fewer than %d requests beyond it: too few to tell\n", KM_QUANTILE_MARK,
+                   KM_QUANTILE_BEYOND);
+}
+
 static void latencies(const struct km_summary *s, struct km_text *out)
 {
     static const struct {
@@ -66,17 +83,22 @@ static void latencies(const struct km_summary *s, struct km_text *out)
                 {KM_NORMALIZED, "E2E/token"},
                 {KM_E2E, "E2E"}};
     char cell[KM_CELL];
+    bool marked = false;
     km_text_printf(out, LABEL "%9s     ±95 %% %8s %8s %8s %8s %8s\n", "latency", "mean", "p50", "p90", "p95",
                    "p99", "max");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct km_latency_summary *l = &s->latency[rows[i].metric];
         km_text_printf(out, LABEL "%9s", rows[i].name, km_cell_seconds(cell, l->mean_s));
         km_text_printf(out, "  %8s", km_cell_seconds(cell, l->ci95_s));
-        const double rest[] = {l->p50_s, l->p90_s, l->p95_s, l->p99_s, l->max_s};
-        for (size_t j = 0; j < sizeof rest / sizeof rest[0]; j++)
-            km_text_printf(out, " %8s", km_cell_seconds(cell, rest[j]));
-        km_text_puts(out, "\n");
+        char gap = ' ';
+        marked |= km_report_quantile_text(&gap, l->p50_s, 0.5, l->independent, out);
+        marked |= km_report_quantile_text(&gap, l->p90_s, 0.9, l->independent, out);
+        marked |= km_report_quantile_text(&gap, l->p95_s, 0.95, l->independent, out);
+        marked |= km_report_quantile_text(&gap, l->p99_s, 0.99, l->independent, out);
+        km_text_printf(out, "%c%8s\n", gap, km_cell_seconds(cell, l->max_s));
     }
+    if (marked)
+        km_report_mark_text(out);
     km_text_puts(out, "\n");
 }
 
