@@ -244,6 +244,30 @@ static void test_scaled_lengths(void **state)
     release(&after);
 }
 
+/* A request a second for 100 s lasts 100 s: its last request at 99 s and one gap. */
+static void test_what_can_be_resampled(void **state)
+{
+    (void)state;
+    static const struct {
+        double start_s, end_s, block_s;
+        bool possible;
+    } table[] = {
+        {0, 0, 20, true},   {0, 0, 20.1, false}, {0, 100, 20, true},     {0, 99, 20, false},
+        {50, 0, 10, true},  {50, 0, 11, false},  {20, 30, 2, true},      {20, 30, 3, false},
+        {1e6, 0, 1, false}, {0, 1e6, 20, true},  {10.5, 10.9, 1, false},
+    };
+    struct km_recording *recording = km_recording_create();
+    for (uint64_t i = 0; i < 100; i++)
+        km_recording_append(
+            recording, &(struct km_request){
+                           .id = i, .arrival_ps = i * KM_PS_PER_S, .prompt_tokens = 1, .output_tokens = 1});
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (km_resample_is_possible(recording, table[i].start_s, table[i].end_s, table[i].block_s) !=
+            table[i].possible)
+            fail_msg("[%g, %g) in blocks of %g s", table[i].start_s, table[i].end_s, table[i].block_s);
+    km_recording_destroy(recording);
+}
+
 static void test_bad_settings(void **state)
 {
     (void)state;
@@ -288,10 +312,15 @@ static void test_bad_settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recording),        cmocka_unit_test(test_recording_of_a_broken_trace),
-        cmocka_unit_test(test_capture),          cmocka_unit_test(test_bootstrap),
-        cmocka_unit_test(test_bootstrap_length), cmocka_unit_test(test_copies_are_new_content),
-        cmocka_unit_test(test_scaled_lengths),   cmocka_unit_test(test_bad_settings),
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_recording_of_a_broken_trace),
+        cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_bootstrap),
+        cmocka_unit_test(test_bootstrap_length),
+        cmocka_unit_test(test_copies_are_new_content),
+        cmocka_unit_test(test_what_can_be_resampled),
+        cmocka_unit_test(test_scaled_lengths),
+        cmocka_unit_test(test_bad_settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

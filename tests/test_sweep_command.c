@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -508,6 +510,118 @@ static void test_replications_share_their_seeds(void **state)
     free(out);
 }
 
+/* The cell of a CSV without quotes. */
+static double number_at(const char *rows, uint64_t line, const char *column)
+{
+    const char *header = rows;
+    size_t at = 0, length = strlen(column);
+    for (const char *name = header;; name = strchr(name, ',') + 1, at++) {
+        if (strncmp(name, column, length) == 0 && (name[length] == ',' || name[length] == '\n'))
+            break;
+        assert_non_null(strchr(name, ','));
+    }
+    const char *cell = rows;
+    for (uint64_t i = 0; i <= line; i++)
+        cell = strchr(cell, '\n') + 1;
+    for (; at > 0; at--)
+        cell = strchr(cell, ',') + 1;
+    return strtod(cell, NULL);
+}
+
+/* A recording of ten minutes, a request a second with growing lengths; and what the replications of a
+ * workload upon it are. */
+static void put_recording(void)
+{
+    FILE *file = fopen("ten-minutes.csv", "wb");
+    assert_non_null(file);
+    fputs("arrival_s,prompt_tokens,output_tokens\n", file);
+    for (int i = 0; i < 600; i++)
+        fprintf(file, "%g,%d,%d\n", i + 0.3 * (i % 3), 100 + i, 10 + i / 10);
+    assert_int_equal(fclose(file), 0);
+    put("replay.yaml", "model: llama-3.1-8b\n"
+                       "cluster: {device: h200-sxm}\n"
+                       "workload: {trace: ten-minutes.csv}\n"
+                       "sweep: {engine.batching.max_num_seqs: [64], replications: 3}\n");
+}
+
+static void test_replications_of_a_recording(void **state)
+{
+    (void)state;
+    put_recording();
+    static const struct {
+        const char *sets, *samples[3];
+        bool interval;
+        const char *note;
+    } table[] = {
+        {"",
+         {"recorded", "resampled", "resampled"},
+         true,
+         "the recording ± half-width of the 95 % interval by 2 resamples of it, in blocks of 60 s\n"},
+        {"--set workload.bootstrap_block_s=30",
+         {"resampled", "resampled", "resampled"},
+         true,
+         "3 resamples of one recording: mean ± half-width of the recording's 95 % interval\n"},
+        {"--set workload.end_s=200",
+         {"recorded", "recorded", "recorded"},
+         false,
+         "one recording, the same requests in every replication: no interval\n"},
+        {"--set 'workload.arrivals={process: at_once}'",
+         {"recorded", "recorded", "recorded"},
+         false,
+         "one recording, the same requests in every replication: no interval\n"},
+        {"--set 'workload.arrivals={process: closed_loop, clients: 4}'",
+         {"recorded", "recorded", "recorded"},
+         false,
+         "one recording, the same requests in every replication: no interval\n"},
+        {"--set 'workload.arrivals={process: poisson, rate_per_s: 2}'",
+         {"drawn", "drawn", "drawn"},
+         true,
+         "3 replications of each: mean ± half-width of the 95 % confidence interval\n"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char arguments[200];
+        snprintf(arguments, sizeof arguments, "replay.yaml %s --output t.csv", table[i].sets);
+        forget("t.csv");
+        expect("", arguments, 0);
+        char *rows = slurp("t.csv"), *out = slurp("out");
+        for (uint64_t run = 0; run < 3; run++) {
+            char begin[100];
+            snprintf(begin, sizeof begin, "\n%d,64,%d,ok,,%s,", (int)run, (int)run + 1,
+                     table[i].samples[run]);
+            if (count(rows, begin) != 1)
+                fail_msg("%s: no row %s", table[i].sets, begin);
+        }
+        if ((strstr(out, " ±") != NULL) != table[i].interval || !strstr(out, table[i].note))
+            fail_msg("%s:\n%s", table[i].sets, out);
+        free(rows);
+        free(out);
+    }
+}
+
+/* The interval of a recording is as wide as its resamples are apart, however many there are: Student's t of 3
+ * - 1 degrees of freedom at 97.5 % is 4.302653. */
+static void test_the_interval_of_a_recording(void **state)
+{
+    (void)state;
+    put_recording();
+    forget("t.csv");
+    expect("", "replay.yaml --replications 4 --output t.csv", 0);
+    char *rows = slurp("t.csv"), *out = slurp("out"), want[100];
+    double x[4], mean = 0, squares = 0;
+    for (uint64_t run = 0; run < 4; run++)
+        x[run] = number_at(rows, run, "throughput.requests_per_s");
+    for (int i = 1; i < 4; i++)
+        mean += x[i] / 3;
+    for (int i = 1; i < 4; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    assert_true(squares > 0);
+    snprintf(want, sizeof want, " %.2f ±%.2f ", x[0], 4.302653 * sqrt(squares / 2));
+    if (!strstr(out, want))
+        fail_msg("no%sin\n%s", want, out);
+    free(rows);
+    free(out);
+}
+
 static void test_a_run_that_is_refused(void **state)
 {
     (void)state;
@@ -562,6 +676,8 @@ int main(void)
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_what_does_not_fit_is_an_answer),
         cmocka_unit_test(test_replications_share_their_seeds),
+        cmocka_unit_test(test_replications_of_a_recording),
+        cmocka_unit_test(test_the_interval_of_a_recording),
         cmocka_unit_test(test_a_run_that_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

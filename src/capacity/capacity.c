@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "capacity/order.h"
 #include "capacity/study.h"
+#include "workload/resample.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,14 +28,17 @@ struct work {
 
 struct km_capacity_options km_capacity_exact(void)
 {
-    return (struct km_capacity_options){
-        .step = 0.005, .tolerance = 0.02, .max_replications = 32, .max_requests = 200000, .block_s = 60.0};
+    return (struct km_capacity_options){.step = 0.005,
+                                        .tolerance = 0.02,
+                                        .max_replications = 32,
+                                        .max_requests = 200000,
+                                        .block_s = KM_BOOTSTRAP_BLOCK_S};
 }
 
 struct km_capacity_options km_capacity_coarse(void)
 {
     return (struct km_capacity_options){
-        .step = 0.03, .tolerance = 0.03, .max_replications = 1, .block_s = 60.0};
+        .step = 0.03, .tolerance = 0.03, .max_replications = 1, .block_s = KM_BOOTSTRAP_BLOCK_S};
 }
 
 /* --- replications -------------------------------------------------------------------------------------- */

@@ -40,10 +40,10 @@ struct task {
 
 /* --- rows ----------------------------------------------------------------------------------------------- */
 
-/* run, the axes, seed, status, reason, the report's figures, sweep */
-enum { LEADING = 1, MIDDLE = 3, TRAILING = 1 };
+/* run, the axes, seed, status, reason, sample, the report's figures, sweep */
+enum { LEADING = 1, MIDDLE = 4, TRAILING = 1 };
 static const char *const leading[LEADING] = {"run"};
-static const char *const middle[MIDDLE] = {"seed", "status", "reason"};
+static const char *const middle[MIDDLE] = {"seed", "status", "reason", "sample"};
 
 static bool is_taken(const struct task *task, const char *key)
 {
@@ -113,6 +113,7 @@ static void write_row(void *context, const struct km_sweep_answer *answer)
     cells[at++] = km_arena_printf(&arena, "%" PRIu64, answer->seed);
     cells[at++] = quoted(&arena, km_sweep_state_name(answer->state));
     cells[at++] = quoted(&arena, answer->reason);
+    cells[at++] = quoted(&arena, km_sweep_sample_name(answer->sample));
     for (uint32_t i = 0; i < task->flat.count; i++)
         cells[at++] = km_flat_value(&flat, task->flat.names[i]);
     cells[at] = quoted(&arena, task->sweep.fingerprint);
@@ -286,7 +287,7 @@ static enum km_status ask(int argc, char **argv, const struct km_ranks *ranks, i
          "append a row a run; an interrupted sweep goes on from there"},
         {"--jobs", KM_OPTION_COUNT, &flags.jobs, "N", "threads (of each rank under mpirun); all cores"},
         {"--replications", KM_OPTION_COUNT, &flags.replications, "N",
-         "runs of each point, with seeds seed, seed + 1, ..."},
+         "runs of each point, with seeds seed, seed + 1, ...; of a trace all but the first are resampled"},
         {"--seed", KM_OPTION_TEXT, &flags.seed, "N", "instead of the scenario's seed"},
         {"--set", KM_OPTION_LIST, &flags.sets, "KEY=VALUE",
          "override a key of the scenario; may be given again"},

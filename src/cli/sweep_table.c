@@ -1,6 +1,8 @@
 #include "cli/sweep_table.h"
 
+#include "metrics/quantile.h"
 #include "report/cells.h"
+#include "workload/resample.h"
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
@@ -13,15 +15,16 @@ enum unit { PLAIN, SECONDS, YES };
 static const struct figure {
     const char *column, *heading;
     enum unit unit;
+    const char *thin; /* column that names its quantiles of too few samples; NULL: it is none */
 } figures[] = {
-    {"throughput.requests_per_s", "requests/s", PLAIN},
-    {"throughput.output_tokens_per_s", "tokens/s", PLAIN},
-    {"ttft_s.p99", "TTFT p99", SECONDS},
-    {"tpot_s.p99", "TPOT p99", SECONDS},
-    {"e2e_s.p99", "E2E p99", SECONDS},
-    {"slo.attained", "SLO met", YES},
-    {"slo.goodput_per_s", "goodput/s", PLAIN},
-    {"cost.usd_per_million_output_tokens", "USD/M output", PLAIN},
+    {"throughput.requests_per_s", "requests/s", PLAIN, NULL},
+    {"throughput.output_tokens_per_s", "tokens/s", PLAIN, NULL},
+    {"ttft_s.p99", "TTFT p99", SECONDS, "ttft_s.too_few_samples_for"},
+    {"tpot_s.p99", "TPOT p99", SECONDS, "tpot_s.too_few_samples_for"},
+    {"e2e_s.p99", "E2E p99", SECONDS, "e2e_s.too_few_samples_for"},
+    {"slo.attained", "SLO met", YES, NULL},
+    {"slo.goodput_per_s", "goodput/s", PLAIN, NULL},
+    {"cost.usd_per_million_output_tokens", "USD/M output", PLAIN, NULL},
 };
 #define FIGURES (sizeof figures / sizeof figures[0])
 
@@ -30,16 +33,22 @@ struct moments { /* Welford */
     double mean, squares;
 };
 
+struct value {
+    struct moments samples[KM_SWEEP_SAMPLES];
+    bool thin; /* a quantile, and too few samples in one of the runs */
+};
+
 struct point {
-    struct moments figures[FIGURES];
+    struct value figures[FIGURES];
     char *reason; /* owned; why a run of it did not run */
 };
 
 struct km_sweep_table {
     const struct km_sweep *sweep;
     const struct km_rows *rows;
-    uint32_t run, status, reason, columns[FIGURES]; /* where they are; UINT32_MAX: nowhere */
-    struct point *points;                           /* [points] */
+    uint32_t status, reason, sample;          /* where they are; UINT32_MAX: nowhere */
+    uint32_t columns[FIGURES], thin[FIGURES]; /* the same */
+    struct point *points;                     /* [points] */
 };
 
 static uint32_t find_column(const struct km_rows *rows, const char *name)
@@ -56,9 +65,12 @@ struct km_sweep_table *km_sweep_table_create(const struct km_sweep *sweep, const
     *table = (struct km_sweep_table){.sweep = sweep,
                                      .rows = rows,
                                      .status = find_column(rows, "status"),
-                                     .reason = find_column(rows, "reason")};
-    for (size_t i = 0; i < FIGURES; i++)
+                                     .reason = find_column(rows, "reason"),
+                                     .sample = find_column(rows, "sample")};
+    for (size_t i = 0; i < FIGURES; i++) {
         table->columns[i] = find_column(rows, figures[i].column);
+        table->thin[i] = figures[i].thin ? find_column(rows, figures[i].thin) : UINT32_MAX;
+    }
     table->points = km_alloc(sweep->axes.points * sizeof *table->points);
     return table;
 }
@@ -82,12 +94,48 @@ static void add(struct moments *moments, double value)
     moments->squares += from_mean * (value - moments->mean);
 }
 
-static double half_width(const struct moments *moments)
+/* Of a mean of independent runs; of a recording's own figure, whose standard error is the deviation among
+ * resamples itself (sweep/sample.h). NAN below two runs to see it by. */
+static double half_width(const struct value *value)
 {
-    if (moments->count < 2)
+    const struct moments *drawn = &value->samples[KM_SWEEP_DRAWN],
+                         *resampled = &value->samples[KM_SWEEP_RESAMPLED];
+    const struct moments *seen = drawn->count > 0 ? drawn : resampled;
+    if (seen->count < 2)
         return (double)NAN;
-    double freedom = moments->count - 1.0;
-    return gsl_cdf_tdist_Pinv(0.975, freedom) * sqrt(moments->squares / freedom / moments->count);
+    double freedom = seen->count - 1.0, variance = seen->squares / freedom;
+    return gsl_cdf_tdist_Pinv(0.975, freedom) * sqrt(seen == drawn ? variance / seen->count : variance);
+}
+
+/* The recording's own where there is one. */
+static double centre(const struct value *value)
+{
+    const struct moments *s = value->samples;
+    return s[KM_SWEEP_RECORDED].count > 0 ? s[KM_SWEEP_RECORDED].mean
+           : s[KM_SWEEP_DRAWN].count > 0  ? s[KM_SWEEP_DRAWN].mean
+                                          : s[KM_SWEEP_RESAMPLED].mean;
+}
+
+static uint32_t count_runs(const struct value *value)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < KM_SWEEP_SAMPLES; i++)
+        count += value->samples[i].count;
+    return count;
+}
+
+static enum km_sweep_sample read_sample(const char *name)
+{
+    for (int i = 0; i < KM_SWEEP_SAMPLES; i++)
+        if (strcmp(name, km_sweep_sample_name((enum km_sweep_sample)i)) == 0)
+            return (enum km_sweep_sample)i;
+    return KM_SWEEP_DRAWN;
+}
+
+/* "p95, p99" of "ttft_s.p99" */
+static bool names_quantile(const char *list, const char *column)
+{
+    return strstr(list, strrchr(column, '.') + 1) != NULL;
 }
 
 void km_sweep_table_row(struct km_sweep_table *table, const char *const *cells)
@@ -98,12 +146,16 @@ void km_sweep_table_row(struct km_sweep_table *table, const char *const *cells)
         km_text_printf(&reason, "%s: %s", cells[table->status], cells[table->reason]);
         point->reason = reason.bytes;
     }
+    enum km_sweep_sample sample = read_sample(cells[table->sample]);
     for (size_t i = 0; i < FIGURES; i++) {
+        struct value *value = &point->figures[i];
         const char *text = table->columns[i] == UINT32_MAX ? "" : cells[table->columns[i]];
+        const char *thin = table->thin[i] == UINT32_MAX ? "" : cells[table->thin[i]];
+        value->thin |= names_quantile(thin, figures[i].column);
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
-            add(&point->figures[i], *text == 't');
+            add(&value->samples[sample], *text == 't');
         else if (*text)
-            add(&point->figures[i], strtod(text, NULL));
+            add(&value->samples[sample], strtod(text, NULL));
     }
 }
 
@@ -114,20 +166,31 @@ static const char *format(char *out, double value, enum unit unit)
     return unit == SECONDS ? km_cell_seconds(out, value) : km_cell_rounded(out, value);
 }
 
-static void format_figure(char *out, size_t size, const struct moments *moments, enum unit unit)
+static void format_share(char *out, size_t size, const struct value *value)
 {
-    char mean[KM_CELL], width[KM_CELL];
-    if (moments->count == 0)
-        snprintf(out, size, "-");
-    else if (unit == YES && moments->count == 1)
-        snprintf(out, size, "%s", moments->mean > 0.0 ? "yes" : "no");
-    else if (unit == YES)
-        snprintf(out, size, "%.0f of %u", moments->mean * moments->count, moments->count);
-    else if (moments->count == 1)
-        snprintf(out, size, "%s", format(mean, moments->mean, unit));
+    uint32_t count = count_runs(value);
+    double yes = 0.0;
+    for (int i = 0; i < KM_SWEEP_SAMPLES; i++)
+        yes += value->samples[i].mean * value->samples[i].count;
+    if (count == 1)
+        snprintf(out, size, "%s", yes > 0.0 ? "yes" : "no");
     else
-        snprintf(out, size, "%s ±%s", format(mean, moments->mean, unit),
-                 format(width, half_width(moments), unit));
+        snprintf(out, size, "%.0f of %u", yes, count);
+}
+
+static void format_figure(char *out, size_t size, const struct value *value, enum unit unit)
+{
+    char number[KM_CELL], width[KM_CELL];
+    double half = half_width(value);
+    if (count_runs(value) == 0)
+        snprintf(out, size, "-");
+    else if (unit == YES)
+        format_share(out, size, value);
+    else if (isnan(half))
+        snprintf(out, size, "%s%s", format(number, centre(value), unit), value->thin ? KM_QUANTILE_MARK : "");
+    else
+        snprintf(out, size, "%s%s ±%s", format(number, centre(value), unit),
+                 value->thin ? KM_QUANTILE_MARK : "", format(width, half, unit));
 }
 
 /* Columns a terminal takes: bytes but the later ones of a character. */
@@ -192,7 +255,7 @@ static void measure(const struct km_sweep_table *table, struct layout *layout)
     for (size_t i = 0; i < FIGURES; i++) {
         for (uint64_t point = 0; point < axes->points; point++) {
             char text[3 * KM_CELL];
-            if (table->points[point].figures[i].count == 0)
+            if (count_runs(&table->points[point].figures[i]) == 0)
                 continue;
             format_figure(text, sizeof text, &table->points[point].figures[i], figures[i].unit);
             size_t width = width_of(text), heading = width_of(figures[i].heading);
@@ -222,6 +285,41 @@ static void print_point(const struct km_sweep_table *table, const struct layout 
     end_line(out);
 }
 
+/* What the +- of this table's points are, and which have none. */
+static void print_notes(const struct km_sweep_table *table, struct km_text *out)
+{
+    bool has[KM_SWEEP_SAMPLES] = {0}, alone = false, thin = false;
+    for (uint64_t point = 0; point < table->sweep->axes.points; point++) {
+        for (size_t i = 0; i < FIGURES; i++) {
+            const struct value *value = &table->points[point].figures[i];
+            thin |= value->thin;
+            for (int sample = 0; sample < KM_SWEEP_SAMPLES; sample++)
+                has[sample] |= value->samples[sample].count > 0;
+            alone |= value->samples[KM_SWEEP_RECORDED].count > 0 && isnan(half_width(value));
+        }
+    }
+    if (thin)
+        km_text_printf(out, "%s fewer than %d requests beyond it in a run: too few to tell\n",
+                       KM_QUANTILE_MARK, KM_QUANTILE_BEYOND);
+    uint32_t replications = table->sweep->replications;
+    if (replications < 2)
+        return;
+    if (has[KM_SWEEP_DRAWN])
+        km_text_printf(out, "%u replications of each: mean ± half-width of the 95 %% confidence interval\n",
+                       replications);
+    if (has[KM_SWEEP_RESAMPLED] && has[KM_SWEEP_RECORDED])
+        km_text_printf(out,
+                       "the recording ± half-width of the 95 %% interval by %u resamples of it, in blocks of "
+                       "%g s\n",
+                       replications - 1, KM_BOOTSTRAP_BLOCK_S);
+    else if (has[KM_SWEEP_RESAMPLED])
+        km_text_printf(out,
+                       "%u resamples of one recording: mean ± half-width of the recording's 95 %% interval\n",
+                       replications);
+    if (alone)
+        km_text_puts(out, "one recording, the same requests in every replication: no interval\n");
+}
+
 void km_sweep_table_print(const struct km_sweep_table *table, struct km_text *out)
 {
     const struct km_axes *axes = &table->sweep->axes;
@@ -244,7 +342,5 @@ void km_sweep_table_print(const struct km_sweep_table *table, struct km_text *ou
         print_point(table, &layout, point, at, out);
     }
     free(at);
-    if (table->sweep->replications > 1)
-        km_text_printf(out, "%u replications of each: mean ± half-width of the 95 %% confidence interval\n",
-                       table->sweep->replications);
+    print_notes(table, out);
 }

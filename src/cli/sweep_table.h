@@ -1,6 +1,8 @@
 /* The table that `kingman sweep` closes with: a line a point of the grid, of the rows of its runs. With
  * several replications a figure is their mean and the half-width of its 95 % confidence interval (Student's
- * t: the runs of a point are independent draws). Figures that no run has are left out. */
+ * t: the runs of a point are independent draws); of a recording its own figure, and the interval by resamples
+ * of it, or none (sweep/sample.h says which). Quantiles of too few samples are marked (metrics/quantile.h).
+ * Figures that no run has are left out. */
 #ifndef KM_CLI_SWEEP_TABLE_H
 #define KM_CLI_SWEEP_TABLE_H
 

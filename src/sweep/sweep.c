@@ -318,7 +318,8 @@ const char *km_sweep_state_name(enum km_sweep_state state)
     return state == KM_SWEEP_RAN ? "ok" : state == KM_SWEEP_INFEASIBLE ? "infeasible" : "error";
 }
 
-static enum km_status simulate(const struct km_scenario *scenario, struct km_sweep_answer *answer,
+static enum km_status simulate(const struct km_scenario *scenario,
+                               const struct km_workload_settings *workload, struct km_sweep_answer *answer,
                                const km_stop *stop,
                                void (*tell)(void *context, const struct km_sweep_answer *answer),
                                void *context, struct km_error *fault)
@@ -331,7 +332,7 @@ static enum km_status simulate(const struct km_scenario *scenario, struct km_swe
     enum km_status status = km_fleet_create(scenario, &fleet, fault);
     if (status != KM_OK)
         return status;
-    status = km_fleet_run(&fleet, &scenario->workload, answer->seed, &options, &result, fault);
+    status = km_fleet_run(&fleet, workload, answer->seed, &options, &result, fault);
     if (status == KM_OK && result.simulation.stopped) {
         status = KM_INTERRUPTED;
     } else if (status == KM_OK && result.summary.submitted == 0) {
@@ -354,9 +355,14 @@ enum km_status km_sweep_run(const struct km_sweep *sweep, uint64_t run, const km
     enum km_status status = read_point(sweep, run / sweep->replications, &scenario, error);
     if (status != KM_OK)
         return status;
-    struct km_sweep_answer answer = {.state = KM_SWEEP_RAN,
-                                     .seed = scenario.seed + run % sweep->replications};
-    status = simulate(&scenario, &answer, stop, tell, context, &fault);
+    uint32_t replication = (uint32_t)(run % sweep->replications);
+    struct km_sweep_answer answer = {.state = KM_SWEEP_RAN, .seed = scenario.seed + replication};
+    struct km_workload_settings workload = scenario.workload;
+    struct km_recording *recording;
+    status = km_sweep_sample(&workload, replication, &answer.sample, &recording, &fault);
+    if (status == KM_OK)
+        status = simulate(&scenario, &workload, &answer, stop, tell, context, &fault);
+    km_recording_destroy(recording);
     if (status == KM_NO || status == KM_BAD_INPUT) {
         answer.state = status == KM_NO ? KM_SWEEP_INFEASIBLE : KM_SWEEP_REFUSED;
         answer.reason = fault.message;

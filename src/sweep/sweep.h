@@ -3,7 +3,8 @@
  * The grid is the scenario's section `sweep:` (scenario/axes.h), which may also say `replications: 5`. Runs
  * are numbered from 0: run = point * replications + replication, so that the replications of a point follow
  * one another. Replication r of every point runs with the seed of that point's scenario + r: points share
- * their random numbers, and differences between them are not of the draw (common random numbers).
+ * their random numbers, and differences between them are not of the draw (common random numbers). Of a trace
+ * with its own times the first replication is the trace, the others are resampled (sweep/sample.h).
  *
  * A run is a function of the sweep and its number alone, so it does not matter who computes it, or when. */
 #ifndef KM_SWEEP_SWEEP_H
@@ -12,6 +13,7 @@
 #include "base/stop.h"
 #include "scenario/axes.h"
 #include "scenario/fleet.h"
+#include "sweep/sample.h"
 
 #define KM_SWEEP_LIMIT_RUNS   10000000u
 #define KM_SWEEP_CHECK_POINTS 4096u /* of a larger grid, km_sweep_check() reads a part */
@@ -53,6 +55,7 @@ struct km_sweep_answer {
     enum km_sweep_state state;
     const char *reason; /* why it did not run; NULL when it did */
     uint64_t seed;
+    enum km_sweep_sample sample;
     const struct km_fleet *fleet;       /* NULL unless it ran */
     const struct km_run_result *result; /* NULL unless it ran */
 };

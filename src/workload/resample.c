@@ -37,21 +37,46 @@ static void begin_block(struct km_resample *r)
     r->left = r->count;
 }
 
+/* The requests of a window, and how long it is: to its end, or to its last request and one mean gap. */
+struct window {
+    size_t first, count;
+    uint64_t span_ps;
+};
+
+static struct window find_window(const struct km_recording *recording, uint64_t start_ps, uint64_t end_ps)
+{
+    size_t all, first = km_recording_find(recording, start_ps), beyond = km_recording_find(recording, end_ps);
+    const struct km_request *requests = km_recording_requests(recording, &all) + first;
+    if (first >= beyond)
+        return (struct window){0};
+    size_t count = beyond - first;
+    const uint64_t last_ps = requests[count - 1].arrival_ps;
+    const uint64_t gap_ps = (last_ps - requests[0].arrival_ps) / (count > 1 ? count - 1 : 1) + 1;
+    const uint64_t until_ps = last_ps + gap_ps < end_ps ? last_ps + gap_ps : end_ps;
+    return (struct window){first, count, until_ps - start_ps};
+}
+
+bool km_resample_is_possible(const struct km_recording *recording, double start_s, double end_s,
+                             double block_s)
+{
+    uint64_t end_ps = end_s > 0 ? km_ps_from_s(end_s) : KM_PS_NEVER;
+    struct window window = find_window(recording, km_ps_from_s(start_s), end_ps);
+    return km_s_from_ps(window.span_ps) >= KM_BOOTSTRAP_LEAST_BLOCKS * block_s;
+}
+
 struct km_resample *km_resample_create(const struct km_recording *recording, uint64_t start_ps,
                                        uint64_t end_ps, uint64_t block_ps, double length, uint64_t seed)
 {
-    size_t all, first = km_recording_find(recording, start_ps), beyond = km_recording_find(recording, end_ps);
-    const struct km_request *requests = km_recording_requests(recording, &all);
+    size_t all;
+    const struct window window = find_window(recording, start_ps, end_ps);
     assert(block_ps > 0);
-    if (first >= beyond)
+    if (window.count == 0)
         return NULL;
     struct km_resample *r = km_alloc(sizeof *r);
-    r->requests = requests + first;
-    r->count = beyond - first;
+    r->requests = km_recording_requests(recording, &all) + window.first;
+    r->count = window.count;
     r->start_ps = start_ps;
-    const uint64_t last_ps = r->requests[r->count - 1].arrival_ps;
-    const uint64_t gap_ps = (last_ps - r->requests[0].arrival_ps) / (r->count > 1 ? r->count - 1 : 1) + 1;
-    r->span_ps = (last_ps + gap_ps < end_ps ? last_ps + gap_ps : end_ps) - start_ps;
+    r->span_ps = window.span_ps;
     r->block_ps = block_ps < r->span_ps ? block_ps : r->span_ps;
     r->whole_ps = (uint64_t)fmin((double)r->span_ps * length, (double)KM_PS_LIMIT);
     r->rng = km_random_stream(seed, KM_RANDOM_BOOTSTRAP);

@@ -15,6 +15,14 @@
 #ifndef KM_WORKLOAD_RESAMPLE_H
 #define KM_WORKLOAD_RESAMPLE_H
 
+/* Length of the blocks where nobody states one: several times as long as a request is there, so that a block
+ * holds bursts whole, and short against an hour. */
+#define KM_BOOTSTRAP_BLOCK_S 60.0
+/* Of k blocks the variance comes out too small by a share 1 / k: blocks that begin anywhere on the circle
+ * differ from its mean by Var(block) - Var(mean) = Var(block) (1 - 1 / k). Five make an interval 11 % too
+ * narrow. */
+#define KM_BOOTSTRAP_LEAST_BLOCKS 5
+
 #include "workload/recording.h"
 
 #include <stdbool.h>
@@ -26,6 +34,11 @@ struct km_resample; /* opaque */
 struct km_resample *km_resample_create(const struct km_recording *recording, uint64_t start_ps,
                                        uint64_t end_ps, uint64_t block_ps, double length, uint64_t seed);
 void km_resample_destroy(struct km_resample *resample);
+
+/* Does the window [start_s, end_s) (end_s 0: to the end) hold KM_BOOTSTRAP_LEAST_BLOCKS of this length? A
+ * resample of fewer is hardly another one, and its interval too narrow. */
+bool km_resample_is_possible(const struct km_recording *recording, double start_s, double end_s,
+                             double block_s);
 
 /* The next request, owned by the caller; arrival_ps counts from the window's start. False at the end. */
 bool km_resample_next(struct km_resample *resample, struct km_request *out);
