@@ -77,13 +77,13 @@ static void quantiles_of_too_few(void **state)
         struct km_slo_outcome outcome;
         bool thin;
     } terms[] = {
-        {{.term = {KM_TTFT, 0.99, 1.0, NULL}, .count = 1000, .requests = 1000}, false},
-        {{.term = {KM_TTFT, 0.99, 1.0, NULL}, .count = 900, .requests = 1000}, true},
-        {{.term = {KM_ITL, 0.99, 1.0, NULL}, .count = 1000000, .requests = 999}, true},
-        {{.term = {KM_ITL, 0.99, 1.0, NULL}, .count = 1000000, .requests = 1000}, false},
-        {{.term = {KM_E2E, -1, 1.0, NULL}, .count = 1, .requests = 1}, false},
-        {{.term = {KM_SLO_DEADLINE, 0, 1.0, NULL}, .count = 1, .requests = 1}, false},
-        {{.term = {KM_SLO_GOODPUT, 0, 1.0, NULL}, .count = 1, .requests = 1}, false},
+        {{.term = {KM_TTFT, 0.99, 1.0, false, ""}, .count = 1000, .requests = 1000}, false},
+        {{.term = {KM_TTFT, 0.99, 1.0, false, ""}, .count = 900, .requests = 1000}, true},
+        {{.term = {KM_ITL, 0.99, 1.0, false, ""}, .count = 1000000, .requests = 999}, true},
+        {{.term = {KM_ITL, 0.99, 1.0, false, ""}, .count = 1000000, .requests = 1000}, false},
+        {{.term = {KM_E2E, -1, 1.0, false, ""}, .count = 1, .requests = 1}, false},
+        {{.term = {KM_SLO_DEADLINE, 0, 1.0, false, ""}, .count = 1, .requests = 1}, false},
+        {{.term = {KM_SLO_GOODPUT, 0, 1.0, false, ""}, .count = 1, .requests = 1}, false},
     };
     for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
         assert_int_equal(km_slo_is_thin(&terms[i].outcome), terms[i].thin);

@@ -346,7 +346,7 @@ static void text_for_a_person(void **state)
 static void too_few_samples(void **state)
 {
     (void)state;
-    static const struct km_slo_term terms[] = {{KM_TTFT, 0.9, 1, NULL}, {KM_TTFT, 0.95, 1, NULL}};
+    static const struct km_slo_term terms[] = {{KM_TTFT, 0.9, 1, false, ""}, {KM_TTFT, 0.95, 1, false, ""}};
     struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){terms, 2});
     const uint64_t ms = 1000000000;
     for (uint64_t i = 0; i < 100; i++) {
