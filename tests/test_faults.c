@@ -62,10 +62,51 @@ static void classes_are_named(void **state)
     CHECK(faults);
 }
 
+/* --- the clock -------------------------------------------------------------------------------------------
+ */
+
+#define BEYOND "simulated time runs beyond the clock, which ends after 213 days"
+#define LINEAR                                                                                               \
+    "model: llama-3.1-8b\ncluster: {device: h200-sxm}\nengine: {name: ideal, batching: {max_num_seqs: 1}}\n" \
+    "cost: {model: linear, k1: 0, k2: 0, k3: 0, k4: 1000}\n"
+
+/* One client, a request of 200 steps of 1000 s after the other: 2e5 s each, and 92 of them 1.84e7 s; the
+ * clock ends at 18,446,744 s. */
+static void clock_ends(void **state)
+{
+    (void)state;
+    put("long.yaml", LINEAR "workload: {arrivals: {process: closed_loop, clients: 1}, requests: 92, "
+                            "prompt_tokens: 10, output_tokens: 200}\n");
+    put("overload.yaml", LINEAR "workload: {arrivals: {process: at_once}, requests: 93, prompt_tokens: 10, "
+                                "output_tokens: 200}\n");
+    put("one.csv", "arrival_s,prompt_tokens,output_tokens\n0,10,1\n0,10,1\n");
+    put("step.yaml", LINEAR "workload: {trace: one.csv}\n");
+    static const struct fault faults[] = {
+        {"run long.yaml --json -", 0, "\"duration_s\": 18400000", ""},
+        {"run long.yaml --json - --no-fast-forward", 0, "\"duration_s\": 18400000", ""},
+        {"run long.yaml --set workload.requests=93", 2, "", BEYOND},
+        {"run long.yaml --set workload.requests=93 --no-fast-forward", 2, "", BEYOND},
+        {"run long.yaml --set workload.requests=2000", 2, "", BEYOND},
+        {"run overload.yaml", 2, "", BEYOND},
+        {"run overload.yaml --set cluster.replicas=2 --json -", 0, "\"duration_s\": 9400000", ""},
+        {"run overload.yaml --set cluster.pipeline_parallel_size=2", 2, "", BEYOND},
+        {"run overload.yaml --set cost.time_scale=1e-3 --json -", 0, "\"duration_s\": 18600", ""},
+        /* A step longer than the clock lasts to its end, and is no short one. */
+        {"run step.yaml --set cost.k4=4.6e6 --json -", 0, "\"duration_s\": 9200000", ""},
+        {"run step.yaml --set cost.k4=4.6e6 --set cost.time_scale=1000", 2, "", BEYOND},
+        {"run step.yaml --set cost.k4=4.6e6 --set cost.time_scale=1000 --set cluster.replicas=2", 2, "",
+         BEYOND},
+        {"run long.yaml --set workload.arrivals.think_s='{distribution: constant, value: 4e6}'", 2, "",
+         BEYOND},
+    };
+    CHECK(faults);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_are_named),
+        cmocka_unit_test(clock_ends),
     };
     return cmocka_run_group_tests_name("faults", tests, open_program_folder, close_program_folder);
 }

@@ -1,5 +1,7 @@
 #include "batching/whole_batch.h"
 
+#include "base/simtime.h"
+
 #include <stddef.h>
 
 static struct km_sequence *youngest_unfinished(const struct km_batching_view *view)
@@ -43,7 +45,7 @@ void km_whole_batch_form(const struct km_batching_view *view, const struct km_ba
     }
     if (!view->waiting->first || (view->waiting->count < least && !view->draining))
         return;
-    uint64_t company_ps = view->waiting->first->arrival_ps + view->settings->max_wait_ps;
+    uint64_t company_ps = km_ps_after(view->waiting->first->arrival_ps, view->settings->max_wait_ps);
     if (view->waiting->count < most && !view->draining && company_ps > view->now_ps) {
         km_batch_wait_until(batch, company_ps);
         return;

@@ -7,6 +7,7 @@
 #include "executor/executor.h"
 
 #include "base/memory.h"
+#include "base/simtime.h"
 #include "cost/share.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@
 
 #define KNOTS_PER_OCTAVE_LOG2 3
 #define CACHED_COUNTS         8192u
+#define STEEPEST_PS           9e18 /* of a step to the next: within 63 bits */
 
 struct simulated {
     const struct km_cost_model *cost;
@@ -34,8 +36,7 @@ struct simulated {
 
 static uint64_t to_ps(const struct simulated *sim, double seconds)
 {
-    double ps = seconds * sim->ps_per_s;
-    return ps > 0.0 ? (uint64_t)(ps + 0.5) : 0;
+    return km_ps_round(seconds * sim->ps_per_s);
 }
 
 /* The knots around `value`: *low <= value < *high. */
@@ -175,8 +176,10 @@ static void simulated_line(void *state, const struct km_decode_shape *shape, str
                rise_inside = sim->windowed ? (inside[s] - at[s]) * per_inside : 0.0;
         out->time.stage_ps[s] =
             to_ps(sim, fixed_s[s] + at[s] + rise * past_low + rise_inside * past_inside_low);
-        out->slope_ps[s] =
-            (int64_t)llround((rise * shape->count + rise_inside * shape->below_window) * sim->ps_per_s);
+        double slope_ps = (rise * shape->count + rise_inside * shape->below_window) * sim->ps_per_s;
+        /* A step beyond the clock stays there; so does any slope that leads there at once. */
+        bool ends = out->time.stage_ps[s] == KM_PS_END || isnan(slope_ps);
+        out->slope_ps[s] = ends ? 0 : (int64_t)llround(fmin(fmax(slope_ps, -STEEPEST_PS), STEEPEST_PS));
     }
 }
 

@@ -80,7 +80,8 @@ static void look(struct km_elastic *elastic, struct km_replica_set *set, uint64_
     observe(elastic, set, now_ps, &view);
     uint32_t wanted = km_scaler_look(elastic->scaler, &view);
     while (group->serving + group->starting < wanted)
-        km_replica_set_start(set, settings->group, now_ps, now_ps + km_ps_from_s(settings->startup_s));
+        km_replica_set_start(set, settings->group, now_ps,
+                             km_ps_after(now_ps, km_ps_from_s(settings->startup_s)));
     while (group->serving + group->starting > wanted)
         km_replica_set_stop(set, settings->group, now_ps);
     double next_s = km_scaler_next_s(elastic->scaler, view.now_s);

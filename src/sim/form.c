@@ -1,5 +1,6 @@
 /* What a policy's actions do to the replica, and how a formed batch is submitted. */
 #include "base/memory.h"
+#include "base/simtime.h"
 #include "sim/replica_state.h"
 
 #include <assert.h>
@@ -438,8 +439,8 @@ static void count_pairs(struct km_replica *replica, const struct km_batch *batch
 static void schedule(struct km_replica *replica, struct km_flight *flight, const struct km_step_time *time,
                      const uint64_t *stage_ps, uint64_t now_ps)
 {
-    uint64_t formed_ps = now_ps + time->form_ps;
-    uint64_t launched_ps = formed_ps + time->launch_ps;
+    uint64_t formed_ps = km_ps_after(now_ps, time->form_ps);
+    uint64_t launched_ps = km_ps_after(formed_ps, time->launch_ps);
     uint64_t at = time->captured ? launched_ps : formed_ps;
     uint64_t busy_ps = 0;
     for (uint32_t s = 0; s < replica->config.stages; s++) {
@@ -449,10 +450,10 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
             flight->start_ps = at;
         double duty = km_power_step(&replica->stage_power[s], &time->power, (double)at * 1e-12,
                                     (double)stage_ps[s] * 1e-12);
-        uint64_t longer_ps =
-            (uint64_t)((double)stage_ps[s] * time->power.share * time->power.rise * duty + 0.5);
-        at += stage_ps[s] + longer_ps;
-        busy_ps += stage_ps[s] + longer_ps;
+        uint64_t longer_ps = km_ps_round((double)stage_ps[s] * time->power.share * time->power.rise * duty);
+        uint64_t whole_ps = km_ps_after(stage_ps[s], longer_ps);
+        at = km_ps_after(at, whole_ps);
+        busy_ps = km_ps_after(busy_ps, whole_ps);
         if (s + 1 == replica->config.stages && at < launched_ps)
             at = launched_ps;
         replica->stage_free_ps[s] = at;
@@ -488,7 +489,7 @@ static void time_step(struct km_batch *batch, const struct km_step_shape *shape,
     uint64_t offset = replica->lanes[replica->lane].clock - replica->line_clock;
     uint64_t stage_ps[KM_MAX_STAGES];
     for (uint32_t s = 0; s < replica->config.stages; s++)
-        stage_ps[s] = replica->line.time.stage_ps[s] + offset * (uint64_t)replica->line.slope_ps[s];
+        stage_ps[s] = km_ps_along(replica->line.time.stage_ps[s], replica->line.slope_ps[s], offset);
     schedule(replica, batch->flight, &replica->line.time, stage_ps, now_ps);
 }
 

@@ -4,10 +4,16 @@
  * picoseconds and the host's share is constant. If the host keeps up (or the device does), every time of
  * every step follows in closed form, in integers, and is what single steps would give. Only the two plainest
  * situations are recognised - device-bound and host-bound throughout - and everything else is stepped. */
+#include "base/simtime.h"
 #include "sim/replica_state.h"
 
-/* A run with more steps than this is cut; nothing is lost but one action. Keeps every sum below 2^63. */
+/* A run with more steps than this is cut; nothing is lost but one action. */
 #define MOST_STEPS ((uint64_t)1 << 20)
+
+/* While a step lasts no longer than this and the run begins no later than that, MOST_STEPS of them end before
+ * the clock does. Else runs are cut shorter: within_clock(). */
+#define SHORT_STEP_PS ((uint64_t)1 << 41)
+#define EARLY_PS      ((uint64_t)1 << 62)
 
 /* Step i is formed at now for i = 0, else at `base + period * (i - 1)` plus, when with_steps, g(0) + ... +
  * g(i - 2 + shift). */
@@ -35,6 +41,20 @@ static uint64_t formed_ps(const struct run *run, uint64_t now_ps, uint64_t i)
     if (i == 0)
         return now_ps;
     return run->base_ps + run->period_ps * (i - 1) + (run->with_steps ? sum_ps(run, i - 1 + run->shift) : 0);
+}
+
+/* How many steps of a run that begins at `start_ps` surely end within the clock. Each takes at most its own
+ * time and the host's; two more leave room for what follows the last. */
+static uint64_t within_clock(const struct run *run, const struct km_step_time *t, uint64_t start_ps,
+                             uint64_t limit)
+{
+    uint64_t last_ps = km_ps_along(run->first_ps, run->slope_ps, limit - 1);
+    uint64_t longest_ps = last_ps > run->first_ps ? last_ps : run->first_ps;
+    longest_ps = km_ps_after(longest_ps, km_ps_after(t->form_ps, km_ps_after(t->launch_ps, t->process_ps)));
+    if (longest_ps <= SHORT_STEP_PS && start_ps <= EARLY_PS)
+        return limit;
+    uint64_t room = start_ps < KM_PS_END ? (KM_PS_END - start_ps) / longest_ps : 0;
+    return room < limit + 3 ? (room > 3 ? room - 3 : 0) : limit;
 }
 
 static uint64_t least_step_ps(const struct run *run, uint64_t count)
@@ -158,7 +178,11 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
     const struct km_step_time *t = &replica->line.time;
     uint64_t offset = cohort->clock + 1 - replica->line_clock;
     struct run run = {.slope_ps = replica->line.slope_ps[0]};
-    run.first_ps = t->stage_ps[0] + offset * (uint64_t)run.slope_ps;
+    run.first_ps = km_ps_along(t->stage_ps[0], run.slope_ps, offset);
+    uint64_t busy_until_ps = before && before->end_ps > now_ps ? before->end_ps : now_ps;
+    limit = within_clock(&run, t, busy_until_ps, limit);
+    if (limit < 2)
+        return false;
     enum pace pace =
         overlapped ? overlapped_pace(&run, t, before, now_ps, limit) : serial_pace(&run, t, now_ps, limit);
     if (pace == PACE_NONE)

@@ -68,7 +68,7 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     slot->request = *request;
     request->prefix_hashes = NULL;
     request->label = NULL;
-    slot->visible_ps = now_ps + replica->config.ingest_ps;
+    slot->visible_ps = km_ps_after(now_ps, replica->config.ingest_ps);
     struct km_sequence *sequence = &slot->sequence;
     sequence->id = slot->request.id;
     sequence->arrival_ps = slot->request.arrival_ps;
@@ -117,7 +117,7 @@ static uint64_t patience_ends_ps(const struct km_replica *replica)
     const struct km_sequence *sequence = first_to_leave(replica);
     if (!sequence || replica->config.patience_ps == KM_PS_NEVER)
         return KM_PS_NEVER;
-    return sequence->arrival_ps + replica->config.patience_ps;
+    return km_ps_after(sequence->arrival_ps, replica->config.patience_ps);
 }
 
 static uint64_t next_turn_ps(const struct km_replica *replica)
@@ -126,7 +126,7 @@ static uint64_t next_turn_ps(const struct km_replica *replica)
         return replica->host_free_ps;
     if (replica->flight_count) {
         const struct km_flight *oldest = &replica->flights[replica->flight_first];
-        return later(oldest->end_ps, replica->host_free_ps) + oldest->process_ps;
+        return km_ps_after(later(oldest->end_ps, replica->host_free_ps), oldest->process_ps);
     }
     uint64_t wake_ps = inbox_visible_ps(replica);
     if (replica->wait_until_ps < wake_ps)

@@ -142,6 +142,8 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             continue;
         }
         drained = false;
+        if (arrival_ps >= KM_PS_END && turn_ps >= KM_PS_END)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, KM_CLOCK_END_MESSAGE);
         if (resize_ps <= arrival_ps && resize_ps <= turn_ps) {
             now_ps = resize_ps;
             km_elastic_act(&sim->elastic, &sim->set);

@@ -96,8 +96,8 @@ static void start_session(struct km_sessions *s)
     session->context_tokens = s->settings.system_prompt_tokens;
     session->hash_count = 0;
     km_heap_push(&s->order, s->next_start_ps, (uint64_t)session->number, slot);
-    uint64_t gap_ps = km_ps_from_s(km_arrival_gap_s(&s->arrival, s->arrivals_rng));
-    s->next_start_ps += gap_ps < KM_PS_LIMIT - s->next_start_ps ? gap_ps : KM_PS_LIMIT - s->next_start_ps;
+    s->next_start_ps =
+        km_ps_after(s->next_start_ps, km_ps_from_s(km_arrival_gap_s(&s->arrival, s->arrivals_rng)));
 }
 
 static void end_session(struct km_sessions *s, uint32_t slot)
@@ -153,7 +153,7 @@ enum km_status km_sessions_next(struct km_sessions *s, struct km_request *out, b
         *found = take_turn(s, slot, now_ps, out);
         struct session *session = &s->active[slot];
         if (*found && session->turns_left > 0)
-            km_heap_push(&s->order, now_ps + km_ps_from_s(km_sampler_draw(s->gap, s->gap_rng)),
+            km_heap_push(&s->order, km_ps_after(now_ps, km_ps_from_s(km_sampler_draw(s->gap, s->gap_rng))),
                          (uint64_t)session->number, slot);
         else
             end_session(s, slot);

@@ -176,7 +176,7 @@ static void pass_gap(struct km_workload *w)
     const struct km_workload_settings *s = &w->settings;
     double gap_s = km_arrival_gap_s(&w->arrival, w->arrivals_rng);
     if (!(s->swing > 0)) {
-        w->own_ps += km_ps_from_s(gap_s);
+        w->own_ps = km_ps_after(w->own_ps, km_ps_from_s(gap_s));
         return;
     }
     w->operational_s += gap_s;
@@ -303,7 +303,7 @@ void km_workload_completed(struct km_workload *w, uint64_t now_ps)
     if (!closed_loop(w))
         return;
     uint64_t think_ps = km_ps_from_s(km_sampler_draw(w->think, w->think_rng));
-    push_ready(w, now_ps + think_ps);
+    push_ready(w, km_ps_after(now_ps, think_ps));
 }
 
 /* --- interface ------------------------------------------------------------------------------------------ */
