@@ -25,22 +25,26 @@ import torch
 PAGE = 16
 HEAD_DIM = 128
 MAX_MODEL_LEN = 131072
+MULTIPROCESSORS = 132
 GRAPH_TOKENS = 512  # vllm/config/compilation.py: the largest size that graphs are captured for
 GRAPH_SPLITS = 32   # vllm/config/attention.py: flash_attn_max_num_splits_for_cuda_graph
 POOL_BYTES = 48 << 30
 DTYPES = {"bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 
-# heads and KV heads of a rank: 8B; 70B; Qwen3-30B-A3B and the 70B's half; the 70B's quarter; its eighth; others
-LAYOUTS = {"bf16": [(32, 8), (32, 4), (64, 8), (8, 1), (16, 2), (16, 4), (32, 16)],
+# heads and KV heads of a rank: 8B; 70B; Qwen3-30B-A3B and the 70B's half; the 70B's quarter; its eighth; the 8B's half
+LAYOUTS = {"bf16": [(32, 8), (32, 4), (64, 8), (8, 1), (16, 2), (16, 4)],
            "fp8": [(32, 8), (8, 1), (64, 8), (32, 4)]}
-DENSE = {("bf16", 32, 8)}  # layouts with every value of the grid
-TOKENS, COARSE_TOKENS = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192), (16, 128, 512, 2048, 8192)
-PASTS, COARSE_PASTS = (0, 1024, 8192, 65536), (0, 1024, 8192, 65536)
-BATCHES, COARSE_BATCHES = (1, 4, 16, 64, 128, 256), (1, 16, 64, 256)
-CONTEXTS, COARSE_CONTEXTS = (64, 256, 1024, 4096, 16384, 65536), (64, 256, 1024, 4096, 16384, 65536)
-ALONE_BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-ALONE_CONTEXTS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
-ALONE_TOKENS = (16, 32, 64, 96, 128, 129, 192, 256, 257, 384, 512, 513, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384)
+TOKENS = (16, 32, 64, 128, 192, 256, 257, 384, 385, 496, 513, 768, 832, 833, 1024, 1536, 1680, 1681, 2048, 4096, 8192)
+THIN_OUT = (192, 384, 768)  # tokens left out in all layouts but the first
+PASTS = (0, 1024, 8192, 65536)
+BATCHES = {"any": (1, 2, 4, 8, 16, 32, 64, 128, 256), "none": (1, 4, 16, 64, 128, 256)}
+THIN_BATCHES = {"any": (1, 4, 16, 64, 256), "none": (1, 16, 64, 256)}
+CONTEXTS = {"any": (32, 128, 512, 2048, 8192, 32768), "none": (64, 256, 1024, 4096, 16384, 65536)}
+ALONE_BATCHES = (*range(1, 17), 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224,
+                 240, 256, 320, 384, 512)
+ALONE_CONTEXTS = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+ALONE_TOKENS = (16, 32, 64, 96, 128, 129, 192, 256, 257, 384, 512, 513, 768, 832, 833, 1024, 1536, 1680, 1681, 2048, 3072, 4096,
+                6144, 8192, 16384)
 ALONE_PASTS = (0, 256, 1024, 4096, 8192, 16384, 65536)
 MOST_CACHED = 1 << 20  # tokens of decodes in a batch
 
@@ -151,14 +155,32 @@ def shape_row(op, kernel, **sizes):
     return {"op": op, "head_dim": HEAD_DIM, "kv_dtype": kernel[0], "heads": kernel[1], "kv_heads": kernel[2], **sizes}
 
 
+def mixed_row(kernel, tokens, past, batch, context):
+    return shape_row("attention_mixed", kernel, split=split(kernel, tokens, batch), tokens=tokens, past=past, batch=batch,
+                     context=context)
+
+
+def split(kernel, tokens, batch):
+    """May the keys of one sequence be shared out among multiprocessors? `any` up to the largest captured size; above,
+    where a chunk's tiles of 128 rows (the query heads of a KV head side by side) leave a fifth of the
+    multiprocessors idle (hopper/heuristics.h, num_splits_heuristic, with hopper/flash_api.cpp: as if alone)."""
+    tiles = kernel[2] * -(-tokens * (kernel[1] // kernel[2]) // 128)
+    return "none" if tokens + batch > GRAPH_TOKENS and tiles >= 0.8 * MULTIPROCESSORS else "any"
+
+
 def mixed_shapes(kernel):
-    dense = kernel in DENSE
-    for t in TOKENS if dense else COARSE_TOKENS:
-        for p in PASTS if dense else COARSE_PASTS:
-            for b in BATCHES if dense else COARSE_BATCHES:
-                for c in CONTEXTS if dense else COARSE_CONTEXTS:
-                    if b * c <= MOST_CACHED:
-                        yield shape_row("attention_mixed", kernel, tokens=t, past=p, batch=b, context=c)
+    """Tokens on both sides of where the launch changes; none that lie closer than those to others of their kind."""
+    thin = kernel[:3] != ("bf16", *LAYOUTS["bf16"][0])
+    for word in ("any", "none"):
+        for b in (THIN_BATCHES if thin else BATCHES)[word]:
+            for t in (t for t in TOKENS if not thin or t not in THIN_OUT):
+                edge = t in (257, 385, 832, 833, 1680, 1681)
+                if split(kernel, t, b) != word or edge and split(kernel, t - 1, b) == word == split(kernel, t + 1, b):
+                    continue
+                for p in PASTS:
+                    for c in CONTEXTS[word]:
+                        if b * c <= MOST_CACHED:
+                            yield mixed_row(kernel, t, p, b, c)
 
 
 def alone_shapes(kernel):
@@ -181,7 +203,7 @@ def random_shapes(kernel, count, rng):
         if kind != "prefill" and batch * context > MOST_CACHED:
             continue
         if kind == "mixed":
-            yield shape_row("attention_mixed", kernel, tokens=tokens, past=past, batch=batch, context=context)
+            yield mixed_row(kernel, tokens, past, batch, context)
         elif kind == "decode":
             yield shape_row("attention_decode", kernel, batch=batch, context=context)
         else:
