@@ -56,7 +56,7 @@ static void write_schedule(const void *field, struct km_text *out)
 }
 
 #define AT(member) offsetof(struct km_scaling_settings, member)
-static const struct km_setting scaling_settings[] = {
+const struct km_setting km_scaling_section[] = {
     {"policy", KM_SETTING_CHOICE, AT(policy), .registry = km_scaling_registry,
      .doc = "what decides how many replicas there are"},
     {"group", KM_SETTING_U32, AT(group), .optional = true,
@@ -106,14 +106,14 @@ enum km_status km_scaling_read(const struct km_yaml *value, void *field,
                                       .tolerance = 0.1,
                                       .level_smoothing = 0.2,
                                       .trend_smoothing = 0.05};
-    return km_settings_read(value, scaling_settings, KM_SETTINGS_WHOLE, s, NULL, context, error);
+    return km_settings_read(value, km_scaling_section, KM_SETTINGS_WHOLE, s, NULL, context, error);
 }
 
 void km_scaling_write(const void *field, struct km_text *out)
 {
     const struct km_scaling_settings *s = field;
     if (s->policy)
-        km_settings_write_json(scaling_settings, s, out);
+        km_settings_write_json(km_scaling_section, s, out);
     else
         km_text_puts(out, "null");
 }

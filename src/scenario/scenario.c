@@ -93,7 +93,8 @@ static const struct km_setting root_section[] = {
     {"executor", KM_SETTING_CHOICE, AT(executor), .registry = km_executor_registry, .optional = true,
      .doc = "what runs a step"},
     {"autoscaling", KM_SETTING_CUSTOM, AT(scaling), .optional = true, .read = km_scaling_read,
-     .write = km_scaling_write, .doc = "replicas that come and go; null = a fleet of fixed size"},
+     .write = km_scaling_write, .table = km_scaling_section,
+     .doc = "replicas that come and go; null = a fleet of fixed size"},
     {"slo", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_slo_read, .write = km_slo_write,
      .doc =
          "targets: <metric>_<mean or percentile>_s, min_goodput_per_s, deadline_s; classes: {name: {...}}"},
