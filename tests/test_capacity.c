@@ -69,7 +69,8 @@ static struct km_trial try(const struct plan *plan, struct km_demand *demand, ui
                            bool whole)
 {
     struct km_workload_settings workload = {.process = KM_ARRIVAL_TRACE,
-                                            .rate_scale = scale * plan->scenario.workload.rate_scale};
+                                            .rate_scale = scale * plan->scenario.workload.rate_scale,
+                                            .patience_s = plan->scenario.workload.patience_s};
     struct km_trial trial;
     struct km_error error = {0};
     assert_int_equal(km_demand_get(demand, index, &workload.recording, &error), KM_OK);
@@ -156,20 +157,32 @@ static void test_early_end_is_exact(void **state)
 {
     (void)state;
     static const char *const names[] = {"", "chat", "batch"};
-    static const int metrics[] = {KM_TTFT,           KM_TPOT,       KM_ITL,          KM_E2E,
-                                  KM_QUEUEING_DELAY, KM_NORMALIZED, KM_SLO_DEADLINE, KM_SLO_GOODPUT};
+    static const int metrics[] = {KM_TTFT,
+                                  KM_TPOT,
+                                  KM_ITL,
+                                  KM_E2E,
+                                  KM_QUEUEING_DELAY,
+                                  KM_NORMALIZED,
+                                  KM_SLO_DEADLINE,
+                                  KM_SLO_GOODPUT,
+                                  KM_SLO_REJECTED_SHARE,
+                                  KM_SLO_ABANDONED_SHARE};
     static const double quantiles[] = {-1, 0.5, 0.9, 0.95, 0.99, 0.999, 1};
     /* About the middle of each metric on these streams, so that both answers occur. */
-    static const double middles[] = {0.2, 0.012, 0.01, 2, 0.05, 0.02, 90, 3};
-    struct plan *plan = MAKE("engine.batching.max_num_seqs=48");
+    static const double middles[] = {0.2, 0.012, 0.01, 2, 0.05, 0.02, 90, 3, 0.02, 0.02};
+    struct plan *plans[] = {
+        MAKE("engine.batching.max_num_seqs=48"),
+        MAKE("engine.batching.max_num_seqs=4", "engine.max_model_len=3000"), /* rejects, and tries patience */
+    };
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    int held = 0, early = 0, failed = 0;
-    for (int i = 0; i < 150; i++) {
+    int held = 0, early = 0, failed = 0, by_share = 0;
+    for (int i = 0; i < 300; i++) {
+        struct plan *plan = plans[i % 2];
         struct km_recording *recording = random_recording(rng);
         km_recording_name_classes(recording, 3, class_name, names);
         plan->scenario.slo_count = 1 + (uint32_t)gsl_rng_uniform_int(rng, 3);
         for (uint32_t t = 0; t < plan->scenario.slo_count; t++) {
-            const size_t m = gsl_rng_uniform_int(rng, 8);
+            const size_t m = gsl_rng_uniform_int(rng, i % 2 ? 10 : 8);
             plan->scenario.slo[t] = (struct km_slo_term){
                 .metric = metrics[m],
                 .quantile = metrics[m] >= KM_LATENCY_COUNT ? 0 : quantiles[gsl_rng_uniform_int(rng, 7)],
@@ -182,7 +195,8 @@ static void test_early_end_is_exact(void **state)
         }
         const struct km_workload_settings workload = {.process = KM_ARRIVAL_TRACE,
                                                       .recording = recording,
-                                                      .rate_scale = exp(3 * gsl_rng_uniform(rng) - 1)};
+                                                      .rate_scale = exp(3 * gsl_rng_uniform(rng) - 1),
+                                                      .patience_s = i % 2 ? 0.02 : 0};
         struct km_trial cut, whole;
         struct km_error error = {0};
         assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, false, NULL, &cut, &error), KM_OK);
@@ -191,7 +205,10 @@ static void test_early_end_is_exact(void **state)
         assert_int_equal(cut.holds, whole.holds);
         assert_true(!cut.early || (!cut.holds && cut.failed >= 0 && cut.requests <= whole.requests));
         assert_true(cut.early || (cut.failed == whole.failed && cut.events == whole.events));
-        if (cut.early) { /* the term by itself */
+        const bool shared = cut.failed >= 0 && km_slo_is_share(plan->scenario.slo[cut.failed].metric);
+        by_share += cut.early && shared;
+        /* The term by itself; alone, a share of all is of the classes with one of their own, too. */
+        if (cut.early && !(shared && !plan->scenario.slo[cut.failed].of_class)) {
             plan->scenario.slo[0] = plan->scenario.slo[cut.failed];
             plan->scenario.slo_count = 1;
             assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, true, NULL, &whole, &error), KM_OK);
@@ -202,21 +219,56 @@ static void test_early_end_is_exact(void **state)
         failed += !cut.holds;
         km_recording_destroy(recording);
     }
-    assert_true(held > 20 && early > 20 && failed > early);
+    assert_true(held > 20 && early > 20 && failed > early && by_share > 10);
     gsl_rng_free(rng);
-    drop(plan);
+    drop(plans[0]);
+    drop(plans[1]);
 }
 
-static void test_refused_requests(void **state)
+/* Requests that nobody serves are missed, whether an SLO is stated or not, unless it allows some. */
+static void test_unserved_requests(void **state)
 {
     (void)state;
-    struct plan *plan = MAKE(SHORT, "engine.max_model_len=500");
+    static const struct {
+        const char *changes[2];
+        bool holds;
+        int failed;
+    } cases[] = {
+        {{"slo={}", "engine.max_model_len=500"}, false, KM_TRIAL_UNSERVED},
+        {{"slo={}", "workload.patience_s=1e-3"}, false, KM_TRIAL_UNSERVED},
+        {{"slo={ttft_p99_s: 1e5}", "engine.max_model_len=500"}, false, 1},
+        {{"slo={ttft_p99_s: 1e5, max_rejected_share: 1}", "engine.max_model_len=500"},
+         true,
+         KM_TRIAL_NO_TERM},
+        {{"slo={ttft_p99_s: 1e5}", "workload.patience_s=1e-3"}, false, 2},
+        {{"slo={ttft_p99_s: 1e5, max_abandoned_share: 1}", "workload.patience_s=1e-3"},
+         true,
+         KM_TRIAL_NO_TERM},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct plan *plan = MAKE(SHORT, cases[i].changes[0], cases[i].changes[1]);
+        struct km_demand *demand = demand_of(plan);
+        for (int whole = 0; whole < 2; whole++) {
+            const struct km_trial trial = try(plan, demand, 0, 1, whole);
+            assert_int_equal(trial.holds, cases[i].holds);
+            assert_int_equal(trial.early, !whole && !cases[i].holds);
+            assert_int_equal(trial.failed, cases[i].failed);
+        }
+        km_demand_destroy(demand);
+        drop(plan);
+    }
+}
+
+/* An SLO of shares alone bounds no load: a queue that grows fails it. */
+static void test_shares_alone(void **state)
+{
+    (void)state;
+    struct plan *plan = MAKE(SHORT, "slo={max_rejected_share: 0.5}");
     struct km_demand *demand = demand_of(plan);
-    const struct km_trial trial = try(plan, demand, 0, 1, false);
+    assert_true(try(plan, demand, 0, 0.1, false).holds);
+    const struct km_trial trial = try(plan, demand, 0, 100, false);
     assert_false(trial.holds);
-    assert_true(trial.early);
-    assert_int_equal(trial.failed, KM_TRIAL_REFUSED);
-    assert_int_equal(try(plan, demand, 0, 1, true).failed, KM_TRIAL_REFUSED);
+    assert_int_equal(trial.failed, KM_TRIAL_SATURATED);
     km_demand_destroy(demand);
     drop(plan);
 }
@@ -387,7 +439,7 @@ static void test_kinds(void **state)
          KM_CAPACITY_AS_IT_IS,
          true,
          KM_TRIAL_NO_TERM},
-        {{"slo={ttft_p99_s: 0.5}", "engine.max_model_len=500"}, KM_CAPACITY_NONE, false, KM_TRIAL_REFUSED},
+        {{"slo={ttft_p99_s: 0.5}", "engine.max_model_len=500"}, KM_CAPACITY_NONE, false, 1},
         {{"slo={ttft_p99_s: 0.5, min_goodput_per_s: 1e5}"}, KM_CAPACITY_NONE, false, 1},
     };
     struct km_capacity_options options = km_capacity_exact();
@@ -514,7 +566,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_early_end_is_exact),
-        cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_unserved_requests),
+        cmocka_unit_test(test_shares_alone),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_theory),
         cmocka_unit_test(test_time_scale),

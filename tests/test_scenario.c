@@ -195,10 +195,14 @@ static void everything_is_read(void **state)
     assert_near(mean, 1020, 1e-9 * 1020);
     assert_near(sqrt(expm1(d->sigma * d->sigma)) * mean, 980, 1e-9 * 980);
     assert_true(d->min == 1 && d->max == 14000);
-    static const struct km_slo_term terms[] = {
-        {KM_TTFT, 0.99, 2, false, ""},           {KM_TPOT, -1, 0.05, false, ""},
-        {KM_ITL, 0.999, 0.2, false, ""},         {KM_E2E, 0.5, 30, false, ""},
-        {KM_QUEUEING_DELAY, 0.95, 1, false, ""}, {KM_NORMALIZED, 0.9, 0.1, false, ""}};
+    static const struct km_slo_term terms[] = {{KM_TTFT, 0.99, 2, false, ""},
+                                               {KM_TPOT, -1, 0.05, false, ""},
+                                               {KM_ITL, 0.999, 0.2, false, ""},
+                                               {KM_E2E, 0.5, 30, false, ""},
+                                               {KM_QUEUEING_DELAY, 0.95, 1, false, ""},
+                                               {KM_NORMALIZED, 0.9, 0.1, false, ""},
+                                               {KM_SLO_REJECTED_SHARE, 0, 0, false, ""},
+                                               {KM_SLO_ABANDONED_SHARE, 0, 0, false, ""}}; /* not stated */
     assert_int_equal(s.slo_count, COUNT(terms));
     for (size_t i = 0; i < COUNT(terms); i++) {
         assert_int_equal(s.slo[i].metric, terms[i].metric);
@@ -268,7 +272,7 @@ static void overrides_win(void **state)
     assert_int_equal(s.cluster.replicas, 8);
     assert_int_equal(s.workload.process, KM_ARRIVAL_POISSON);
     assert_true(s.workload.rate_per_s == 9);
-    assert_int_equal(s.slo_count, 1);
+    assert_int_equal(s.slo_count, 3); /* with the shares that it need not state */
     assert_near(s.slo[0].quantile, 0.999, 1e-12);
     km_scenario_release(&s);
 }

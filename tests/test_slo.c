@@ -64,6 +64,23 @@ static void terms_by_hand(void **state)
         {{KM_SLO_DEADLINE, 0, 0.5, true, "chat"}, "classes.chat.deadline_s", 0.3, true, 3, 3, 3},
         {{KM_SLO_DEADLINE, 0, 2.0, true, "batch"}, "classes.batch.deadline_s", 1.0, false, 2, 3, 3},
         {{KM_E2E, 0.5, 9, true, "nobody"}, "classes.nobody.e2e_p50_s", NAN, false, 0, 0, 0},
+        /* batch answers for itself: 1 of its 3 is rejected; of the other 3 none is */
+        {{KM_SLO_REJECTED_SHARE, 0, 0, false, ""}, "max_rejected_share", 0, true, 3, 3, 6},
+        {{KM_SLO_REJECTED_SHARE, 0, 0.33, true, "batch"},
+         "classes.batch.max_rejected_share",
+         1.0 / 3,
+         false,
+         2,
+         3,
+         3},
+        {{KM_SLO_ABANDONED_SHARE, 0, 0, false, ""}, "max_abandoned_share", 0, true, 6, 6, 6},
+        {{KM_SLO_ABANDONED_SHARE, 0, 1, true, "nobody"},
+         "classes.nobody.max_abandoned_share",
+         NAN,
+         false,
+         0,
+         0,
+         0},
     };
     enum { COUNT = sizeof want / sizeof want[0] };
     struct km_slo_term terms[COUNT];
@@ -104,6 +121,55 @@ static void terms_by_hand(void **state)
     assert_string_equal(s.classes[1].name, "chat");
     assert_int_equal(s.classes[0].rejected, 1);
     assert_int_equal(s.classes[1].output_tokens, 14);
+}
+
+static void leave(struct km_metrics *m, uint32_t class_index, uint64_t at)
+{
+    struct km_record r = {.arrival_ps = at * MS, .class_index = class_index};
+    km_metrics_request(m, KM_ABANDONED, &r, at * MS);
+}
+
+/* Shares of requests that go unserved, at their limits: of `completed` + `rejected` + `abandoned`. */
+static void unserved_shares(void **state)
+{
+    (void)state;
+    static const struct {
+        int completed, rejected, abandoned;
+        double most_rejected, most_abandoned;
+        bool met;
+    } cases[] = {
+        {40, 60, 0, 0, 0, false},   {100, 0, 0, 0, 0, true},      {99, 1, 0, 0, 1, false},
+        {99, 0, 1, 1, 0, false},    {94, 6, 0, 0.06, 0, true}, /* 0.06 * 100 = 6 */
+        {93, 7, 0, 0.06, 0, false}, {93, 0, 7, 0, 0.07, true}, /* 0.07 * 100 = 7.000000000000001 */
+        {71, 29, 0, 0.29, 0, true},                            /* 0.29 * 100 = 28.999999999999996 */
+        {19, 0, 1, 0, 0.05, true},  {18, 1, 1, 0.05, 0.05, true}, {18, 0, 2, 0, 0.05, false},
+        {0, 10, 0, 1, 0, false}, /* allowed, but nobody was served */
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        const struct km_slo_term terms[] = {{KM_TTFT, 0.5, 1, false, ""},
+                                            {KM_SLO_REJECTED_SHARE, 0, cases[c].most_rejected, false, ""},
+                                            {KM_SLO_ABANDONED_SHARE, 0, cases[c].most_abandoned, false, ""}};
+        struct km_metrics *m = km_metrics_create(&(struct km_metrics_settings){terms, 3});
+        const uint64_t rejected = (uint64_t)cases[c].rejected, lost = rejected + (uint64_t)cases[c].abandoned,
+                       all = lost + (uint64_t)cases[c].completed;
+        for (uint64_t i = 0; i < all; i++) {
+            km_metrics_arrival(m, i * MS);
+            if (i < rejected)
+                reject(m, 0, i);
+            else if (i < lost)
+                leave(m, 0, i);
+            else
+                serve(m, 0, i, 10, 10, 2);
+        }
+        struct km_summary s;
+        km_metrics_summarize(m, &s);
+        km_metrics_destroy(m);
+        if (s.slo_attained != cases[c].met)
+            fail_msg("case %zu: SLO %s", c, s.slo_attained ? "met" : "missed");
+        assert_true(s.slo[1].value == (double)rejected / (double)all);
+        assert_true(s.slo[2].value == (double)cases[c].abandoned / (double)all);
+        assert_int_equal(s.slo[1].within, all - rejected);
+    }
 }
 
 /* Requests without a class that ended before the first class was named count as their own class. */
@@ -211,21 +277,23 @@ static void section(void **state)
     (void)state;
     static const struct km_override override = {
         "slo", "{deadline_s: 3600, classes: {\"\": {min_goodput_per_s: 0.5}, chat: {ttft_p99.9_s: 1, "
-               "tpot_mean_s: 2}}, itl_p50_s: 0.1}"};
-    static const struct km_slo_term want[] = {{KM_SLO_DEADLINE, 0, 3600, false, ""},
-                                              {KM_ITL, 0.5, 0.1, false, ""},
-                                              {KM_SLO_GOODPUT, 0, 0.5, true, ""},
-                                              {KM_TTFT, 0.999, 1, true, "chat"},
-                                              {KM_TPOT, -1, 2, true, "chat"}};
-    static const char json[] = "\"slo\": {\"deadline_s\": 3600, \"itl_p50_s\": 0.1, \"classes\": {\"\": "
-                               "{\"min_goodput_per_s\": 0.5}, "
-                               "\"chat\": {\"ttft_p99.9_s\": 1, \"tpot_mean_s\": 2}}}";
+               "tpot_mean_s: 2, max_rejected_share: 0.5}}, max_abandoned_share: 0.02, itl_p50_s: 0.1}"};
+    /* The share that is not stated stands behind those of all requests. */
+    static const struct km_slo_term want[] = {
+        {KM_SLO_DEADLINE, 0, 3600, false, ""}, {KM_SLO_ABANDONED_SHARE, 0, 0.02, false, ""},
+        {KM_ITL, 0.5, 0.1, false, ""},         {KM_SLO_REJECTED_SHARE, 0, 0, false, ""},
+        {KM_SLO_GOODPUT, 0, 0.5, true, ""},    {KM_TTFT, 0.999, 1, true, "chat"},
+        {KM_TPOT, -1, 2, true, "chat"},        {KM_SLO_REJECTED_SHARE, 0, 0.5, true, "chat"}};
+    static const char json[] =
+        "\"slo\": {\"deadline_s\": 3600, \"max_abandoned_share\": 0.02, \"itl_p50_s\": 0.1, "
+        "\"max_rejected_share\": 0, \"classes\": {\"\": {\"min_goodput_per_s\": 0.5}, "
+        "\"chat\": {\"ttft_p99.9_s\": 1, \"tpot_mean_s\": 2, \"max_rejected_share\": 0.5}}}";
     struct km_scenario s;
     struct km_error error = {0};
     if (km_scenario_read(BASE, &override, 1, &s, &error) != KM_OK)
         fail_msg("%s", error.message);
-    assert_int_equal(s.slo_count, 5);
-    for (int i = 0; i < 5; i++) {
+    assert_int_equal(s.slo_count, 8);
+    for (int i = 0; i < 8; i++) {
         assert_int_equal(s.slo[i].metric, want[i].metric);
         assert_true(fabs(s.slo[i].quantile - want[i].quantile) < 1e-12 && s.slo[i].limit == want[i].limit);
         assert_int_equal(s.slo[i].of_class, want[i].of_class);
@@ -260,6 +328,8 @@ static void too_much(void **state)
         {"{classes: {chat: 1}}", "slo.classes.chat: expected a mapping such as {ttft_p99_s: 2.0}"},
         {"{class: {}}", "slo.class: unknown key; did you mean \"classes\"?"},
         {"{deadline_s: 5e6}", "slo.deadline_s: expected a number > 0 and ≤ 4600000, got \"5e6\""},
+        {"{max_rejected_share: 1.5}", "slo.max_rejected_share: expected a number from 0 to 1, got \"1.5\""},
+        {"{max_reject_share: 0}", "slo.max_reject_share: unknown key; did you mean \"max_rejected_share\"?"},
         {"{deadline_s: 1, classes: {a: {deadline_s: 1, deadline_s: 2}}}", "deadline_s: given twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -353,10 +423,10 @@ static void fast_forward_with_classes(void **state)
             km_scenario_release(&scenario);
             continue;
         }
-        assert_int_equal(s->slo_count, 8);
-        for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(s->slo_count, 10);
+        for (uint32_t i = 0; i < 5; i++)
             assert_true(s->slo[i].attained);
-        const struct km_slo_outcome *itl = &s->slo[5], *none = &s->slo[7];
+        const struct km_slo_outcome *itl = &s->slo[7], *none = &s->slo[9];
         const struct km_class_summary *chat = &s->classes[strcmp(s->classes[1].name, "chat") == 0 ? 1 : 2];
         assert_string_equal(chat->name, "chat");
         assert_int_equal(itl->count, chat->latency[KM_ITL].count);
@@ -401,10 +471,15 @@ static void at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(terms_by_hand), cmocka_unit_test(classes_named_late),
-        cmocka_unit_test(many_classes),  cmocka_unit_test(classes_add_up),
-        cmocka_unit_test(section),       cmocka_unit_test(too_much),
-        cmocka_unit_test(at_once),       cmocka_unit_test(fast_forward_with_classes),
+        cmocka_unit_test(terms_by_hand),
+        cmocka_unit_test(unserved_shares),
+        cmocka_unit_test(classes_named_late),
+        cmocka_unit_test(many_classes),
+        cmocka_unit_test(classes_add_up),
+        cmocka_unit_test(section),
+        cmocka_unit_test(too_much),
+        cmocka_unit_test(at_once),
+        cmocka_unit_test(fast_forward_with_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

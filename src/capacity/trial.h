@@ -1,14 +1,15 @@
 /* A trial: one run of a plan at one rate on one replication of the demand. Does the SLO hold?
  *
- * It holds when every term does, by the exact counts of metrics/slo.h, and no request is refused as too long
- * for the plan; without an SLO, when the verdict (metrics/stability.h) is not that the queue grows without
- * bound. With an SLO that verdict does not count: limits loose enough for a queue to grow through a whole run
- * hold for runs of this length. A minimum goodput does not count either: it grows with the rate, so it bounds
- * rates from below (capacity.h).
+ * It holds when every term does, by the exact counts of metrics/slo.h; without an SLO, when no request is
+ * rejected or leaves and the verdict (metrics/stability.h) is not that the queue grows without bound. With
+ * terms that bound the load (km_slo_bounds_load()) that verdict does not count: limits loose enough for a
+ * queue to grow through a whole run hold for runs of this length. A minimum goodput does not count either: it
+ * grows with the rate, so it bounds rates from below (capacity.h).
  *
  * A trial ends as soon as it must fail whatever is still to come, which is exact, not a guess: of N requests
  * in all, a quantile q is missed once more than (1 - q) N are beyond its limit, a mean once what was summed
- * so far exceeds N times the limit, and a refused request or a late one before a deadline decides at once.
+ * so far exceeds N times the limit, a share once more than that share of N goes unserved, and a late request
+ * before a deadline decides at once.
  * Gaps (ITL) are not told to anybody while a run goes on, so their terms never end it. */
 #ifndef KM_CAPACITY_TRIAL_H
 #define KM_CAPACITY_TRIAL_H
@@ -16,7 +17,7 @@
 #include "base/stop.h"
 #include "scenario/fleet.h"
 
-enum { KM_TRIAL_NO_TERM = -1, KM_TRIAL_REFUSED = -2, KM_TRIAL_SATURATED = -3 };
+enum { KM_TRIAL_NO_TERM = -1, KM_TRIAL_UNSERVED = -2, KM_TRIAL_SATURATED = -3 };
 
 struct km_trial {
     bool holds;

@@ -112,7 +112,7 @@ struct km_metrics *km_metrics_create(const struct km_metrics_settings *settings)
     for (uint32_t i = 0; i < settings->slo_count; i++) {
         const struct km_slo_term *term = &settings->slo[i];
         m->slo.terms[i] = (struct km_slo_count){.term = *term, .group = KM_SLO_ALL};
-        if (term->metric != KM_SLO_GOODPUT)
+        if (term->metric != KM_SLO_GOODPUT && !km_slo_is_share(term->metric))
             m->slo.terms[i].limit_ps = km_ps_from_s(term->limit);
         if (!term->of_class)
             continue;
@@ -277,6 +277,35 @@ static void judge_latency(const struct km_slo_count *counted, const struct km_co
         out->value = nextafter(limit_s, (double)INFINITY);
 }
 
+static uint64_t unserved(const struct km_collection *group, int metric)
+{
+    if (!group)
+        return 0;
+    return metric == KM_SLO_REJECTED_SHARE ? group->tally.rejected : group->tally.abandoned;
+}
+
+/* What was not served, of all that ended; of all requests, without the classes that answer for themselves. */
+static void judge_share(const struct km_metrics *m, const struct km_slo_count *counted,
+                        const struct km_collection *group, struct km_slo_outcome *out)
+{
+    const int metric = counted->term.metric;
+    uint64_t lost = unserved(group, metric);
+    bool apart[KM_MAX_CLASSES] = {false};
+    out->count = out->requests;
+    for (uint32_t i = 0; counted->group == KM_SLO_ALL && i < m->slo.count; i++) {
+        const struct km_slo_count *other = &m->slo.terms[i];
+        if (other->term.metric != metric || other->group == KM_SLO_ALL || apart[other->group] ||
+            !m->classes[other->group].group)
+            continue;
+        apart[other->group] = true;
+        lost -= unserved(m->classes[other->group].group, metric);
+        out->count -= km_tally_requests(&m->classes[other->group].group->tally);
+    }
+    out->within = out->count - lost;
+    out->value = out->count ? (double)lost / (double)out->count : 0.0;
+    out->attained = lost <= km_slo_share_allows(counted->term.limit, out->count);
+}
+
 static void judge(const struct km_metrics *m, const struct km_slo_count *counted, double duration_s,
                   struct km_slo_outcome *out)
 {
@@ -287,6 +316,10 @@ static void judge(const struct km_metrics *m, const struct km_slo_count *counted
         return;
     const struct km_tally *tally = &group->tally;
     out->requests = km_tally_requests(tally);
+    if (km_slo_is_share(counted->term.metric)) {
+        judge_share(m, counted, group, out);
+        return;
+    }
     if (tally->completed == 0) {
         out->count = counted->term.metric >= KM_LATENCY_COUNT ? out->requests : 0;
         return;

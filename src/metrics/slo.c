@@ -2,6 +2,7 @@
 
 #include "metrics/quantile.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static const char *const names[] = {
@@ -13,11 +14,26 @@ static const char *const names[] = {
     [KM_NORMALIZED] = "normalized",
     [KM_SLO_GOODPUT] = "goodput",
     [KM_SLO_DEADLINE] = "deadline",
+    [KM_SLO_REJECTED_SHARE] = "rejected_share",
+    [KM_SLO_ABANDONED_SHARE] = "abandoned_share",
 };
 
 const char *km_slo_metric_name(int metric)
 {
     return names[metric];
+}
+
+uint64_t km_slo_share_allows(double limit, uint64_t requests)
+{
+    return (uint64_t)floor(limit * (double)requests * (1 + 1e-15));
+}
+
+bool km_slo_bounds_load(const struct km_slo_term *terms, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!km_slo_is_share(terms[i].metric))
+            return true;
+    return false;
 }
 
 void km_slo_term_name(const struct km_slo_term *term, char *out, size_t size)
@@ -28,6 +44,8 @@ void km_slo_term_name(const struct km_slo_term *term, char *out, size_t size)
         snprintf(out, size, "%s%s%smin_goodput_per_s", of, class_name, dot);
     else if (term->metric == KM_SLO_DEADLINE)
         snprintf(out, size, "%s%s%sdeadline_s", of, class_name, dot);
+    else if (km_slo_is_share(term->metric))
+        snprintf(out, size, "%s%s%smax_%s", of, class_name, dot, names[term->metric]);
     else if (term->quantile < 0)
         snprintf(out, size, "%s%s%s%s_mean_s", of, class_name, dot, names[term->metric]);
     else
@@ -49,7 +67,7 @@ bool km_slo_serve(struct km_slo *slo, int group, const struct km_served *served)
         struct km_slo_count *term = &slo->terms[i];
         int metric = term->term.metric;
         if ((term->group != KM_SLO_ALL && term->group != group) || metric == KM_SLO_GOODPUT ||
-            metric == KM_ITL || (metric == KM_TPOT && served->gaps == 0))
+            km_slo_is_share(metric) || metric == KM_ITL || (metric == KM_TPOT && served->gaps == 0))
             continue;
         if (metric == KM_SLO_DEADLINE) {
             term->within += served->since_start_ps <= term->limit_ps;

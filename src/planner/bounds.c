@@ -383,6 +383,15 @@ static void rule_out_throughput(const struct km_load *load, struct km_candidate 
         km_text_printf(reason, ", at most %.3g requests/s", most_per_s);
 }
 
+/* Where some requests may go unserved there is less work than the bounds suppose. */
+static bool may_reject(const struct km_scenario *scenario)
+{
+    for (uint32_t i = 0; i < scenario->slo_count; i++)
+        if (scenario->slo[i].metric == KM_SLO_REJECTED_SHARE && scenario->slo[i].limit > 0.0)
+            return true;
+    return false;
+}
+
 enum km_status km_bounds_find(const struct km_setup *setup, const struct km_load *load,
                               struct km_candidate *candidate, char **reason, struct km_error *error)
 {
@@ -392,7 +401,7 @@ enum km_status km_bounds_find(const struct km_setup *setup, const struct km_load
     *reason = NULL;
     candidate->bounds =
         (struct km_candidate_bounds){.least_replicas = 1, .ttft_s = (double)NAN, .tpot_s = (double)NAN};
-    if (!load->open || load->count == 0 || load->asked.patience_s > 0.0)
+    if (!load->open || load->count == 0 || load->asked.patience_s > 0.0 || may_reject(setup->scenario))
         return KM_OK;
     enum km_status status = km_step_bound_create(setup, &steps, error);
     if (status != KM_OK)

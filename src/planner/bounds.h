@@ -15,8 +15,8 @@
  * and which rates are beyond a number of them.
  *
  * Prefix caching may spare the work of prompts: where requests have prefix hashes, prompts count as one token
- * and KV blocks as shared by all. Nothing is claimed for closed loops, where a limit on
- * patience lets work go undone, nor of terms of one class. */
+ * and KV blocks as shared by all. Nothing is claimed for closed loops, where a limit on patience or a share
+ * that may be rejected lets work go undone, nor of terms of one class. */
 #ifndef KM_PLANNER_BOUNDS_H
 #define KM_PLANNER_BOUNDS_H
 

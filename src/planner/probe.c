@@ -8,10 +8,20 @@
 /* What the requests that have ended say of the terms that can be decided early. */
 struct watch {
     const struct km_scenario *scenario;
-    double spare[KM_MAX_SLO_TERMS]; /* requests that may be beyond the limit; infinite: not decided early */
+    /* Requests that may be beyond the limit, or go unserved; infinite: not decided early. */
+    double spare[KM_MAX_SLO_TERMS];
     uint64_t limit_ps[KM_MAX_SLO_TERMS], beyond[KM_MAX_SLO_TERMS];
     bool missed;
 };
+
+/* Does a class answer for itself in this respect? */
+static bool is_split(const struct km_scenario *scenario, int metric)
+{
+    for (uint32_t i = 0; i < scenario->slo_count; i++)
+        if (scenario->slo[i].metric == metric && scenario->slo[i].of_class)
+            return true;
+    return false;
+}
 
 static void watch_init(struct watch *watch, const struct km_scenario *scenario, const struct km_load *load)
 {
@@ -23,6 +33,8 @@ static void watch_init(struct watch *watch, const struct km_scenario *scenario, 
         watch->spare[i] =
             counted ? (1.0 - term->quantile) * (double)load->count * (1.0 + 1e-9) + 1e-6 : (double)INFINITY;
         watch->limit_ps[i] = counted ? km_ps_from_s(term->limit) : 0;
+        if (km_slo_is_share(term->metric) && load->open && !is_split(scenario, term->metric))
+            watch->spare[i] = (double)km_slo_share_allows(term->limit, load->count);
     }
 }
 
@@ -43,12 +55,20 @@ static uint64_t latency_ps(int metric, const struct km_record *r)
     }
 }
 
+static bool is_beyond(int metric, uint64_t limit_ps, enum km_outcome outcome, const struct km_record *record)
+{
+    if (km_slo_is_share(metric))
+        return outcome == (metric == KM_SLO_REJECTED_SHARE ? KM_REJECTED : KM_ABANDONED);
+    return outcome == KM_COMPLETED && latency_ps(metric, record) > limit_ps;
+}
+
 static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record)
 {
     struct watch *watch = context;
     const struct km_scenario *scenario = watch->scenario;
-    for (uint32_t i = 0; outcome == KM_COMPLETED && i < scenario->slo_count; i++) {
-        if (isinf(watch->spare[i]) || latency_ps(scenario->slo[i].metric, record) <= watch->limit_ps[i])
+    for (uint32_t i = 0; i < scenario->slo_count; i++) {
+        if (isinf(watch->spare[i]) ||
+            !is_beyond(scenario->slo[i].metric, watch->limit_ps[i], outcome, record))
             continue;
         if ((double)++watch->beyond[i] > watch->spare[i])
             watch->missed = true;
@@ -58,6 +78,8 @@ static void request_ended(void *context, enum km_outcome outcome, const struct k
 static double term_ratio(const struct km_slo_outcome *outcome)
 {
     double limit = outcome->term.limit, value = outcome->value;
+    if (km_slo_is_share(outcome->term.metric) && limit <= 0.0)
+        return value > 0.0 ? 1.0 + value : 0.0;
     double ratio = outcome->term.metric == KM_SLO_GOODPUT ? limit / value : value / limit;
     if (isnan(ratio))
         return outcome->attained ? 0.0 : (double)INFINITY;
@@ -76,8 +98,11 @@ static void judge(const struct km_summary *summary, struct km_probe *out)
             out->worst_term = (int)i;
         }
     }
-    bool attained = summary->slo_stated ? summary->slo_attained : summary->verdict != KM_SATURATED;
-    out->holds = attained && summary->rejected == 0 && summary->completed > 0 && !out->cut;
+    bool attained =
+        summary->slo_stated ? summary->slo_attained : summary->rejected == 0 && summary->abandoned == 0;
+    if (!out->load_bounded)
+        attained = attained && !out->saturated;
+    out->holds = attained && summary->completed > 0 && !out->cut;
 }
 
 enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *load, bool whole,
@@ -100,6 +125,8 @@ enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *
         .saturated = s->verdict == KM_SATURATED,
         .completed = s->completed,
         .rejected = s->rejected,
+        .abandoned = s->abandoned,
+        .load_bounded = km_slo_bounds_load(scenario->slo, scenario->slo_count),
         .duration_s = s->duration_s,
         .requests_per_s = s->requests_per_s,
         .output_tokens_per_s = s->output_tokens_per_s,
@@ -132,11 +159,15 @@ void km_probe_explain(const struct km_probe *probe, struct km_text *out)
                        probe->cut ? " when stopped" : "");
         separator = "; ";
     }
-    if (probe->slo_count == 0 && probe->saturated) {
+    if (!probe->load_bounded && probe->saturated) {
         km_text_printf(out, "%ssaturated: the queue grows without bound", separator);
         separator = "; ";
     }
-    if (probe->rejected)
+    if (probe->rejected) {
         km_text_printf(out, "%s%llu requests are too long for it", separator,
                        (unsigned long long)probe->rejected);
+        separator = "; ";
+    }
+    if (probe->abandoned)
+        km_text_printf(out, "%s%llu abandoned", separator, (unsigned long long)probe->abandoned);
 }

@@ -40,6 +40,7 @@ static void put_probe(struct km_json_writer *w, const struct km_probe *probe)
     km_json_put_bool(w, "saturated", probe->saturated);
     km_json_put_count(w, "completed", probe->completed);
     km_json_put_count(w, "rejected", probe->rejected);
+    km_json_put_count(w, "abandoned", probe->abandoned);
     km_json_put_number(w, "duration_s", probe->duration_s);
     km_json_put_number(w, "requests_per_s", probe->requests_per_s);
     km_json_put_number(w, "output_tokens_per_s", probe->output_tokens_per_s);

@@ -25,9 +25,10 @@ static bool is_job(const struct km_plan *plan)
     const struct km_scenario *scenario = &plan->scenario;
     bool deadline = false;
     for (uint32_t i = 0; i < scenario->slo_count; i++) {
-        if (scenario->slo[i].metric != KM_SLO_DEADLINE)
+        const int metric = scenario->slo[i].metric;
+        if (metric != KM_SLO_DEADLINE && !km_slo_is_share(metric))
             return false;
-        deadline = true;
+        deadline = deadline || metric == KM_SLO_DEADLINE;
     }
     return deadline;
 }
@@ -135,18 +136,25 @@ static void put_infeasible(const struct km_plan *plan, struct km_text *out)
 
 /* --- the table ------------------------------------------------------------------------------------------ */
 
-static uint32_t term_columns(const struct km_plan *plan)
+/* The first terms but shares: of plans that hold there is little to see in these. */
+static uint32_t list_columns(const struct km_plan *plan, uint32_t terms[TERM_COLUMNS])
 {
-    return plan->scenario.slo_count < TERM_COLUMNS ? plan->scenario.slo_count : TERM_COLUMNS;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->scenario.slo_count && count < TERM_COLUMNS; i++)
+        if (!km_slo_is_share(plan->scenario.slo[i].metric))
+            terms[count++] = i;
+    return count;
 }
 
 static void put_head(const struct km_plan *plan, struct km_text *out)
 {
     km_text_printf(out, "\n   %-4s %-*s %4s %4s %8s %7s", "rank", LABEL_WIDTH, "plan", "repl", "GPUs", "$/h",
                    by_energy(plan) ? "kWh/M" : "$/M tok");
-    for (uint32_t i = 0; i < term_columns(plan); i++) {
+    uint32_t terms[TERM_COLUMNS];
+    const uint32_t columns = list_columns(plan, terms);
+    for (uint32_t i = 0; i < columns; i++) {
         char name[160];
-        km_slo_term_name(&plan->scenario.slo[i], name, sizeof name);
+        km_slo_term_name(&plan->scenario.slo[terms[i]], name, sizeof name);
         km_text_printf(out, " %10.10s", name);
     }
     km_text_printf(out, " %9s\n", "max rate");
@@ -165,8 +173,10 @@ static bool put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
                    price_cell(tokens, by_energy(plan) ? kwh_per_million_tokens(c->probe)
                                                       : entry->usd_per_million_tokens));
-    for (uint32_t i = 0; i < term_columns(plan); i++) {
-        const struct km_slo_outcome *outcome = &c->probe->slo[i];
+    uint32_t terms[TERM_COLUMNS];
+    const uint32_t columns = list_columns(plan, terms);
+    for (uint32_t i = 0; i < columns; i++) {
+        const struct km_slo_outcome *outcome = &c->probe->slo[terms[i]];
         bool rate = outcome->term.metric == KM_SLO_GOODPUT;
         km_text_printf(out, "%c%10s", gap,
                        rate ? km_cell_rounded(cell, outcome->value) : km_cell_seconds(cell, outcome->value));

@@ -11,7 +11,8 @@
 static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
 {
     const struct km_slo_term *term = &o->term;
-    bool latency = term->metric < KM_LATENCY_COUNT, rate = term->metric == KM_SLO_GOODPUT;
+    const bool latency = term->metric < KM_LATENCY_COUNT, rate = term->metric == KM_SLO_GOODPUT,
+               share = km_slo_is_share(term->metric), seconds = !rate && !share;
     char name[128];
     km_slo_term_name(term, name, sizeof name);
     km_json_put_open(w, NULL, '{');
@@ -22,10 +23,12 @@ static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
                                : km_slo_metric_name(term->metric));
     km_json_put_number(w, "quantile",
                        latency && term->quantile >= 0 ? term->quantile : (double)NAN); /* null: mean */
-    km_json_put_number(w, "limit_s", rate ? (double)NAN : term->limit);
-    km_json_put_number(w, "value_s", rate ? (double)NAN : o->value);
+    km_json_put_number(w, "limit_s", seconds ? term->limit : (double)NAN);
+    km_json_put_number(w, "value_s", seconds ? o->value : (double)NAN);
     km_json_put_number(w, "limit_per_s", rate ? term->limit : (double)NAN);
     km_json_put_number(w, "value_per_s", rate ? o->value : (double)NAN);
+    km_json_put_number(w, "limit_share", share ? term->limit : (double)NAN);
+    km_json_put_number(w, "value_share", share ? o->value : (double)NAN);
     km_json_put_bool(w, "attained", o->attained);
     km_json_put_bool(w, "too_few_samples", km_slo_is_thin(o));
     km_json_put_count(w, "within", o->within);
@@ -81,11 +84,18 @@ static const char *class_label(const char *name)
     return name[0] ? name : "(none)";
 }
 
+static const char *unserved_words(int metric)
+{
+    return metric == KM_SLO_REJECTED_SHARE ? "rejected" : "abandoned";
+}
+
 static void describe_term(const struct km_slo_term *term, char *out, size_t size)
 {
     const char *class_name = term->of_class ? class_label(term->class_name) : "",
                *gap = term->of_class ? " " : "";
-    if (term->metric >= KM_LATENCY_COUNT)
+    if (km_slo_is_share(term->metric))
+        snprintf(out, size, "%s%s%s", class_name, gap, unserved_words(term->metric));
+    else if (term->metric >= KM_LATENCY_COUNT)
         snprintf(out, size, "%s%s%s", class_name, gap, km_slo_metric_name(term->metric));
     else if (term->quantile < 0)
         snprintf(out, size, "%s%s%s mean", class_name, gap, km_latency_key((enum km_latency)term->metric));
@@ -96,6 +106,8 @@ static void describe_term(const struct km_slo_term *term, char *out, size_t size
 
 static const char *limit_cell(char *out, const struct km_slo_term *term, double value)
 {
+    if (km_slo_is_share(term->metric))
+        return km_cell_percent(out, value);
     if (term->metric != KM_SLO_GOODPUT)
         return km_cell_seconds(out, value);
     char number[KM_CELL];
@@ -112,6 +124,9 @@ void km_report_slo_text(const struct km_summary *s, struct km_text *out)
                    s->slo_attained ? "met" : "MISSED", km_cell_rounded(a, s->goodput_per_s));
     for (uint32_t i = 0; i < s->slo_count; i++) {
         const struct km_slo_outcome *o = &s->slo[i];
+        const bool share = km_slo_is_share(o->term.metric);
+        if (share && o->attained && o->term.limit <= 0.0)
+            continue; /* none may be, and none was */
         describe_term(&o->term, name, sizeof name);
         km_text_printf(out, KM_REPORT_LABEL "%s %s, limit %s%s", "", name, limit_cell(a, &o->term, o->value),
                        limit_cell(b, &o->term, o->term.limit), o->attained ? "" : "  MISSED");
@@ -120,6 +135,9 @@ void km_report_slo_text(const struct km_summary *s, struct km_text *out)
         else if (!o->attained && o->term.metric == KM_SLO_DEADLINE)
             km_text_printf(out, ": %s of %s requests completed by then", km_cell_count(a, o->within),
                            km_cell_count(b, o->count));
+        else if (!o->attained && share)
+            km_text_printf(out, ": %s of %s requests %s", km_cell_count(a, o->count - o->within),
+                           km_cell_count(b, o->count), unserved_words(o->term.metric));
         else if (o->count > 0 && km_slo_is_thin(o))
             km_text_puts(out, " (too few requests to tell)");
         km_text_puts(out, "\n");

@@ -30,9 +30,16 @@ static bool parse_statistic(const char *text, size_t length, double *quantile)
 static const struct {
     const char *key;
     int metric;
-} others[] = {{"min_goodput_per_s", KM_SLO_GOODPUT}, {"deadline_s", KM_SLO_DEADLINE}};
+} others[] = {{"min_goodput_per_s", KM_SLO_GOODPUT},
+              {"deadline_s", KM_SLO_DEADLINE},
+              {"max_rejected_share", KM_SLO_REJECTED_SHARE},
+              {"max_abandoned_share", KM_SLO_ABANDONED_SHARE}};
 
-/* "<metric>_<statistic>_s", "min_goodput_per_s", "deadline_s" */
+/* Terms that an SLO has with limit 0 where it does not state them. */
+static const int defaults[] = {KM_SLO_REJECTED_SHARE, KM_SLO_ABANDONED_SHARE};
+#define DEFAULTS (sizeof defaults / sizeof *defaults)
+
+/* "<metric>_<statistic>_s", "min_goodput_per_s", "deadline_s", "max_rejected_share", "max_abandoned_share" */
 static bool parse_key(const char *key, struct km_slo_term *term)
 {
     size_t length = strlen(key);
@@ -81,7 +88,8 @@ static enum km_status fail_key(const struct km_yaml *value, bool in_class, struc
         return km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
     return km_yaml_fail_key(value, error,
                             "unknown key; expected <ttft, tpot, itl, e2e, queueing_delay or "
-                            "normalized>_<mean, p50, p99, p99.9, ...>_s, min_goodput_per_s%s deadline_s%s",
+                            "normalized>_<mean, p50, p99, p99.9, ...>_s, min_goodput_per_s, deadline_s, "
+                            "max_rejected_share%s max_abandoned_share%s",
                             in_class ? " or" : ",", in_class ? "" : " or classes");
 }
 
@@ -92,6 +100,7 @@ static enum km_status read_terms(const struct km_yaml *mapping, const char *clas
     static const struct km_range seconds = {
         .min = 0, .max = KM_TIME_LIMIT_S, .has_min = true, .has_max = true, .open_min = true};
     static const struct km_range rate = {.min = 0, .has_min = true, .open_min = true};
+    static const struct km_range share = {.min = 0, .max = 1, .has_min = true, .has_max = true};
     for (size_t i = 0; i < mapping->count; i++) {
         const struct km_yaml *value = mapping->items[i];
         struct km_slo_term term;
@@ -105,12 +114,14 @@ static enum km_status read_terms(const struct km_yaml *mapping, const char *clas
                 before.quantile == term.quantile)
                 return km_yaml_fail_key(value, error, "the same as %s", mapping->items[j]->key);
         }
-        enum km_status status =
-            km_settings_number(value, term.metric == KM_SLO_GOODPUT ? &rate : &seconds, &term.limit, error);
+        const struct km_range *range = term.metric == KM_SLO_GOODPUT  ? &rate
+                                       : km_slo_is_share(term.metric) ? &share
+                                                                      : &seconds;
+        enum km_status status = km_settings_number(value, range, &term.limit, error);
         if (status != KM_OK)
             return status;
-        if (scenario->slo_count == KM_MAX_SLO_TERMS)
-            return km_yaml_fail_key(value, error, "at most %d terms", KM_MAX_SLO_TERMS);
+        if (scenario->slo_count == KM_MAX_SLO_TERMS - DEFAULTS)
+            return km_yaml_fail_key(value, error, "at most %d terms", (int)(KM_MAX_SLO_TERMS - DEFAULTS));
         term.of_class = class_name != NULL;
         snprintf(term.class_name, sizeof term.class_name, "%s", class_name ? class_name : "");
         scenario->slo[scenario->slo_count++] = term;
@@ -139,6 +150,22 @@ static enum km_status read_classes(const struct km_yaml *classes, struct km_scen
     return KM_OK;
 }
 
+/* An SLO that is stated has a share of each kind of all requests, behind those `count` that it states. */
+static void add_defaults(struct km_scenario *scenario, uint32_t count)
+{
+    for (size_t i = 0; i < DEFAULTS && scenario->slo_count > 0; i++) {
+        bool stated = false;
+        for (uint32_t t = 0; t < count; t++)
+            stated = stated || scenario->slo[t].metric == defaults[i];
+        if (stated)
+            continue;
+        memmove(&scenario->slo[count + 1], &scenario->slo[count],
+                (scenario->slo_count - count) * sizeof *scenario->slo);
+        scenario->slo[count++] = (struct km_slo_term){.metric = defaults[i]};
+        scenario->slo_count++;
+    }
+}
+
 enum km_status km_slo_read(const struct km_yaml *value, void *field,
                            const struct km_settings_context *context, struct km_error *error)
 {
@@ -150,9 +177,12 @@ enum km_status km_slo_read(const struct km_yaml *value, void *field,
     if (value->kind != KM_YAML_MAPPING)
         return km_yaml_fail(value, error, "expected a mapping such as {ttft_p99_s: 2.0}");
     enum km_status status = read_terms(value, NULL, scenario, error);
+    const uint32_t of_all = scenario->slo_count;
     const struct km_yaml *classes = km_yaml_get(value, "classes");
     if (status == KM_OK && classes && !km_yaml_is_null(classes))
         status = read_classes(classes, scenario, error);
+    if (status == KM_OK)
+        add_defaults(scenario, of_all);
     return status;
 }
 
