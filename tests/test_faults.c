@@ -15,6 +15,8 @@
 /* Freed memory that is read shows: glibc fills it. */
 #define PERTURBED "MALLOC_PERTURB_=165"
 
+#define RUN "run " KM_SOURCE_DIR "/configs/quickstart.yaml --set workload.requests=50 "
+
 struct fault {
     const char *arguments;
     int code;
@@ -102,11 +104,70 @@ static void clock_ends(void **state)
     CHECK(faults);
 }
 
+/* --- what no device has ----------------------------------------------------------------------------------
+ */
+
+/* Every number of a device at once far too small and far too large: refused, or answered with numbers. */
+static void device_fields(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"1e-300", "1e300", "5e-324", "0", "1"};
+    FILE *shipped = fopen(KM_SOURCE_DIR "/configs/devices/h200-sxm.yaml", "rb");
+    assert_non_null(shipped);
+    char text[8192];
+    size_t length = fread(text, 1, sizeof text - 1, shipped);
+    text[length] = '\0';
+    fclose(shipped);
+    int fields = 0;
+    for (const char *at = text; (at = strstr(at, ": ")); at += 2) {
+        if (strspn(at + 2, "0123456789") == 0)
+            continue;
+        const char *line = at;
+        while (line > text && line[-1] != '\n')
+            line--;
+        if (memchr(line, '#', (size_t)(at - line)))
+            continue;
+        fields++;
+        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+            char changed[9000];
+            size_t old = strspn(at + 2, "0123456789.e-_");
+            snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at + 2 - text), text, values[i],
+                     at + 2 + old);
+            put("odd.yaml", changed);
+            struct outcome outcome =
+                kingman("explain " KM_SOURCE_DIR "/configs/quickstart.yaml --set cluster.device=odd.yaml");
+            if (outcome.code != 0 && outcome.code != 1 &&
+                (outcome.code != 2 || count_lines(outcome.err) != 1))
+                fail_msg("%.*s%s: exit %d", (int)(at + 2 - line), line, values[i], outcome.code);
+            assert_finite_text(line, outcome.out);
+            assert_finite_text(line, outcome.err);
+            release(&outcome);
+        }
+    }
+    assert_true(fields >= 20);
+}
+
+static void units_left_out(void **state)
+{
+    (void)state;
+    static const struct fault faults[] = {
+        {RUN "--set cluster.tensor_parallel_size=2 --set cluster.node.link.bandwidth_bytes_per_s=1e-3", 2, "",
+         "cluster.node.link.bandwidth_bytes_per_s: expected a number from 1e7 to 1e14, got \"1e-3\""},
+        {RUN "--set cluster.node.network.bandwidth_bytes_per_s=50", 2, "", "did you mean 50e9?"},
+        {RUN "--set engine.host.form_step_s=620", 2, "", "did you mean 620e-6?"},
+        {RUN "--set engine.memory.reserve_bytes=1e20", 2, "", "expected a number from 0 to 1e14"},
+        {RUN "--set cost.model=linear --set cost.k2=1e9", 2, "", "expected a number from 0 to 4600000"},
+    };
+    CHECK(faults);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_are_named),
         cmocka_unit_test(clock_ends),
+        cmocka_unit_test(device_fields),
+        cmocka_unit_test(units_left_out),
     };
     return cmocka_run_group_tests_name("faults", tests, open_program_folder, close_program_folder);
 }

@@ -376,7 +376,7 @@ static void settings_are_listed(void **state)
     km_scenario_list_settings(&list);
     static const char *const lines[] = {
         "model  text  ",
-        "cluster.node.link.bandwidth_bytes_per_s  a number > 0  ",
+        "cluster.node.link.bandwidth_bytes_per_s  a number from 1e7 to 1e14  ",
         "engine.batching.max_num_seqs  an integer ≥ 1  ",
         "workload.arrivals.process  one of trace, poisson, gamma, weibull, constant, closed_loop, at_once  ",
         "workload.prompt_tokens.distribution  one of constant, uniform, ",

@@ -9,6 +9,11 @@
 
 #define LONGEST_NUMBER 64
 
+const double km_scales_mega[] = {1e6, 1e3, 1e9, 0};
+const double km_scales_giga[] = {1e9, 1e12, 1e6, 0};
+const double km_scales_tera[] = {1e12, 1e9, 1e15, 0};
+const double km_scales_micro[] = {1e-6, 1e-3, 1e-9, 0};
+
 static enum km_status fail_expected(const struct km_yaml *value, const char *expected, const char *more,
                                     struct km_error *error)
 {
@@ -86,19 +91,42 @@ static bool parse_number(const char *text, double *out)
 
 static bool in_range(const struct km_range *range, double value)
 {
+    if (range->or_zero && !(fabs(value) > 0))
+        return true;
     if (range->has_min && (range->open_min ? value <= range->min : value < range->min))
         return false;
     return !(range->has_max && (range->open_max ? value >= range->max : value > range->max));
+}
+
+/* "; did you mean 450e9?" where a unit seems to have been left out. Appends. */
+static void hint_unit(const struct km_yaml *value, const struct km_range *range, struct km_text *out)
+{
+    double number;
+    if (!range->scales || value->kind != KM_YAML_SCALAR || value->quoted ||
+        !parse_number(value->text, &number))
+        return;
+    for (const double *scale = range->scales; *scale > 0; scale++) {
+        if (!in_range(range, number * *scale) || !(fabs(number) > 0))
+            continue;
+        if (strspn(value->text, "0123456789.") == strlen(value->text))
+            km_text_printf(out, "; did you mean %se%d?", value->text, (int)lround(log10(*scale)));
+        else
+            km_text_printf(out, "; did you mean %g?", number * *scale);
+        return;
+    }
 }
 
 static enum km_status fail_range(const struct km_yaml *value, enum km_setting_type type,
                                  const struct km_range *range, const char *more, struct km_error *error)
 {
     struct km_setting setting = {.type = type, .range = *range};
-    struct km_text expected = {0};
+    struct km_text expected = {0}, rest = {0};
     km_setting_describe(&setting, &expected);
-    enum km_status status = fail_expected(value, km_text_c(&expected), more, error);
+    km_text_puts(&rest, more);
+    hint_unit(value, range, &rest);
+    enum km_status status = fail_expected(value, km_text_c(&expected), km_text_c(&rest), error);
     km_text_release(&expected);
+    km_text_release(&rest);
     return status;
 }
 

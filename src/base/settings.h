@@ -39,12 +39,25 @@ struct km_range {
     double min, max;
     bool has_min, has_max;
     bool open_min, open_max; /* the bound itself is outside */
+    bool or_zero;            /* 0 is allowed besides */
+    const double *scales; /* factors that a value out of range may lack ("did you mean 450e9?"), the likeliest
+                             first, ended by 0; NULL = none */
 };
 #define KM_AT_LEAST(a)   .range = {.min = (a), .has_min = true}
 #define KM_ABOVE(a)      .range = {.min = (a), .has_min = true, .open_min = true}
 #define KM_BETWEEN(a, b) .range = {.min = (a), .max = (b), .has_min = true, .has_max = true}
+/* What physics or the trade allows, and the units that a slip may have left out. */
+#define KM_LIMITS(a, b, units)                                                                               \
+    .range = {.min = (a), .max = (b), .has_min = true, .has_max = true, .scales = (units)}
+#define KM_ZERO_OR(a, b, units)                                                                              \
+    .range = {.min = (a), .max = (b), .has_min = true, .has_max = true, .or_zero = true, .scales = (units)}
 #define KM_ABOVE_UP_TO(a, b)                                                                                 \
     .range = {.min = (a), .max = (b), .has_min = true, .has_max = true, .open_min = true}
+
+extern const double km_scales_mega[];  /* bytes of caches: mega, kilo, giga */
+extern const double km_scales_giga[];  /* bytes, bytes/s: giga, tera, mega */
+extern const double km_scales_tera[];  /* FLOP/s: tera, giga, peta */
+extern const double km_scales_micro[]; /* seconds: micro, milli, nano */
 
 struct km_settings_context {
     struct km_arena *arena; /* strings and arrays read live here */

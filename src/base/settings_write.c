@@ -96,24 +96,37 @@ void km_settings_write_json(const struct km_setting *table, const void *target, 
     km_text_puts(out, "}");
 }
 
+/* A bound, large ones as people write them: 1e10. */
+static void describe_bound(double value, struct km_text *out)
+{
+    char text[32];
+    int exponent = (int)floor(log10(fabs(value) > 0 ? fabs(value) : 1));
+    snprintf(text, sizeof text, "%ge%d", value / pow(10, exponent), exponent);
+    if (exponent >= 7 && strtod(text, NULL) == value)
+        km_text_puts(out, text);
+    else
+        km_settings_write_number(value, out);
+}
+
 static void describe_range(const char *kind, const struct km_range *range, struct km_text *out)
 {
+    km_text_puts(out, range->or_zero ? "0 or " : "");
     km_text_puts(out, kind);
     if (range->has_min && range->has_max && !range->open_min && !range->open_max) {
         km_text_puts(out, " from ");
-        km_settings_write_number(range->min, out);
+        describe_bound(range->min, out);
         km_text_puts(out, " to ");
-        km_settings_write_number(range->max, out);
+        describe_bound(range->max, out);
         return;
     }
     if (range->has_min) {
         km_text_puts(out, range->open_min ? " > " : " ≥ ");
-        km_settings_write_number(range->min, out);
+        describe_bound(range->min, out);
     }
     if (range->has_max) {
         km_text_puts(out, range->has_min ? " and" : "");
         km_text_puts(out, range->open_max ? " < " : " ≤ ");
-        km_settings_write_number(range->max, out);
+        describe_bound(range->max, out);
     }
 }
 

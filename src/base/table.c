@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define LARGEST_SIZE 9007199254740992.0 /* 2^53 */
-#define LONGEST_US   1e12
+#define LONGEST_US   1e9                /* as a profile's (cost/profile_read.c) */
 
 enum km_status km_table_fail(const struct km_table *table, uint32_t column, struct km_error *error,
                              const char *format, ...)

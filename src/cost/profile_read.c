@@ -6,7 +6,10 @@
 #include <string.h>
 
 #define LARGEST_SIZE 9007199254740992.0 /* 2^53: whole numbers are exact up to there */
-#define LONGEST_US   1e12               /* 11 days */
+/* No kernel takes less than a cycle or more than the quarter of an hour that a long prompt would; rates and
+ * powers, where a table holds them, are those of devices (hardware/device_read.c). */
+#define SHORTEST_US 1e-4
+#define LONGEST_US  1e9
 
 /* One table of the file, being read. */
 struct block {
@@ -105,6 +108,8 @@ static enum km_status read_row(const struct block *b, const cJSON *values, struc
         km_json_value_number(b->json, value, 0.0, b->schema->value ? 1e18 : LONGEST_US, &row.us, error);
     if (status == KM_OK && !b->schema->value && row.us <= 0.0)
         return km_json_fail(b->json, value, error, "a time must be above 0");
+    if (status == KM_OK && !b->schema->value && row.us < SHORTEST_US)
+        return km_json_fail(b->json, value, error, "expected microseconds, at least %g", SHORTEST_US);
     if (status == KM_OK && value->next)
         status = km_json_value_number(b->json, value->next, 0.0, LONGEST_US, &row.spread_us, error);
     if (status != KM_OK)

@@ -56,6 +56,12 @@ static void write_graph_sizes(const void *field, struct km_text *out)
 
 #define AT(member) offsetof(struct km_engine, member)
 
+/* What is beyond these is a slip of the unit, or a typing error; what is within them keeps every time that
+ * follows finite. */
+#define HOST_TIME   KM_LIMITS(0, 10, km_scales_micro)  /* a scheduler that takes ten seconds a step is none */
+#define KERNEL_TIME KM_LIMITS(0, 1, km_scales_micro)   /* as does a kernel that takes one beyond its work */
+#define MEMORY      KM_LIMITS(0, 1e14, km_scales_giga) /* as device.memory_bytes */
+
 static const char *const all_reduce_names[] = {"one_shot",     "two_shot", "ring", "tree",
                                                "ring_or_tree", "fastest",  NULL};
 
@@ -65,14 +71,15 @@ static const struct km_setting rule_settings[] = {
      .doc = "of an all-reduce inside a node, where this rule holds"},
     {"max_ranks", KM_SETTING_U32, RULE(max_ranks), KM_AT_LEAST(0), .optional = true, .nullable = true,
      .doc = "GPUs; null = any number"},
-    {"below_bytes", KM_SETTING_NUMBER, RULE(below_bytes), KM_AT_LEAST(0), .optional = true, .nullable = true,
-     .doc = "message size; null = any"},
+    {"below_bytes", KM_SETTING_NUMBER, RULE(below_bytes), KM_BETWEEN(0, 1e15), .optional = true,
+     .nullable = true, .doc = "message size; null = any"},
     {"direct", KM_SETTING_BOOL, RULE(direct), .optional = true,
      .doc = "only where every GPU of a node reaches every other one directly"},
-    {"fixed_s", KM_SETTING_NUMBER, RULE(fixed_s), KM_BETWEEN(0, 1), .optional = true,
+    {"fixed_s", KM_SETTING_NUMBER, RULE(fixed_s), KERNEL_TIME, .optional = true,
      .doc = "launch and barriers"},
-    {"bandwidth_share", KM_SETTING_NUMBER, RULE(bandwidth_share), KM_BETWEEN(0, 1), .optional = true,
-     .nullable = true, .doc = "of what the link gives large messages; null = all"},
+    {"bandwidth_share", KM_SETTING_NUMBER, RULE(bandwidth_share),
+     KM_ZERO_OR(1e-3, 1, NULL), /* as a link's efficiency */
+     .optional = true, .nullable = true, .doc = "of what the link gives large messages; null = all"},
     {0},
 };
 
@@ -119,7 +126,7 @@ static const struct km_setting collective_settings[] = {
      .doc = "rules of algorithms; the first that holds counts"},
     {"peer_kernel", KM_SETTING_ENUM, AT(peer_kernel), .names = peer_names, .optional = true,
      .doc = "which measured kernel its own all-reduces are: any (the fastest), or vLLM's (custom)"},
-    {"fixed_s", KM_SETTING_NUMBER, AT(collective_fixed_s), KM_BETWEEN(0, 1),
+    {"fixed_s", KM_SETTING_NUMBER, AT(collective_fixed_s), KERNEL_TIME,
      .doc = "launch and protocol of a collective that is no all-reduce inside a node"},
     {0},
 };
@@ -159,28 +166,25 @@ static const struct km_setting kv_settings[] = {
 };
 
 static const struct km_setting host_settings[] = {
-    {"form_step_s", KM_SETTING_NUMBER, AT(form_step_s), KM_BETWEEN(0, 10),
+    {"form_step_s", KM_SETTING_NUMBER, AT(form_step_s), HOST_TIME,
      .doc = "schedule a batch and prepare its inputs"},
-    {"form_sequence_s", KM_SETTING_NUMBER, AT(form_sequence_s), KM_BETWEEN(0, 10),
+    {"form_sequence_s", KM_SETTING_NUMBER, AT(form_sequence_s), HOST_TIME,
      .doc = "the same, for each sequence in it"},
-    {"process_step_s", KM_SETTING_NUMBER, AT(process_step_s), KM_BETWEEN(0, 10),
+    {"process_step_s", KM_SETTING_NUMBER, AT(process_step_s), HOST_TIME,
      .doc = "take the results of a batch"},
-    {"process_sequence_s", KM_SETTING_NUMBER, AT(process_sequence_s), KM_BETWEEN(0, 10),
+    {"process_sequence_s", KM_SETTING_NUMBER, AT(process_sequence_s), HOST_TIME,
      .doc = "the same, for each sequence in it"},
-    {"launch_graph_s", KM_SETTING_NUMBER, AT(launch_graph_s), KM_BETWEEN(0, 10),
-     .doc = "launch a captured step"},
-    {"launch_layer_s", KM_SETTING_NUMBER, AT(launch_layer_s), KM_BETWEEN(0, 10),
+    {"launch_graph_s", KM_SETTING_NUMBER, AT(launch_graph_s), HOST_TIME, .doc = "launch a captured step"},
+    {"launch_layer_s", KM_SETTING_NUMBER, AT(launch_layer_s), HOST_TIME,
      .doc = "launch one layer of a step outside the graphs"},
-    {"launch_piecewise_layer_s", KM_SETTING_NUMBER, AT(launch_piecewise_layer_s), KM_BETWEEN(0, 10),
-     .optional = true,
+    {"launch_piecewise_layer_s", KM_SETTING_NUMBER, AT(launch_piecewise_layer_s), HOST_TIME, .optional = true,
      .doc = "launch one layer of a captured step that holds prompt chunks; 0 = launch_graph_s for the whole"},
-    {"ingest_s", KM_SETTING_NUMBER, AT(ingest_s), KM_BETWEEN(0, 10),
-     .doc = "from arrival to the engine's queue"},
+    {"ingest_s", KM_SETTING_NUMBER, AT(ingest_s), HOST_TIME, .doc = "from arrival to the engine's queue"},
     {0},
 };
 
 static const struct km_setting kernel_settings[] = {
-    {"attention_sequence_s", KM_SETTING_NUMBER, AT(attention_sequence_s), KM_BETWEEN(0, 1),
+    {"attention_sequence_s", KM_SETTING_NUMBER, AT(attention_sequence_s), KERNEL_TIME,
      .doc = "decode attention: a sequence and layer, beyond its bytes"},
     {"mixed_tile_rows", KM_SETTING_U32, AT(mixed_tile_rows), KM_BETWEEN(0, 4096),
      .doc = "query rows of one tile of attention in a mixed step; 0 = decodes cost the same as alone"},
@@ -190,12 +194,12 @@ static const struct km_setting kernel_settings[] = {
      .doc = "decode attention of a ragged batch: how far its last piece sticks out, over the piece"},
     {"mixed_tail_share", KM_SETTING_NUMBER, AT(mixed_tail_share), KM_BETWEEN(0, 10), .optional = true,
      .doc = "attention of a mixed step: how far its longest decode sticks out, over its own time"},
-    {"gemm_time_scale", KM_SETTING_NUMBER, AT(gemm_time_scale), KM_BETWEEN(0, 10), .optional = true,
+    {"gemm_time_scale", KM_SETTING_NUMBER, AT(gemm_time_scale), KM_ZERO_OR(1e-2, 10, NULL), .optional = true,
      .doc = "time of products bound by arithmetic, over the device's figures, after a pause; 0 = 1"},
     {"gemm_power_rise", KM_SETTING_NUMBER, AT(gemm_power_rise), KM_BETWEEN(0, 10), .optional = true,
      .doc = "how much longer they take when the device has done nothing else lately: a power limit"},
-    {"gemm_power_time_s", KM_SETTING_NUMBER, AT(gemm_power_time_s), KM_BETWEEN(0, 100), .optional = true,
-     .doc = "how long lately is: the time constant"},
+    {"gemm_power_time_s", KM_SETTING_NUMBER, AT(gemm_power_time_s), KM_ZERO_OR(1e-6, 100, NULL),
+     .optional = true, .doc = "how long lately is: the time constant"},
     {"op_overhead_scale", KM_SETTING_NUMBER, AT(op_overhead_scale), KM_BETWEEN(0, 100),
      .doc = "share of the device's time of a small kernel that each operator pays"},
     {"experts_kernel", KM_SETTING_ENUM, AT(experts_kernel), .names = experts_names, .optional = true,
@@ -205,11 +209,11 @@ static const struct km_setting kernel_settings[] = {
 };
 
 static const struct km_setting memory_settings[] = {
-    {"reserve_bytes", KM_SETTING_NUMBER, AT(reserve_bytes), KM_AT_LEAST(0),
+    {"reserve_bytes", KM_SETTING_NUMBER, AT(reserve_bytes), MEMORY,
      .doc = "runtime and other memory inside the utilisation budget"},
-    {"graph_reserve_bytes", KM_SETTING_NUMBER, AT(graph_reserve_bytes), KM_AT_LEAST(0),
+    {"graph_reserve_bytes", KM_SETTING_NUMBER, AT(graph_reserve_bytes), MEMORY,
      .doc = "captured graphs, outside the budget"},
-    {"activation_bytes_scale", KM_SETTING_NUMBER, AT(activation_bytes_scale), KM_AT_LEAST(0),
+    {"activation_bytes_scale", KM_SETTING_NUMBER, AT(activation_bytes_scale), KM_BETWEEN(0, 1e3),
      .doc = "peak activation workspace over the analytic size of the largest step"},
     {0},
 };

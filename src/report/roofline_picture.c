@@ -26,6 +26,13 @@ static int row_of(const struct canvas *c, double log_y)
     return (int)lround((c->high_y - log_y) / (c->high_y - c->low_y) * (ROWS - 1));
 }
 
+/* A mark without work or without bytes has no place on logarithmic axes. */
+static bool has_place(const struct km_roofline_mark *mark)
+{
+    return isfinite(mark->intensity) && mark->intensity > 0 && isfinite(mark->flops_per_s) &&
+           mark->flops_per_s > 0;
+}
+
 /* Whole decades around the ridge and every mark. */
 static void scale(const struct km_roofline *r, struct canvas *c)
 {
@@ -35,6 +42,8 @@ static void scale(const struct km_roofline *r, struct canvas *c)
     c->low_y = floor(peak) - 1.0;
     c->high_y = peak;
     for (size_t i = 0; i < r->count; i++) {
+        if (!has_place(&r->marks[i]))
+            continue;
         double x = log10(r->marks[i].intensity), y = log10(r->marks[i].flops_per_s);
         c->low_x = fmin(c->low_x, floor(x));
         c->high_x = fmax(c->high_x, ceil(x));
@@ -63,6 +72,8 @@ static void draw_marks(const struct km_roofline *r, struct canvas *c)
 {
     char taken[ROWS][COLUMNS] = {{0}};
     for (size_t i = 0; i < r->count; i++) {
+        if (!has_place(&r->marks[i]))
+            continue;
         int row = row_of(c, log10(r->marks[i].flops_per_s)),
             column = column_of(c, log10(r->marks[i].intensity));
         for (int nudge = 0; nudge <= NUDGE && column + nudge < COLUMNS; nudge++)

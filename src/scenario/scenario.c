@@ -46,13 +46,13 @@ static const char *const power_states[] = {
 const struct km_setting km_cost_section[] = {
     {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
      .doc = "time of a step"},
-    {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_AT_LEAST(0), .optional = true,
+    {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
      .doc = "linear: seconds a request"},
-    {"k2", KM_SETTING_NUMBER, AT(linear.k2), KM_AT_LEAST(0), .optional = true,
+    {"k2", KM_SETTING_NUMBER, AT(linear.k2), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
      .doc = "linear: seconds a batch"},
-    {"k3", KM_SETTING_NUMBER, AT(linear.k3), KM_AT_LEAST(0), .optional = true,
+    {"k3", KM_SETTING_NUMBER, AT(linear.k3), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
      .doc = "linear: seconds a request and output token"},
-    {"k4", KM_SETTING_NUMBER, AT(linear.k4), KM_AT_LEAST(0), .optional = true,
+    {"k4", KM_SETTING_NUMBER, AT(linear.k4), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
      .doc = "linear: seconds a batch and output token"},
     {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
      .doc = "a measured profile (kingman list profiles) or its path; null = the device's, of the engine if "
