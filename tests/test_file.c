@@ -1,5 +1,6 @@
 /* Files that appear only when they are complete, and what is there that is no file. */
 #include "base/file.h"
+#include "base/outfile.h"
 
 #include <fcntl.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 #include "report/report.h"
 
+#include "base/file.h"
 #include "base/random.h"
 #include "base/simtime.h"
 #include "report/json_writer.h"
@@ -494,7 +495,7 @@ static void csv_rows(void **state)
         &csv, KM_ABANDONED,
         &(struct km_record){.label = "a,\"b\"", .arrival_ps = 1500000000000, .output_tokens = 1});
     assert_false(km_file_exists(path)); /* absent until complete */
-    assert_int_equal(km_requests_csv_commit(&csv, &error), KM_OK);
+    assert_int_equal(km_outfile_commit(&csv.file, &error), KM_OK);
     km_requests_csv_abort(&csv);
     char *text = slurp(path);
     assert_string_equal(text, "id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,"

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -43,58 +44,6 @@ bool km_file_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && !S_ISDIR(info.st_mode) && access(path, R_OK) == 0;
-}
-
-enum km_status km_outfile_open(struct km_outfile *file, const char *path, struct km_error *error)
-{
-    *file = (struct km_outfile){0};
-    if (strlen(path) >= sizeof file->path)
-        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "output path longer than %zu bytes",
-                       sizeof file->path - 1);
-    strcpy(file->path, path);
-    struct stat info;
-    bool special = stat(path, &info) == 0 && !S_ISREG(info.st_mode);
-    if (!special) /* a device or a pipe is written to, never replaced */
-        snprintf(file->temporary, sizeof file->temporary, "%s.tmp.%ld", path, (long)getpid());
-    file->stream = fopen(special ? path : file->temporary, "wb");
-    if (!file->stream)
-        return km_fail(error, KM_IO, path, 0, 0, "cannot write: %s", strerror(errno));
-    return KM_OK;
-}
-
-enum km_status km_outfile_commit(struct km_outfile *file, struct km_error *error)
-{
-    int bad = ferror(file->stream);
-    bad |= fflush(file->stream) != 0;
-    bad |= fclose(file->stream) != 0;
-    file->stream = NULL;
-    if (bad || (file->temporary[0] && rename(file->temporary, file->path) != 0)) {
-        int reason = errno;
-        if (file->temporary[0])
-            remove(file->temporary);
-        return km_fail(error, KM_IO, file->path, 0, 0, "cannot write: %s", strerror(reason));
-    }
-    return KM_OK;
-}
-
-void km_outfile_abort(struct km_outfile *file)
-{
-    if (!file->stream)
-        return;
-    fclose(file->stream);
-    file->stream = NULL;
-    if (file->temporary[0])
-        remove(file->temporary);
-}
-
-enum km_status km_file_write(const char *path, const struct km_text *text, struct km_error *error)
-{
-    struct km_outfile file;
-    enum km_status status = km_outfile_open(&file, path, error);
-    if (status != KM_OK)
-        return status;
-    fwrite(km_text_c(text), 1, text->length, file.stream);
-    return km_outfile_commit(&file, error);
 }
 
 enum km_status km_make_directory(const char *path, struct km_error *error)

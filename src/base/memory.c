@@ -1,10 +1,16 @@
 #include "base/memory.h"
 
+#include "base/outfile.h"
+
+#include <cjson/cJSON.h>
+#include <gsl/gsl_errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ARENA_BLOCK_BYTES ((size_t)64 * 1024)
 
@@ -16,8 +22,14 @@ struct km_arena_block {
 
 _Noreturn void km_out_of_memory(void)
 {
-    fputs("kingman: out of memory\n", stderr);
-    exit(2);
+    static const char line[] = "kingman: out of memory\n";
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&told)) /* another thread was first, and ends this one, too */
+        pause();
+    ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)written;
+    km_outfiles_remove();
+    _exit(2);
 }
 
 static void *checked(void *p)
@@ -35,6 +47,25 @@ void *km_alloc(size_t bytes)
 void *km_realloc(void *p, size_t bytes)
 {
     return checked(realloc(p, bytes ? bytes : 1));
+}
+
+static void *json_malloc(size_t bytes)
+{
+    return checked(malloc(bytes));
+}
+
+static void gsl_failed(const char *reason, const char *file, int line, int code)
+{
+    if (code == GSL_ENOMEM)
+        km_out_of_memory();
+    fprintf(stderr, "kingman: GSL: %s (%s:%d)\n", reason, file, line);
+    abort();
+}
+
+void km_memory_guard_libraries(void)
+{
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = json_malloc, .free_fn = free});
+    gsl_set_error_handler(gsl_failed);
 }
 
 char *km_strdup(const char *text)
@@ -84,7 +115,9 @@ char *km_arena_printf(struct km_arena *arena, const char *format, ...)
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    size_t bytes = (size_t)(length < 0 ? 0 : length) + 1;
+    if (length < 0) /* vsnprintf() may allocate */
+        km_out_of_memory();
+    size_t bytes = (size_t)length + 1;
     char *text = km_arena_alloc(arena, bytes);
     vsnprintf(text, bytes, format, again);
     va_end(again);

@@ -1,19 +1,13 @@
 #include "base/progress.h"
 
+#include "base/wall_clock.h"
+
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_CELLS    30
 #define REDRAW_S     0.2
 #define FIRST_DRAW_S 0.5 /* a run that ends sooner never shows a bar */
-
-static double wall_now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static void format_duration(char *out, size_t size, double seconds)
 {
@@ -48,7 +42,7 @@ void km_progress_begin(struct km_progress *progress, FILE *stream, const char *l
 {
     *progress =
         (struct km_progress){.stream = stream, .label = label, .terminal = isatty(fileno(stream)) == 1};
-    progress->start_wall_s = wall_now_s();
+    progress->start_wall_s = km_wall_now_s();
     progress->next_wall_s = progress->start_wall_s + FIRST_DRAW_S;
 }
 
@@ -67,7 +61,7 @@ void km_progress_tell(struct km_progress *progress, double share)
 {
     if (!progress->terminal)
         return;
-    double now = wall_now_s();
+    double now = km_wall_now_s();
     if (now < progress->next_wall_s)
         return;
     progress->next_wall_s = now + REDRAW_S;

@@ -27,6 +27,8 @@ void km_text_printf(struct km_text *text, const char *format, ...)
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    if (length < 0) /* vsnprintf() may allocate */
+        km_out_of_memory();
     if (length > 0) {
         text->bytes = km_grow(text->bytes, &text->capacity, text->length + (size_t)length + 1, 1);
         vsnprintf(text->bytes + text->length, (size_t)length + 1, format, again);

@@ -8,6 +8,7 @@
 #include "scenario/lookup.h"
 
 #include "base/file.h"
+#include "base/outfile.h"
 #include "base/suggest.h"
 
 #include <ctype.h>

@@ -2,7 +2,7 @@
  */
 #include "cli/calibrate_steps_report.h"
 
-#include "base/file.h"
+#include "base/outfile.h"
 #include "cli/calibrate_commands.h"
 #include "cli/command.h"
 #include "cli/options.h"

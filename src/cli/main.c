@@ -1,7 +1,9 @@
 /* kingman: a capacity-planning simulator for batched LLM serving. */
 #include "cli/command.h"
 
+#include "base/memory.h"
 #include "base/suggest.h"
+#include "cli/interrupt.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +43,8 @@ static void usage(FILE *stream)
 
 int main(int argc, char **argv)
 {
+    km_memory_guard_libraries();
+    km_interrupt_guard();
     if (argc < 2) {
         usage(stderr);
         return 2;

@@ -1,7 +1,8 @@
 #include "cli/publish.h"
 
-#include "base/file.h"
+#include "base/outfile.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* `kingman run`: one scenario, simulated, into a table, JSON and CSV. */
 #include "base/progress.h"
+#include "base/wall_clock.h"
 #include "cli/command.h"
 #include "cli/describe.h"
 #include "cli/interrupt.h"
@@ -12,7 +13,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define ARGUMENTS "SCENARIO.yaml [options]"
 
@@ -54,13 +54,6 @@ static void show_progress(void *context, double share, uint64_t requests)
     km_progress_update(&sinks->progress, share);
 }
 
-static double wall_now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static enum km_status publish(const struct flags *flags, const struct km_report *report, struct sinks *sinks,
                               struct km_error *error)
 {
@@ -98,11 +91,11 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
                                            .progress = show_progress,
                                            .stop = &km_interrupted};
     km_interrupt_catch();
-    double start_s = wall_now_s();
+    double start_s = km_wall_now_s();
     km_progress_begin(&sinks.progress, stderr, "simulating");
     status = km_fleet_run(&fleet, &scenario->workload, seed, &options, &result, error);
     km_progress_end(&sinks.progress);
-    double wall_s = wall_now_s() - start_s;
+    double wall_s = km_wall_now_s() - start_s;
     km_interrupt_release();
     if (status == KM_OK && result.summary.submitted == 0 && !result.simulation.stopped)
         status =

@@ -1,6 +1,7 @@
 #include "cli/run_output.h"
 
 #include "base/file.h"
+#include "base/outfile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,16 +91,16 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
                                     struct km_error *error)
 {
     char path[LONGEST_FOLDER + 20];
+    struct km_outfile result;
     if (!output->writes)
         return KM_OK;
-    enum km_status status = km_file_write(path_of(path, output, "result.json"), result_json, error);
-    if (status == KM_OK)
-        status = km_requests_csv_commit(&output->requests, error);
-    if (status == KM_OK)
-        status = km_replicas_csv_commit(&output->replicas, error);
-    if (status == KM_OK)
-        status = km_fleet_csv_commit(&output->fleet, error);
-    return status;
+    enum km_status status = km_outfile_open(&result, path_of(path, output, "result.json"), error);
+    if (status != KM_OK)
+        return status;
+    fwrite(km_text_c(result_json), 1, result_json->length, result.stream);
+    struct km_outfile *const files[] = {&output->requests.file, &output->replicas.file, &output->fleet.file,
+                                        &result};
+    return km_outfiles_commit(files, sizeof files / sizeof *files, error);
 }
 
 void km_run_output_abort(struct km_run_output *output)

@@ -4,7 +4,7 @@
 #define KM_CLI_TRACE_COMMANDS_H
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/outfile.h"
 #include "cli/command.h"
 
 int km_trace_main(int argc, char **argv, struct km_error *error); /* the whole: argv[0] is "trace" */

@@ -1,6 +1,7 @@
 #include "planner/plan.h"
 
 #include "base/pool.h"
+#include "base/wall_clock.h"
 #include "cost/profile_store.h"
 #include "planner/bounds.h"
 #include "planner/pareto.h"
@@ -12,19 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MOST_REPLICATIONS                                                                                    \
     31u           /* of the test whether a plan holds on other workloads like the one asked for              \
                    */
 #define ROUND 16u /* runs decided upon together; the same whatever the number of workers */
-
-static double wall_now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void tell(const struct km_plan_options *options, const char *what, double share)
 {
@@ -356,7 +349,7 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
 {
     struct search search = {.plan = out, .options = options};
     struct km_profile_store *profiles = km_profile_store_create();
-    double start_s = wall_now_s();
+    double start_s = km_wall_now_s();
     *out = (struct km_plan){.exhaustive = options->exhaustive};
     enum km_status status = read_question(path, overrides, override_count, out, error);
     if (status != KM_OK)
@@ -371,26 +364,26 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
     if (status != KM_OK)
         goto out;
     search.found = km_alloc((out->candidates.count + 1) * sizeof *search.found);
-    out->statistics.read_wall_s = wall_now_s() - start_s;
-    start_s = wall_now_s();
+    out->statistics.read_wall_s = km_wall_now_s() - start_s;
+    start_s = km_wall_now_s();
     if (!options->exhaustive) {
         tell(options, "bounding plans", -1.0);
         status = find_bounds(&search, error);
-        out->statistics.bound_wall_s = wall_now_s() - start_s;
-        start_s = wall_now_s();
+        out->statistics.bound_wall_s = km_wall_now_s() - start_s;
+        start_s = km_wall_now_s();
     }
     if (status == KM_OK)
         status = run_search(&search, error);
     if (status == KM_OK && search.found_count == 0)
         status = look_closer(&search, error);
-    out->statistics.search_wall_s = wall_now_s() - start_s;
+    out->statistics.search_wall_s = km_wall_now_s() - start_s;
     if (status != KM_OK)
         goto out;
     make_entries(out);
-    start_s = wall_now_s();
+    start_s = km_wall_now_s();
     tell(options, "finding maximum rates", -1.0);
     status = km_plan_find_rates(&search.source, options, out, error);
-    out->statistics.rate_wall_s = wall_now_s() - start_s;
+    out->statistics.rate_wall_s = km_wall_now_s() - start_s;
     if (status == KM_OK)
         km_pareto_mark(out->entries, out->holding);
 out:

@@ -6,7 +6,7 @@
 #define KM_REPORT_REPORT_H
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/outfile.h"
 #include "base/text.h"
 #include "economics/economics.h"
 #include "metrics/metrics.h"
@@ -90,23 +90,21 @@ void km_report_json(const struct km_report *report, struct km_text *out);
  * requests.csv.
  */
 struct km_replicas_csv {
-    struct km_outfile file; /* private */
+    struct km_outfile file; /* to be committed (base/outfile.h); its stream is private */
 };
 
 enum km_status km_replicas_csv_open(struct km_replicas_csv *csv, const char *path, struct km_error *error);
 void km_replicas_csv_row(struct km_replicas_csv *csv, const struct km_report_replica *replica);
-enum km_status km_replicas_csv_commit(struct km_replicas_csv *csv, struct km_error *error);
 void km_replicas_csv_abort(struct km_replicas_csv *csv); /* harmless after commit */
 
 /* fleet.csv, one row at the beginning and at every change of a group's size. */
 struct km_fleet_csv {
-    struct km_outfile file; /* private */
+    struct km_outfile file; /* to be committed (base/outfile.h); its stream is private */
 };
 
 enum km_status km_fleet_csv_open(struct km_fleet_csv *csv, const char *path, struct km_error *error);
 void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group, uint32_t starting,
                       uint32_t serving, uint32_t draining);
-enum km_status km_fleet_csv_commit(struct km_fleet_csv *csv, struct km_error *error);
 void km_fleet_csv_abort(struct km_fleet_csv *csv); /* harmless after commit */
 
 /* Names of the latency metrics as the SLO section and the JSON spell them: "ttft", "tpot", ... */
@@ -118,13 +116,12 @@ const char *km_verdict_name(enum km_verdict verdict);
  * exact: seconds with as many of twelve decimals as are needed. Requests that were not served have empty
  * times and no replica. An id with a comma, quote or line break is quoted (RFC 4180). */
 struct km_requests_csv {
-    struct km_outfile file; /* private */
+    struct km_outfile file; /* to be committed (base/outfile.h); its stream is private */
 };
 
 enum km_status km_requests_csv_open(struct km_requests_csv *csv, const char *path, struct km_error *error);
 void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome,
                          const struct km_record *record);
-enum km_status km_requests_csv_commit(struct km_requests_csv *csv, struct km_error *error);
 void km_requests_csv_abort(struct km_requests_csv *csv); /* harmless after commit */
 
 #endif

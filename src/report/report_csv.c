@@ -69,11 +69,6 @@ void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome, c
     fprintf(stream, ",%" PRIu32 ",%" PRIu32 "\n", record->preemptions, record->replica);
 }
 
-enum km_status km_requests_csv_commit(struct km_requests_csv *csv, struct km_error *error)
-{
-    return km_outfile_commit(&csv->file, error);
-}
-
 void km_requests_csv_abort(struct km_requests_csv *csv)
 {
     km_outfile_abort(&csv->file);

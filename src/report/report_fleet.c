@@ -187,11 +187,6 @@ void km_replicas_csv_row(struct km_replicas_csv *csv, const struct km_report_rep
     fprintf(stream, "%" PRIu64 ",%" PRIu64 "\n", r->kv_capacity_blocks, r->kv_peak_blocks);
 }
 
-enum km_status km_replicas_csv_commit(struct km_replicas_csv *csv, struct km_error *error)
-{
-    return km_outfile_commit(&csv->file, error);
-}
-
 void km_replicas_csv_abort(struct km_replicas_csv *csv)
 {
     km_outfile_abort(&csv->file);
@@ -211,11 +206,6 @@ void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group,
     km_report_csv_time(csv->file.stream, now_ps);
     fprintf(csv->file.stream, ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 "\n", group, starting, serving,
             draining);
-}
-
-enum km_status km_fleet_csv_commit(struct km_fleet_csv *csv, struct km_error *error)
-{
-    return km_outfile_commit(&csv->file, error);
 }
 
 void km_fleet_csv_abort(struct km_fleet_csv *csv)

@@ -1,12 +1,13 @@
 #include "sweep/file.h"
 
+#include "base/wall_clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FLUSH_EVERY_S 1
@@ -27,7 +28,7 @@ struct km_sweep_file {
     char **held; /* [runs] line of a row that waits; NULL = none */
     void (*row)(void *context, const char *line, size_t length);
     void *context;
-    time_t flushed_s;
+    double flushed_wall_s;
 };
 
 static enum km_status fail_io(const struct output *output, const char *what, struct km_error *error)
@@ -104,9 +105,9 @@ enum km_status km_sweep_file_add(struct km_sweep_file *file, uint64_t run, const
         return write_ready(file, error);
     enum km_status status =
         run == file->written ? write_ready(file, error) : append(&file->journal, line, length, error);
-    time_t now_s = time(NULL);
-    if (status == KM_OK && now_s - file->flushed_s >= FLUSH_EVERY_S) {
-        file->flushed_s = now_s;
+    double now_wall_s = km_wall_now_s();
+    if (status == KM_OK && now_wall_s - file->flushed_wall_s >= FLUSH_EVERY_S) {
+        file->flushed_wall_s = now_wall_s;
         status = flush(file, error);
     }
     return status;
@@ -307,7 +308,7 @@ enum km_status km_sweep_file_open(const char *path, const struct km_rows *rows, 
     *file = (struct km_sweep_file){.rows = rows, .runs = runs, .row = row, .context = context};
     file->rows_file = (struct output){.descriptor = -1, .path = path};
     file->held = km_alloc(runs * sizeof *file->held);
-    file->flushed_s = time(NULL);
+    file->flushed_wall_s = km_wall_now_s();
     if (path) {
         struct km_text journal = {0};
         km_text_printf(&journal, "%s.partial", path);
