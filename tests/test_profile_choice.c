@@ -2,6 +2,7 @@
 #include "scenario/profile_choice.h"
 
 #include "base/file.h"
+#include "base/outfile.h"
 #include "cost/profile_head.h"
 #include "scenario/scenario.h"
 

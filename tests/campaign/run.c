@@ -1,5 +1,6 @@
 #include "campaign/run.h"
 
+#include "base/file.h"
 #include "cli/describe.h"
 
 #include <stdio.h>
@@ -102,7 +103,7 @@ void run_file(const char *path, const struct run_options *options, struct run *o
     if (km_requests_csv_open(&csv, csv_path, &out->error) != KM_OK)
         abort();
     simulate(&sink, path, options ? options : &usual);
-    if (km_requests_csv_commit(&csv, NULL) != KM_OK)
+    if (km_outfile_commit(&csv.file, NULL) != KM_OK)
         abort();
     take_csv(csv_path, &out->csv);
 }

@@ -237,7 +237,7 @@ static bool watch_calls(void)
     for (size_t i = 0; i < sizeof tail / sizeof *tail; i++)
         filter[n++] = tail[i];
     const struct sock_fprog program = {n, filter};
-    struct sigaction action = {.sa_sigaction = on_call, .sa_flags = SA_SIGINFO};
+    struct sigaction action = {.sa_sigaction = on_call, .sa_flags = SA_SIGINFO | SA_NODEFER};
     return sigaction(SIGSYS, &action, NULL) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }

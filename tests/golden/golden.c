@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/outfile.h"
 #include "golden/answer.h"
 
 #include <stdint.h>

@@ -293,6 +293,20 @@ const char *faulty_err(void)
     return latest(&text, "err");
 }
 
+bool has_negative_times(const struct subject *subject)
+{
+    bool found = false;
+    for (int i = 0; i < MOST_OUTPUTS && subject->outputs[i]; i++) {
+        char *text = read_all(path_of(subject, subject->outputs[i]));
+        found |= text && strstr(text, "wall_s\": -");
+        free(text);
+    }
+    const char *out = faulty_out(), *at = strstr(out, " wall"); /* "simulator   4.22 ms wall, ..." */
+    while (at && at > out && at[-1] != '\n')
+        found |= *--at == '-';
+    return found;
+}
+
 bool is_one_line(const char *text, const char *end)
 {
     size_t length = strlen(text), tail = strlen(end);

@@ -52,6 +52,8 @@ enum outputs { OUTPUTS_BEFORE, OUTPUTS_AFTER, OUTPUTS_MIXED, OUTPUTS_BROKEN };
 enum outputs outputs_now(const struct subject *subject);
 bool has_leftovers(const struct subject *subject); /* anything there beyond inputs and outputs? */
 
+bool has_negative_times(const struct subject *subject); /* wall times, in the outputs or on stdout */
+
 /* One line, ending in `end`. */
 bool is_one_line(const char *text, const char *end);
 
