@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#define USUAL_POINTS  60 /* calls of each command: in general all there are */
-#define USUAL_MOMENTS 20 /* of each command */
+#define USUAL_POINTS  16 /* calls of each command */
+#define USUAL_MOMENTS 10 /* of each command */
 #define ALL_MOMENTS   200
 
 static void goes_on(const struct subject *subject, const char *when)

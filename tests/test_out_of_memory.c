@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define USUAL_POINTS 40 /* of each command */
+#define USUAL_POINTS 20 /* of each command */
 
 /* GSL 2.7 does not look at what three allocations of gsl_ran_discrete_preproc() return: alone among all,
  * these end in a segmentation fault. Nothing is lost by it. */
