@@ -23,8 +23,8 @@ static void begin(struct km_scenario *out)
                                      .gpu_memory_utilization = 0.9};
     out->device.node =
         (struct km_node){.gpus_per_node = 1,
-                         .link = {.name = "a", .bandwidth_bytes_per_s = 1, .efficiency = 1},
-                         .network = {.name = "b", .bandwidth_bytes_per_s = 1, .efficiency = 1}};
+                         .link = {.name = "a", .bandwidth_bytes_per_s = 1e9, .efficiency = 1},
+                         .network = {.name = "b", .bandwidth_bytes_per_s = 1e9, .efficiency = 1}};
 }
 
 static enum km_status read_text(const char *text, size_t size, struct km_scenario *out)
