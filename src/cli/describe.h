@@ -14,4 +14,10 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
 void km_cli_describe_fleet(const struct km_fleet *fleet, const struct km_run_result *result,
                            struct km_arena *arena, struct km_report *report);
 
+/* The closest row of each metric (km_accuracy_metrics), for each kind of replicas. Strings live in `arena` or
+ * are the scenario's. */
+enum km_status km_cli_describe_accuracy(const struct km_scenario *scenario, struct km_arena *arena,
+                                        const struct km_accuracy_answer **out, size_t *count,
+                                        struct km_error *error);
+
 #endif

@@ -1,5 +1,6 @@
 /* `kingman explain`: where a scenario's memory goes and where the time of its steps goes. */
 #include "cli/command.h"
+#include "cli/describe.h"
 #include "cli/explain_answers.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
@@ -151,6 +152,15 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         status = km_setup_create(scenario, &setup, &unfit);
     if (status == KM_OK && !flags->memory_only)
         status = km_explain_steps(&setup, &request, &arena, &explanation, &unfit);
+    const char *note;
+    if (status == KM_OK && scenario->no_profile) {
+        note = km_arena_printf(&arena, "no profile of %s: roofline", scenario->device.name);
+        explanation.notes = &note;
+        explanation.note_count = 1;
+    }
+    if (status == KM_OK && !flags->memory_only)
+        status = km_cli_describe_accuracy(scenario, &arena, &explanation.accuracy,
+                                          &explanation.accuracy_count, &unfit);
     bool map_alone = status == KM_NO && explanation.blocks == 0; /* shown, although the answer is no */
     if (error)
         *error = unfit;

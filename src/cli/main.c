@@ -9,11 +9,21 @@
 #include <string.h>
 
 extern const struct km_command km_command_run, km_command_plan, km_command_advise, km_command_sweep,
-    km_command_explain, km_command_queue, km_command_trace, km_command_calibrate, km_command_list;
+    km_command_explain, km_command_queue, km_command_trace, km_command_calibrate, km_command_accuracy,
+    km_command_list;
 
 static const struct km_command *const commands[] = {
-    &km_command_run,   &km_command_plan,  &km_command_advise,    &km_command_sweep, &km_command_explain,
-    &km_command_queue, &km_command_trace, &km_command_calibrate, &km_command_list,  NULL,
+    &km_command_run,
+    &km_command_plan,
+    &km_command_advise,
+    &km_command_sweep,
+    &km_command_explain,
+    &km_command_queue,
+    &km_command_trace,
+    &km_command_calibrate,
+    &km_command_accuracy,
+    &km_command_list,
+    NULL,
 };
 
 int km_exit_code(enum km_status status)

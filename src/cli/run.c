@@ -107,6 +107,9 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     struct km_report report;
     km_scenario_write_json(scenario, &scenario_json);
     km_cli_describe(&fleet, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
+    status = km_cli_describe_accuracy(scenario, &arena, &report.accuracy, &report.accuracy_count, error);
+    if (status != KM_OK)
+        goto out;
     km_run_output_list(&sinks.output, &report);
     status = publish(flags, &report, &sinks, error);
     *code = result.simulation.stopped                                   ? km_exit_code(KM_INTERRUPTED)

@@ -89,3 +89,21 @@ const char *km_cell_scaled(char *out, double value)
              value, unit ? " " : "", units[unit]);
     return out;
 }
+
+void km_put_wrapped(const char *words, unsigned column, unsigned width, struct km_text *out)
+{
+    const size_t room = width - column;
+    for (;;) {
+        size_t length = strlen(words), cut = length;
+        if (length > room)
+            for (cut = room; cut > 0 && words[cut] != ' ';)
+                cut--;
+        if (cut == 0)
+            cut = room;
+        km_text_printf(out, "%.*s\n", (int)cut, words);
+        words += cut + strspn(words + cut, " ");
+        if (!*words)
+            return;
+        km_text_printf(out, "%*s", (int)column, "");
+    }
+}

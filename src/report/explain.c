@@ -1,6 +1,7 @@
 #include "report/explain.h"
 
 #include "report/cells.h"
+#include "report/parts.h"
 
 static void turn(struct km_text *out, const char *what, uint32_t batch, uint32_t last)
 {
@@ -54,4 +55,9 @@ void km_explain_text(const struct km_explanation *e, struct km_text *out)
     if (e->sweep_count)
         km_text_puts(out, "\n");
     km_explain_sweep_text(e, out);
+    if (e->note_count || e->accuracy_count)
+        km_text_puts(out, "\n");
+    for (size_t i = 0; i < e->note_count; i++)
+        km_text_printf(out, "note: %s\n", e->notes[i]);
+    km_report_accuracy_text(e->accuracy, e->accuracy_count, "accuracy: ", out);
 }

@@ -3,6 +3,7 @@
 #ifndef KM_REPORT_EXPLAIN_H
 #define KM_REPORT_EXPLAIN_H
 
+#include "accuracy/accuracy.h"
 #include "base/text.h"
 #include "executor/step_account.h"
 #include "model/memory.h"
@@ -39,6 +40,11 @@ struct km_explanation { /* everything is borrowed */
     const char *model, *device, *layout, *engine, *cost;
     const char *scenario_json; /* the resolved scenario; NULL = null */
     const char *version;
+
+    const char *const *notes; /* [note_count] one line each */
+    size_t note_count;
+    const struct km_accuracy_answer *accuracy; /* [accuracy_count] as in report.h */
+    size_t accuracy_count;
 
     /* memory of one rank */
     double device_bytes, gpu_memory_utilization;

@@ -1,6 +1,6 @@
 #include "report/explain.h"
 
-#include "report/json_writer.h"
+#include "report/parts.h"
 
 #include <math.h>
 
@@ -190,6 +190,11 @@ void km_explain_json(const struct km_explanation *e, struct km_text *out)
     km_json_put_number(&w, "bandwidth_bytes_per_s", e->bandwidth_bytes_per_s);
     km_json_put_number(&w, "ridge_flops_per_byte", e->peak_flops_per_s / e->bandwidth_bytes_per_s);
     km_json_put_close(&w, '}');
+    km_json_put_open(&w, "notes", '[');
+    for (size_t i = 0; i < e->note_count; i++)
+        km_json_put_string(&w, NULL, e->notes[i]);
+    km_json_put_close(&w, ']');
+    km_report_accuracy_json(e->accuracy, e->accuracy_count, &w);
     km_json_put_string(&w, "version", e->version);
     km_json_put_close(&w, '}');
 }

@@ -37,6 +37,13 @@ void km_report_cost_text(const struct km_bill *bill, struct km_text *out);
 void km_report_fleet_json(const struct km_report *report, struct km_json_writer *w);
 void km_report_fleet_text(const struct km_report *report, struct km_text *out);
 
+/* accuracy_report.c: member "accuracy"; for the text the line of the first metric of each kind of replicas,
+ * with its label */
+void km_report_accuracy_json(const struct km_accuracy_answer *answers, size_t count,
+                             struct km_json_writer *w);
+void km_report_accuracy_text(const struct km_accuracy_answer *answers, size_t count, const char *label,
+                             struct km_text *out);
+
 /* report_csv.c: seconds, every picosecond kept */
 void km_report_csv_time(FILE *stream, uint64_t ps);
 

@@ -286,25 +286,6 @@ static const char *fate_words(enum km_fate fate)
     return "";
 }
 
-/* Words up to the page's width, further lines from the same column on. */
-static void put_wrapped(const char *words, int column, struct km_text *out)
-{
-    size_t room = PAGE_WIDTH - (size_t)column;
-    for (;;) {
-        size_t length = strlen(words), cut = length;
-        if (length > room)
-            for (cut = room; cut > 0 && words[cut] != ' ';)
-                cut--;
-        if (cut == 0)
-            cut = room;
-        km_text_printf(out, "%.*s\n", (int)cut, words);
-        words += cut + strspn(words + cut, " ");
-        if (!*words)
-            return;
-        km_text_printf(out, "%*s", column, "");
-    }
-}
-
 static void put_fallen(const struct km_plan_report *report, struct km_text *out)
 {
     const struct km_plan *plan = report->plan;
@@ -323,7 +304,7 @@ static void put_fallen(const struct km_plan_report *report, struct km_text *out)
         if (!report->all && of_kind >= FALLEN_SHOWN)
             continue;
         km_text_printf(out, "     %-*.*s ", LABEL_WIDTH, LABEL_WIDTH, c->label);
-        put_wrapped(c->reason, 5 + LABEL_WIDTH + 1, out);
+        km_put_wrapped(c->reason, 5 + LABEL_WIDTH + 1, PAGE_WIDTH, out);
     }
 }
 

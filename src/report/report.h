@@ -5,6 +5,7 @@
 #ifndef KM_REPORT_REPORT_H
 #define KM_REPORT_REPORT_H
 
+#include "accuracy/accuracy.h"
 #include "base/error.h"
 #include "base/outfile.h"
 #include "base/text.h"
@@ -63,6 +64,10 @@ struct km_report { /* everything is borrowed */
     size_t reason_count;
     const char *const *notes; /* [note_count] one line each: extrapolated beyond a profile, and the like */
     size_t note_count;
+    /* How far such predictions were from measurements: a row for each metric (km_accuracy_metrics), of each
+     * kind of replicas. */
+    const struct km_accuracy_answer *accuracy; /* [accuracy_count] */
+    size_t accuracy_count;
     bool partial; /* stopped before the workload's end */
 
     const char *router;

@@ -19,6 +19,7 @@ static const struct {
     [KM_LOOKUP_DEVICE] = {"device", "configs/devices", ".yaml"},
     [KM_LOOKUP_ENGINE] = {"engine", "configs/engines", ".yaml"},
     [KM_LOOKUP_PROFILE] = {"profile", "configs/profiles", ".json"},
+    [KM_LOOKUP_ACCURACY] = {"points", "configs/accuracy", ".csv"},
 };
 
 static bool ends_with(const char *text, const char *end)

@@ -14,10 +14,11 @@
 #include <stddef.h>
 
 enum km_lookup_kind {
-    KM_LOOKUP_MODEL,   /* models/<name>.json */
-    KM_LOOKUP_DEVICE,  /* configs/devices/<name>.yaml */
-    KM_LOOKUP_ENGINE,  /* configs/engines/<name>.yaml */
-    KM_LOOKUP_PROFILE, /* configs/profiles/<name>.json */
+    KM_LOOKUP_MODEL,    /* models/<name>.json */
+    KM_LOOKUP_DEVICE,   /* configs/devices/<name>.yaml */
+    KM_LOOKUP_ENGINE,   /* configs/engines/<name>.yaml */
+    KM_LOOKUP_PROFILE,  /* configs/profiles/<name>.json */
+    KM_LOOKUP_ACCURACY, /* configs/accuracy/<name>.csv */
 };
 
 /* All names of a kind that can be found, ascending, each once. The array and its strings live in `arena`. */

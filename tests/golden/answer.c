@@ -16,7 +16,8 @@ void answer_strip(cJSON *answer)
 {
     for (cJSON *child = answer->child, *next; child; child = next) {
         next = child->next;
-        if (child->string && (ends_with(child->string, "wall_s") || strcmp(child->string, "version") == 0))
+        if (child->string && (ends_with(child->string, "wall_s") || strcmp(child->string, "version") == 0 ||
+                              strcmp(child->string, "accuracy") == 0))
             cJSON_Delete(cJSON_DetachItemViaPointer(answer, child));
         else
             answer_strip(child);
