@@ -2,7 +2,7 @@
  * file's text and by the definition. */
 #include "accuracy/accuracy.h"
 
-#include "base/file.h"
+#include "base/outfile.h"
 
 #include <math.h>
 #include <setjmp.h>
