@@ -198,7 +198,8 @@ static void bad_flags(void **state)
         {{"advise", BASE, "--epsilon", "1.5"}, "--epsilon: expected a number > 0 and ≤ 1, got 1.5"},
         {{"advise", BASE, "--itl-slo", "-1"}, "--itl-slo: expected a number ≥ 0, got -1"},
         {{"advise", BASE, "--max-batch", "70000"}, "--max-batch: at most 65536"},
-        {{"advise", BASE, "--workers", "5000"}, "--workers: at most 4096"},
+        {{"advise", BASE, "--jobs", "5000"}, "--jobs: at most 4096"},
+        {{"advise", BASE, "--workers", "5000"}, "--jobs: at most 4096"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct km_error error = {0};

@@ -175,7 +175,7 @@ static enum km_status fit(const struct world *w, const struct km_recorded_run *r
     double bunched;
     must(km_steps_price(w->cost, &w->config, run, 1, &prices, error), error);
     assert_true(km_step_windows_add(&windows, run, 0, &w->engine, prices, &bunched));
-    enum km_status status = km_steps_fit(w->cost, &w->config, run, 1, &windows, 32, out, error);
+    enum km_status status = km_steps_fit(w->cost, &w->config, run, 1, &windows, 32, NULL, out, error);
     free(prices);
     free(windows.items);
     return status;

@@ -140,7 +140,8 @@ static enum km_status measure_grid(struct curve *curve, struct km_advice *advice
     curve->points = advice->points + 1;
     curve->errors = errors;
     curve->statuses = statuses;
-    km_pool_run(curve->options->workers, count, measure_job, curve);
+    km_pool_run_watched(curve->options->workers, count, measure_job, curve, &curve->options->watch,
+                        "batch sizes", NULL);
     for (uint32_t i = 0; i < count; i++)
         if (statuses[i] != KM_OK) {
             *error = errors[i];
@@ -187,6 +188,7 @@ static enum km_status refine(struct curve *curve, struct km_advice *advice, stru
         if (high - low <= 1 + low / 16)
             return KM_OK;
         struct km_advice_point middle = {.batch = low + (high - low) / 2};
+        km_watch_tell(&curve->options->watch, "the best batch size", NULL, (double)i / BISECTIONS);
         enum km_status status = measure(curve, &middle, error);
         if (status != KM_OK)
             return status;
@@ -281,8 +283,8 @@ static void confirm_job(void *context, uint64_t index)
     run->summary = result.summary;
 }
 
-static enum km_status confirm(const struct km_scenario *scenario, uint32_t workers, struct km_advice *out,
-                              struct km_error *error)
+static enum km_status confirm(const struct km_scenario *scenario, const struct km_advice_options *options,
+                              struct km_advice *out, struct km_error *error)
 {
     static const char *const names[] = {"as it is", "advised batch", "replicas sharing"};
     struct confirmation c = {.scenario = scenario, .out = out};
@@ -290,7 +292,8 @@ static enum km_status confirm(const struct km_scenario *scenario, uint32_t worke
     out->run_count = out->advised_replicas > 1 && !scenario->scaling.policy ? 3 : 2;
     for (uint32_t i = 0; i < out->run_count; i++)
         out->runs[i].name = names[i];
-    km_pool_run(workers, out->run_count, confirm_job, &c);
+    km_pool_run_watched(options->workers, out->run_count, confirm_job, &c, &options->watch,
+                        "the scenario's own arrivals", NULL);
     for (uint32_t i = 0; i < out->run_count; i++)
         if (c.statuses[i] != KM_OK) {
             *error = c.errors[i];
@@ -319,7 +322,7 @@ enum km_status km_advise(const struct km_scenario *scenario, const struct km_adv
     if (status == KM_OK)
         status = km_advise_sharing(&setup, out, error);
     if (status == KM_OK)
-        status = confirm(scenario, options->workers, out, error);
+        status = confirm(scenario, options, out, error);
     km_setup_release(&setup);
     return status;
 }

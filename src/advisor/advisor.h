@@ -33,6 +33,7 @@
 #ifndef KM_ADVISOR_ADVISOR_H
 #define KM_ADVISOR_ADVISOR_H
 
+#include "base/watch.h"
 #include "scenario/fleet.h"
 
 #define KM_ADVICE_POINTS 40
@@ -43,6 +44,7 @@ struct km_advice_options {
     double itl_slo_s;   /* limit of the mean ITL; 0 = none */
     uint32_t max_batch; /* largest batch to look at; 0 = 512, or max_num_seqs if that is more */
     uint32_t workers;   /* threads; 0 = one a core. Does not change the answer. */
+    struct km_watch watch;
 };
 
 struct km_advice_point {

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,18 +14,24 @@ struct pool {
     void (*job)(void *context, uint64_t index);
     void *context;
     uint64_t jobs;
-    _Atomic uint64_t next;
+    _Atomic uint64_t next, done;
 };
 
-static void *work(void *argument)
+static bool work_once(struct pool *pool)
 {
-    struct pool *pool = argument;
-    for (;;) {
-        uint64_t index = atomic_fetch_add(&pool->next, 1);
-        if (index >= pool->jobs)
-            return NULL;
-        pool->job(pool->context, index);
-    }
+    uint64_t index = atomic_fetch_add(&pool->next, 1);
+    if (index >= pool->jobs)
+        return false;
+    pool->job(pool->context, index);
+    atomic_fetch_add(&pool->done, 1);
+    return true;
+}
+
+static void *work(void *pool)
+{
+    while (work_once(pool))
+        ;
+    return NULL;
 }
 
 uint32_t km_pool_cores(void)
@@ -48,6 +55,12 @@ uint32_t km_pool_share(uint32_t processes)
 
 void km_pool_run(uint32_t workers, uint64_t jobs, void (*job)(void *context, uint64_t index), void *context)
 {
+    km_pool_run_watched(workers, jobs, job, context, NULL, NULL, NULL);
+}
+
+void km_pool_run_watched(uint32_t workers, uint64_t jobs, void (*job)(void *context, uint64_t index),
+                         void *context, const struct km_watch *watch, const char *phase, const char *note)
+{
     struct pool pool = {.job = job, .context = context, .jobs = jobs};
     if (workers == 0)
         workers = km_pool_cores();
@@ -58,8 +71,12 @@ void km_pool_run(uint32_t workers, uint64_t jobs, void (*job)(void *context, uin
     pthread_t *threads = others ? km_alloc(others * sizeof *threads) : NULL;
     while (started < others && pthread_create(&threads[started], NULL, work, &pool) == 0)
         started++;
-    work(&pool);
-    for (uint32_t i = 0; i < started; i++)
+    km_watch_tell(watch, phase, note, 0);
+    while (work_once(&pool))
+        km_watch_tell(watch, phase, note, (double)atomic_load(&pool.done) / (double)jobs);
+    for (uint32_t i = 0; i < started; i++) {
         pthread_join(threads[i], NULL);
+        km_watch_tell(watch, phase, note, (double)atomic_load(&pool.done) / (double)jobs);
+    }
     free(threads);
 }

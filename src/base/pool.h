@@ -12,9 +12,16 @@
 #ifndef KM_BASE_POOL_H
 #define KM_BASE_POOL_H
 
+#include "base/watch.h"
+
 #include <stdint.h>
 
 void km_pool_run(uint32_t workers, uint64_t jobs, void (*job)(void *context, uint64_t index), void *context);
+
+/* The same; whenever the caller's thread has done a job, or waits for others to end theirs, `watch` is told
+ * the share of the jobs that are done. */
+void km_pool_run_watched(uint32_t workers, uint64_t jobs, void (*job)(void *context, uint64_t index),
+                         void *context, const struct km_watch *watch, const char *phase, const char *note);
 
 /* Processors this process may use; at least 1. */
 uint32_t km_pool_cores(void);

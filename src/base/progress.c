@@ -3,11 +3,13 @@
 #include "base/wall_clock.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define BAR_CELLS    30
-#define REDRAW_S     0.2
-#define FIRST_DRAW_S 0.5 /* a run that ends sooner never shows a bar */
+#define BAR_CELLS     30
+#define REDRAW_S      0.2
+#define USUAL_COLUMNS 80
+#define FIRST_DRAW_S  0.5 /* a run that ends sooner never shows a bar */
 
 static void format_duration(char *out, size_t size, double seconds)
 {
@@ -57,7 +59,15 @@ void km_progress_update(struct km_progress *progress, double share)
         km_progress_tell(progress, share);
 }
 
-void km_progress_tell(struct km_progress *progress, double share)
+/* A line that wraps would not be redrawn in place. */
+static size_t columns(FILE *stream)
+{
+    struct winsize size;
+    bool known = ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : USUAL_COLUMNS;
+}
+
+static void draw(struct km_progress *progress, const char *note, double share)
 {
     if (!progress->terminal)
         return;
@@ -65,12 +75,37 @@ void km_progress_tell(struct km_progress *progress, double share)
     if (now < progress->next_wall_s)
         return;
     progress->next_wall_s = now + REDRAW_S;
-    char line[160];
+    char line[400];
     km_progress_format(line, sizeof line, progress->label, progress->start_share, share,
                        now - progress->start_wall_s);
-    fprintf(progress->stream, "\r%s\033[K", line);
+    size_t length = strlen(line), most = columns(progress->stream) - 1;
+    if (note)
+        snprintf(line + length, sizeof line - length, "  %s", note);
+    fprintf(progress->stream, "\r%.*s\033[K", (int)(most < sizeof line ? most : sizeof line), line);
     fflush(progress->stream);
     progress->drawn = true;
+}
+
+void km_progress_tell(struct km_progress *progress, double share)
+{
+    draw(progress, NULL, share);
+}
+
+static void watch_phase(void *context, const char *phase, const char *note, double share)
+{
+    struct km_progress *progress = context;
+    if (strncmp(progress->phase, phase, sizeof progress->phase - 1) != 0) {
+        snprintf(progress->phase, sizeof progress->phase, "%s", phase);
+        progress->label = progress->phase;
+        progress->start_wall_s = km_wall_now_s();
+        progress->start_share = share > 0 ? share : 0;
+    }
+    draw(progress, note, share);
+}
+
+struct km_watch km_progress_watch(struct km_progress *progress)
+{
+    return (struct km_watch){watch_phase, progress};
 }
 
 void km_progress_end(struct km_progress *progress)

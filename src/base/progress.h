@@ -1,8 +1,11 @@
 /* A progress bar on a terminal: one line, redrawn in place at most five times a second, erased at the end.
  *
- * On anything but a terminal nothing is ever written. */
+ * On anything but a terminal nothing is ever written. Work of several phases restarts the clock with each:
+ * the bar, and the time left, are of the phase that the line names. */
 #ifndef KM_BASE_PROGRESS_H
 #define KM_BASE_PROGRESS_H
+
+#include "base/watch.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +18,7 @@ struct km_progress { /* private */
     double start_share;
     unsigned calls;
     bool terminal, drawn;
+    char phase[48];
 };
 
 /* `label` is borrowed until the end; `stream` is stderr, usually. */
@@ -27,8 +31,10 @@ void km_progress_update(struct km_progress *progress, double share);
 /* The same for calls that are few: each is looked at. */
 void km_progress_tell(struct km_progress *progress, double share);
 void km_progress_end(struct km_progress *progress);
+/* As somebody who watches, until the end. */
+struct km_watch km_progress_watch(struct km_progress *progress);
 
-/* The line itself: label, bar, percentage, time left at the pace from start_share on. */
+/* The line itself: label, bar, percentage, time left at the pace from start_share on; in a phase, its own. */
 void km_progress_format(char *out, size_t size, const char *label, double start_share, double share,
                         double elapsed_wall_s);
 

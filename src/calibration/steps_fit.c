@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,7 @@ struct fit {
     size_t run_count;
     const struct km_step_windows *windows;
     uint32_t layers;
+    const struct km_watch *watch;
     size_t n, p;                            /* windows, active parameters */
     size_t active[KM_STEP_PARAMETERS_MOST]; /* positions in out->estimates */
     struct km_step_price **prices, **tried; /* at the current point, at a neighbour */
@@ -230,6 +232,9 @@ static enum km_status settle(struct fit *f, struct km_step_solution *solution, s
     double moved = 1.0;
     start(f);
     for (uint32_t round = 0; round < ROUNDS_MOST; round++) {
+        char note[64];
+        snprintf(note, sizeof note, "%zu parameters, round %u", f->p, round + 1);
+        km_watch_tell(f->watch, "fit", note, -1);
         enum km_status status = linearise(f, error);
         if (status != KM_OK)
             return status;
@@ -419,8 +424,8 @@ static void release(struct fit *f)
 
 enum km_status km_steps_fit(const struct km_cost_model *cost, const struct km_cost_config *config,
                             const struct km_recorded_run *runs, size_t run_count,
-                            const struct km_step_windows *windows, uint32_t layers, struct km_step_fit *out,
-                            struct km_error *error)
+                            const struct km_step_windows *windows, uint32_t layers,
+                            const struct km_watch *watch, struct km_step_fit *out, struct km_error *error)
 {
     *out = (struct km_step_fit){.engine = *config->engine, .windows = windows->count};
     if (windows->count < LEAST_WINDOWS)
@@ -433,6 +438,7 @@ enum km_status km_steps_fit(const struct km_cost_model *cost, const struct km_co
                     .run_count = run_count,
                     .windows = windows,
                     .layers = layers,
+                    .watch = watch,
                     .n = windows->count,
                     .out = out};
     for (size_t r = 0; r < run_count; r++)

@@ -23,6 +23,7 @@
 #ifndef KM_CALIBRATION_STEPS_FIT_H
 #define KM_CALIBRATION_STEPS_FIT_H
 
+#include "base/watch.h"
 #include "calibration/steps_time.h"
 
 #define KM_STEP_PARAMETERS_MOST 24
@@ -78,10 +79,11 @@ struct km_step_fit {
 };
 
 /* `config`: of the scenario, for the cost model `cost`; its engine is where the fit begins. Windows are as
- * km_step_windows_add() found them. KM_NO: too few windows. */
+ * km_step_windows_add() found them. `watch` (NULL: nobody) is told the rounds, whose number is not known
+ * before. KM_NO: too few windows. */
 enum km_status km_steps_fit(const struct km_cost_model *cost, const struct km_cost_config *config,
                             const struct km_recorded_run *runs, size_t run_count,
-                            const struct km_step_windows *windows, uint32_t layers, struct km_step_fit *out,
-                            struct km_error *error);
+                            const struct km_step_windows *windows, uint32_t layers,
+                            const struct km_watch *watch, struct km_step_fit *out, struct km_error *error);
 
 #endif

@@ -7,6 +7,7 @@
 #include "workload/resample.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BATCH            4u  /* replications between looks at the interval, whatever the workers */
@@ -108,6 +109,15 @@ static void summarize(const struct km_study *study, const struct thresholds *fou
         out->kind = order.median >= study->highest ? KM_CAPACITY_UNBOUNDED : KM_CAPACITY_FOUND;
 }
 
+/* At most so many: the interval may be narrow enough before, or the spread ask for longer runs. */
+static void tell_replications(const struct km_study *study, double requests, uint32_t count)
+{
+    char note[48];
+    snprintf(note, sizeof note, "%.0f requests a run", requests);
+    km_watch_tell(study->options->watch, "maximum rate", note,
+                  (double)count / study->options->max_replications);
+}
+
 /* Replications until the interval is narrow enough; *wide: the spread asks for longer runs first. The first
  * is alone: it finds where the others begin, and whether there is anything to find. */
 static enum km_status replicate(struct work *work, double guess, double width, bool may_lengthen, bool *wide,
@@ -129,6 +139,7 @@ static enum km_status replicate(struct work *work, double guess, double width, b
             .guess = km_study_near(study, guess),
             .stride = km_study_stride(study, width),
         };
+        tell_replications(study, out->requests, found.count);
         enum km_status status = run_batch(&batch, error);
         if (status != KM_OK)
             return status;

@@ -28,6 +28,7 @@
 #define KM_CAPACITY_CAPACITY_H
 
 #include "base/stop.h"
+#include "base/watch.h"
 #include "capacity/demand.h"
 #include "capacity/trial.h"
 
@@ -43,6 +44,7 @@ struct km_capacity_options {
     uint32_t workers;          /* threads, each with a fleet of its own; 0 and 1: the caller's; at most 4 */
     double guess;              /* rate to try first; 0 = 1 */
     const km_stop *stop;       /* optional: then KM_INTERRUPTED */
+    const struct km_watch *watch; /* optional */
 };
 
 /* Interval of 2 %, up to 32 replications, synthetic runs of up to 200,000 requests. */

@@ -116,7 +116,8 @@ enum km_status km_capacity_vary(const struct km_scenario *scenario, const struct
         jobs[i].scenario = *scenario;
         vary(&jobs[i], &variations[i]);
     }
-    km_pool_run(options->workers > 1 ? options->workers : 1, count, run_job, jobs);
+    km_pool_run_watched(options->workers > 1 ? options->workers : 1, count, run_job, jobs, options->watch,
+                        "what if", NULL);
     enum km_status status = KM_OK;
     for (uint32_t i = 0; i < count && status == KM_OK; i++) {
         if (jobs[i].status != KM_OK) {

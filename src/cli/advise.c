@@ -1,6 +1,7 @@
 /* `kingman advise`: how large batches should be, what memory that frees, and whether more replicas would use
  * it. */
 #include "advisor/advisor.h"
+#include "base/progress.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
@@ -15,7 +16,7 @@
 #define USUAL_EPSILON 0.1 /* of the paper: advisor/advisor.h */
 #define LARGEST_BATCH 65536u
 
-static enum km_status check(const struct km_advice_options *options, uint64_t max_batch, uint64_t workers,
+static enum km_status check(const struct km_advice_options *options, uint64_t max_batch,
                             struct km_error *error)
 {
     if (!(options->epsilon > 0 && options->epsilon <= 1))
@@ -26,8 +27,6 @@ static enum km_status check(const struct km_advice_options *options, uint64_t ma
                        options->itl_slo_s);
     if (max_batch > LARGEST_BATCH)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--max-batch: at most %u", LARGEST_BATCH);
-    if (workers > 4096)
-        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--workers: at most 4096");
     return KM_OK;
 }
 
@@ -55,7 +54,7 @@ static int run(int argc, char **argv, struct km_error *error)
     struct km_option_list sets = {0};
     struct km_advice_options advise = {.epsilon = USUAL_EPSILON};
     const char *path = NULL, *json = NULL;
-    uint64_t max_batch = 0, workers = 0;
+    uint64_t max_batch = 0;
     bool helped;
     const struct km_option options[] = {
         {"--set", KM_OPTION_LIST, &sets, "KEY=VALUE", "override a key of the scenario; may be given again"},
@@ -66,16 +65,15 @@ static int run(int argc, char **argv, struct km_error *error)
         {"--max-batch", KM_OPTION_COUNT, &max_batch, "N",
          "largest batch to look at; 512, or max_num_seqs, by default"},
         {"--json", KM_OPTION_TEXT, &json, "FILE|-", "write the advice as JSON; - prints it instead"},
-        {"--workers", KM_OPTION_COUNT, &workers, "N", "threads; one a core by default (same result)"},
+        KM_JOBS_OPTION(&advise.workers),
         {0},
     };
     enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path, 1, &helped, error);
     if (status == KM_OK && !helped)
-        status = check(&advise, max_batch, workers, error);
+        status = check(&advise, max_batch, error);
     if (status != KM_OK || helped)
         return km_exit_code(status);
     advise.max_batch = (uint32_t)max_batch;
-    advise.workers = (uint32_t)workers;
     struct km_cli_overrides overrides;
     status = km_cli_overrides_read(&sets, &overrides, error);
     if (status != KM_OK)
@@ -85,7 +83,11 @@ static int run(int argc, char **argv, struct km_error *error)
     if (status != KM_OK)
         return km_exit_code(status);
     struct km_advice advice;
+    struct km_progress progress;
+    km_progress_begin(&progress, stderr, "advise");
+    advise.watch = km_progress_watch(&progress);
     status = km_advise(&scenario, &advise, &advice, error);
+    km_progress_end(&progress);
     if (status == KM_OK)
         status = publish(&scenario, &advice, json, error);
     km_scenario_release(&scenario);

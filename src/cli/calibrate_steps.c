@@ -3,6 +3,7 @@
 #include "cli/calibrate_steps_report.h"
 
 #include "base/outfile.h"
+#include "base/progress.h"
 #include "cli/calibrate_commands.h"
 #include "cli/command.h"
 #include "cli/options.h"
@@ -184,6 +185,7 @@ static enum km_status calibrate(const struct flags *flags, const struct km_scena
     struct km_setup setup;
     struct recording recording = {0};
     struct km_step_fit fit;
+    struct km_progress progress;
     enum km_status status = km_setup_create(scenario, &setup, error);
     if (status != KM_OK)
         return status;
@@ -192,9 +194,12 @@ static enum km_status calibrate(const struct flags *flags, const struct km_scena
         status = check(scenario, recording.runs, recording.logs, recording.count, error);
     if (status == KM_OK)
         status = find_windows(&setup, &recording, error);
+    km_progress_begin(&progress, stderr, "fit");
+    const struct km_watch watch = km_progress_watch(&progress);
     if (status == KM_OK)
         status = km_steps_fit(setup.cost, &setup.cost_config, recording.runs, recording.count,
-                              &recording.windows, layers_of(scenario), &fit, error);
+                              &recording.windows, layers_of(scenario), &watch, &fit, error);
+    km_progress_end(&progress);
     if (status == KM_OK) {
         struct km_steps_report report = {
             .scenario = scenario, .sources = recording.sources, .source_count = recording.count, .fit = &fit};

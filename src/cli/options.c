@@ -19,11 +19,20 @@ static void print_help(const char *command, const char *arguments, const struct 
     }
 }
 
+/* What --jobs was called in some commands. */
+#define JOBS_ALIAS "--workers"
+
+static bool is_called(const char *name, const char *word, size_t length)
+{
+    return strlen(name) == length && strncmp(name, word, length) == 0;
+}
+
 static const struct km_option *find(const struct km_option *options, const char *word, size_t length,
                                     struct km_suggestion *suggestion)
 {
     for (; options->name; options++) {
-        if (strlen(options->name) == length && strncmp(options->name, word, length) == 0)
+        if (is_called(options->name, word, length) ||
+            (options->kind == KM_OPTION_JOBS && is_called(JOBS_ALIAS, word, length)))
             return options;
         km_suggest_offer(suggestion, options->name);
     }
@@ -42,12 +51,18 @@ static enum km_status store(const struct km_option *option, const char *value, s
             return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: given more than %zu times", option->name,
                            list->count);
         list->items[list->count++] = value;
-    } else if (option->kind == KM_OPTION_COUNT) {
+    } else if (option->kind == KM_OPTION_COUNT || option->kind == KM_OPTION_JOBS) {
         unsigned long long number = strtoull(value, &end, 10);
         if (errno || end == value || *end || value[0] < '0' || value[0] > '9')
             return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: expected a whole number, got \"%s\"",
                            option->name, value);
-        *(uint64_t *)option->target = number;
+        if (option->kind == KM_OPTION_COUNT) {
+            *(uint64_t *)option->target = number;
+            return KM_OK;
+        }
+        if (number > KM_JOBS_LIMIT)
+            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: at most %u", option->name, KM_JOBS_LIMIT);
+        *(uint32_t *)option->target = (uint32_t)number;
     } else {
         double number = strtod(value, &end);
         if (errno || end == value || *end || !isfinite(number))

@@ -14,7 +14,15 @@ enum km_option_kind {
     KM_OPTION_COUNT,  /* a whole number: target is uint64_t * */
     KM_OPTION_NUMBER, /* a finite number: target is double * */
     KM_OPTION_LIST,   /* may be given again: target is struct km_option_list * */
+    KM_OPTION_JOBS, /* --jobs N, or --workers N: target is uint32_t *, 0 = all cores, at most KM_JOBS_LIMIT */
 };
+
+#define KM_JOBS_LIMIT 4096u
+/* The option itself, of every command that uses threads; the answer never depends on it. */
+#define KM_JOBS_OPTION(target)                                                                               \
+    {                                                                                                        \
+        "--jobs", KM_OPTION_JOBS, target, "N", "threads; one a core by default (same result)"                \
+    }
 
 struct km_option_list {
     const char *items[256];

@@ -14,13 +14,6 @@
 
 #define ARGUMENTS "SCENARIO.yaml [options]"
 
-static void show_progress(void *context, const char *what, double share)
-{
-    struct km_progress *progress = context;
-    progress->label = what;
-    km_progress_update(progress, share);
-}
-
 static enum km_status publish(const struct km_plan *plan, const char *json_path, bool all,
                               struct km_error *error)
 {
@@ -42,7 +35,7 @@ static int run(int argc, char **argv, struct km_error *error)
 {
     struct km_option_list sets = {0};
     const char *path = NULL, *json = NULL, *seed = NULL;
-    uint64_t workers = 0;
+    uint32_t jobs = 0;
     bool exhaustive = false, quick = false, all = false, helped;
     const struct km_option options[] = {
         {"--set", KM_OPTION_LIST, &sets, "KEY=VALUE", "override a key of the scenario; may be given again"},
@@ -53,17 +46,13 @@ static int run(int argc, char **argv, struct km_error *error)
          "simulate every plan that fits, whatever the bounds say (same winner, slower)"},
         {"--quick", KM_OPTION_FLAG, &quick, NULL,
          "the winner's maximum rate to a few per cent, without its interval"},
-        {"--workers", KM_OPTION_COUNT, &workers, "N", "threads; one a core by default (same result)"},
+        KM_JOBS_OPTION(&jobs),
         {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
         {0},
     };
     enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &path, 1, &helped, error);
     if (status != KM_OK || helped)
         return km_exit_code(status);
-    if (workers > 4096) {
-        km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--workers: at most 4096");
-        return km_exit_code(KM_BAD_INPUT);
-    }
     struct km_cli_overrides overrides;
     status = km_cli_overrides_read(&sets, &overrides, error);
     if (status != KM_OK)
@@ -73,12 +62,11 @@ static int run(int argc, char **argv, struct km_error *error)
 
     struct km_progress progress;
     struct km_plan plan;
-    const struct km_plan_options plan_options = {.workers = (uint32_t)workers,
+    const struct km_plan_options plan_options = {.workers = jobs,
                                                  .exhaustive = exhaustive,
                                                  .quick = quick,
                                                  .stop = &km_interrupted,
-                                                 .progress = show_progress,
-                                                 .context = &progress};
+                                                 .watch = km_progress_watch(&progress)};
     km_interrupt_catch();
     km_progress_begin(&progress, stderr, "reading plans");
     status = km_plan_create(path, overrides.items, overrides.count, &plan_options, &plan, error);

@@ -1,5 +1,6 @@
 /* `kingman queue`: one queue, answered by the equations and by the event core, side by side. */
 #include "base/file.h"
+#include "base/progress.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
@@ -123,35 +124,49 @@ static enum km_status run_point(const struct km_queue_section *section, const st
     return status;
 }
 
-static enum km_status run_sweep(struct km_queue_section *section, const struct km_token_law *law,
+/* Point i of a sweep: where it is, and its answer. */
+static enum km_status solve_at(const struct km_queue_section *section, const struct km_token_law *law,
+                               const struct sweep_range *range, size_t i, const struct flags *flags,
+                               struct km_arena *arena, double *value, struct km_queue_point *point,
+                               struct km_error *error)
+{
+    struct km_queue_section at = *section;
+    struct km_token_law limited = {0};
+    enum km_status status = KM_OK;
+    *value = range->from + (range->to - range->from) * (double)i / (double)(range->points - 1);
+    if (range->over_rate) {
+        at.model.rate_per_s = *value;
+    } else {
+        *value = round(*value);
+        status = km_token_law_init_limited(&limited, &section->output_tokens, (uint64_t)*value, error);
+    }
+    if (status == KM_OK)
+        status =
+            km_queue_point_solve(&at, range->over_rate ? law : &limited, &flags->effort, arena, point, error);
+    km_token_law_release(&limited);
+    return status;
+}
+
+static enum km_status run_sweep(const struct km_queue_section *section, const struct km_token_law *law,
                                 const struct sweep_range *range, const struct flags *flags,
                                 struct km_arena *arena, struct km_error *error)
 {
     double *values = km_arena_alloc(arena, range->points * sizeof *values);
     struct km_queue_point *points = km_arena_alloc(arena, range->points * sizeof *points);
     struct km_error unstable = {0};
+    enum km_status status = KM_OK;
     bool any_stable = false;
-    for (size_t i = 0; i < range->points; i++) {
-        struct km_queue_section at = *section;
-        struct km_token_law limited = {0};
-        values[i] = range->from + (range->to - range->from) * (double)i / (double)(range->points - 1);
-        enum km_status status = KM_OK;
-        if (range->over_rate) {
-            at.model.rate_per_s = values[i];
-        } else {
-            values[i] = round(values[i]);
-            status = km_token_law_init_limited(&limited, &section->output_tokens, (uint64_t)values[i], error);
-        }
-        if (status == KM_OK)
-            status = km_queue_point_solve(&at, range->over_rate ? law : &limited, &flags->effort, arena,
-                                          &points[i], &unstable);
-        km_token_law_release(&limited);
-        if (status != KM_OK && status != KM_NO) {
-            if (unstable.status != KM_OK)
-                *error = unstable;
-            return status;
-        }
+    struct km_progress progress;
+    km_progress_begin(&progress, stderr, "queue");
+    for (size_t i = 0; i < range->points && (status == KM_OK || status == KM_NO); i++) {
+        km_progress_tell(&progress, (double)i / (double)range->points);
+        status = solve_at(section, law, range, i, flags, arena, &values[i], &points[i], &unstable);
         any_stable = any_stable || status == KM_OK;
+    }
+    km_progress_end(&progress);
+    if (status != KM_OK && status != KM_NO) {
+        *error = unstable;
+        return status;
     }
     struct km_queue_sweep sweep = {range->over_rate ? "rate" : "max_tokens", range->points, values, points};
     struct km_text json = {0}, table = {0};
@@ -159,7 +174,7 @@ static enum km_status run_sweep(struct km_queue_section *section, const struct k
     km_queue_sweep_text(section, &sweep, &table);
     if (!any_stable)
         *error = unstable;
-    enum km_status status = publish_and_pass(flags, &json, &table, any_stable ? KM_OK : KM_NO, error);
+    status = publish_and_pass(flags, &json, &table, any_stable ? KM_OK : KM_NO, error);
     km_text_release(&json);
     km_text_release(&table);
     return status;

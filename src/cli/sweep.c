@@ -23,7 +23,8 @@
 struct flags {
     struct km_option_list sets;
     const char *output, *seed;
-    uint64_t jobs, replications;
+    uint32_t jobs;
+    uint64_t replications;
     const char *path;
 };
 
@@ -240,7 +241,7 @@ static enum km_status sweep(const struct flags *flags, const struct km_ranks *ra
                             struct km_error *error)
 {
     struct task task = {0};
-    uint32_t threads = flags->jobs ? (uint32_t)flags->jobs : km_pool_share((uint32_t)ranks->local_size);
+    uint32_t threads = flags->jobs ? flags->jobs : km_pool_share((uint32_t)ranks->local_size);
     enum km_status status = read_question(flags, threads, ranks->rank == 0, &task, error);
     if (status == KM_OK && ranks->rank == 0)
         status = open_output(flags, &task, error);
@@ -285,7 +286,7 @@ static enum km_status ask(int argc, char **argv, const struct km_ranks *ranks, i
     const struct km_option options[] = {
         {"--output", KM_OPTION_TEXT, &flags.output, "FILE.csv|.jsonl",
          "append a row a run; an interrupted sweep goes on from there"},
-        {"--jobs", KM_OPTION_COUNT, &flags.jobs, "N", "threads (of each rank under mpirun); all cores"},
+        KM_JOBS_OPTION(&flags.jobs), /* of each rank */
         {"--replications", KM_OPTION_COUNT, &flags.replications, "N",
          "runs of each point, with seeds seed, seed + 1, ...; of a trace all but the first are resampled"},
         {"--seed", KM_OPTION_TEXT, &flags.seed, "N", "instead of the scenario's seed"},
@@ -295,9 +296,8 @@ static enum km_status ask(int argc, char **argv, const struct km_ranks *ranks, i
     };
     bool helped;
     enum km_status status = km_options_read(argc, argv, ARGUMENTS, options, &flags.path, 1, &helped, error);
-    if (status == KM_OK && (flags.jobs > 4096 || flags.replications > UINT32_MAX))
-        status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: too many",
-                         flags.jobs > 4096 ? "--jobs" : "--replications");
+    if (status == KM_OK && flags.replications > UINT32_MAX)
+        status = km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--replications: too many");
     /* All ranks read the same words, so all stop here or none. */
     return status == KM_OK && !helped ? sweep(&flags, ranks, code, error) : status;
 }

@@ -283,12 +283,13 @@ static enum km_status refuse_all(const struct reading *reading, uint64_t count, 
 }
 
 enum km_status km_candidates_create(const struct km_candidate_source *source, uint32_t workers,
-                                    struct km_candidates *out, struct km_error *error)
+                                    const struct km_watch *watch, struct km_candidates *out,
+                                    struct km_error *error)
 {
     *out = (struct km_candidates){.count = source->search->axes.points};
     out->items = km_arena_alloc(&out->arena, out->count * sizeof *out->items);
     struct reading reading = {source, out->items, km_alloc(out->count * sizeof(struct km_error))};
-    km_pool_run(workers, out->count, read_one, &reading);
+    km_pool_run_watched(workers, out->count, read_one, &reading, watch, "reading plans", NULL);
     enum km_status status = refuse_misspelt(&reading, out->count, error);
     if (status == KM_OK)
         status = refuse_all(&reading, out->count, error);

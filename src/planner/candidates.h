@@ -77,10 +77,12 @@ size_t km_candidate_override_count(const struct km_candidate_source *source);
 enum km_status km_candidate_scenario(const struct km_candidate_source *source, uint64_t point,
                                      uint32_t replicas, struct km_scenario *out, struct km_error *error);
 
-/* Read them all, on `workers` threads. KM_BAD_INPUT, at the axis: a value that no plan could have (a misspelt
- * name or key); combinations that do not go are candidates with a fate. */
+/* Read them all, on `workers` threads, telling `watch` (NULL: nobody). KM_BAD_INPUT, at the axis: a value
+ * that no plan could have (a misspelt name or key); combinations that do not go are candidates with a fate.
+ */
 enum km_status km_candidates_create(const struct km_candidate_source *source, uint32_t workers,
-                                    struct km_candidates *out, struct km_error *error);
+                                    const struct km_watch *watch, struct km_candidates *out,
+                                    struct km_error *error);
 void km_candidates_release(struct km_candidates *candidates);
 
 #endif

@@ -9,6 +9,7 @@
 #include "planner/rates.h"
 #include "planner/round.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,29 +20,27 @@
                    */
 #define ROUND 16u /* runs decided upon together; the same whatever the number of workers */
 
-static void tell(const struct km_plan_options *options, const char *what, double share)
-{
-    if (options->progress)
-        options->progress(options->context, what, share);
-}
-
 /* --- the search ----------------------------------------------------------------------------------------- */
 
 struct search {
     struct km_plan *plan;
     const struct km_plan_options *options;
     struct km_candidate_source source;
-    struct km_rank *found; /* [found_count] keys of the plans that hold, ascending */
+    struct km_rank *found;           /* [found_count] keys of the plans that hold, ascending */
+    const struct km_candidate *best; /* of the first of them */
     uint64_t found_count;
     uint64_t open_at_start;
 };
 
-static void keep_found(struct search *search, const struct km_rank *rank)
+static void keep_found(struct search *search, const struct km_candidate *candidate,
+                       const struct km_rank *rank)
 {
     uint64_t i = search->found_count++;
     for (; i > 0 && km_rank_before(rank, &search->found[i - 1]); i--)
         search->found[i] = search->found[i - 1];
     search->found[i] = *rank;
+    if (i == 0)
+        search->best = candidate;
 }
 
 /* Can a plan with this key still be among the best `top`? */
@@ -112,7 +111,7 @@ static void settle(struct search *search, const struct km_round_run *trial)
     if (trial->holds) {
         candidate->fate = KM_FATE_HOLDS;
         const struct km_rank rank = km_rank_of(&plan->search, candidate, trial->replicas, trial->probe);
-        keep_found(search, &rank);
+        keep_found(search, candidate, &rank);
     } else if (trial->replicas >= candidate->most_replicas) {
         struct km_text reason = {0};
         if (trial->probe->holds)
@@ -137,6 +136,20 @@ static enum km_status run_round(struct search *search, struct km_round *round, s
     return KM_OK;
 }
 
+/* How many candidates are decided; how many runs that takes is not known before. */
+static void tell_search(const struct search *search, uint64_t open, uint64_t open_at_start)
+{
+    const struct km_candidate *best = search->best;
+    uint64_t runs = search->plan->statistics.runs;
+    char note[240];
+    if (best)
+        snprintf(note, sizeof note, "best %u x %s, %s; %" PRIu64 " runs",
+                 best->replicas * best->gpus_per_replica, best->device, best->layout, runs);
+    else
+        snprintf(note, sizeof note, "%" PRIu64 " runs, none holds yet", runs);
+    km_watch_tell(&search->options->watch, "search", note, 1.0 - (double)open / (double)open_at_start);
+}
+
 static enum km_status run_search(struct search *search, struct km_error *error)
 {
     const struct km_plan_options *options = search->options;
@@ -148,7 +161,7 @@ static enum km_status run_search(struct search *search, struct km_error *error)
             return KM_OK;
         if (open_at_start == 0)
             open_at_start = open;
-        tell(options, "searching", 1.0 - (double)open / (double)open_at_start);
+        tell_search(search, open, open_at_start);
         enum km_status status = run_round(search, &round, error);
         if (status == KM_OK && options->stop && *options->stop)
             status = km_fail(error, KM_INTERRUPTED, NULL, 0, 0, "interrupted");
@@ -242,7 +255,8 @@ static enum km_status find_bounds(struct search *search, struct km_error *error)
     enum km_status status = KM_OK;
     struct bounding bounding = {&search->source, plan,
                                 km_alloc((plan->candidates.count + 1) * sizeof *bounding.results)};
-    km_pool_run(search->options->workers, plan->candidates.count, bound_one, &bounding);
+    km_pool_run_watched(search->options->workers, plan->candidates.count, bound_one, &bounding,
+                        &search->options->watch, "bounds", NULL);
     for (uint64_t i = 0; i < plan->candidates.count; i++) {
         struct km_candidate *candidate = &plan->candidates.items[i];
         struct bounded *result = &bounding.results[i];
@@ -359,15 +373,13 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
                                                  .override_count = override_count,
                                                  .search = &out->search,
                                                  .profiles = profiles};
-    tell(options, "reading plans", -1.0);
-    status = km_candidates_create(&search.source, options->workers, &out->candidates, error);
+    status = km_candidates_create(&search.source, options->workers, &options->watch, &out->candidates, error);
     if (status != KM_OK)
         goto out;
     search.found = km_alloc((out->candidates.count + 1) * sizeof *search.found);
     out->statistics.read_wall_s = km_wall_now_s() - start_s;
     start_s = km_wall_now_s();
     if (!options->exhaustive) {
-        tell(options, "bounding plans", -1.0);
         status = find_bounds(&search, error);
         out->statistics.bound_wall_s = km_wall_now_s() - start_s;
         start_s = km_wall_now_s();
@@ -381,7 +393,6 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
         goto out;
     make_entries(out);
     start_s = km_wall_now_s();
-    tell(options, "finding maximum rates", -1.0);
     status = km_plan_find_rates(&search.source, options, out, error);
     out->statistics.rate_wall_s = km_wall_now_s() - start_s;
     if (status == KM_OK)

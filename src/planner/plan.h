@@ -22,6 +22,7 @@
 #define KM_PLANNER_PLAN_H
 
 #include "base/stop.h"
+#include "base/watch.h"
 #include "capacity/vary.h"
 #include "planner/candidates.h"
 
@@ -30,8 +31,7 @@ struct km_plan_options {
     bool exhaustive;
     bool quick;          /* the winner's maximum rate, too, to a few per cent, without interval and what if */
     const km_stop *stop; /* optional */
-    void (*progress)(void *context, const char *what, double share); /* optional; on the caller's thread */
-    void *context;
+    struct km_watch watch;
 };
 
 struct km_plan_statistics {

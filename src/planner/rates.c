@@ -75,6 +75,7 @@ static enum km_status find_exact(const struct finding *finding, struct km_error 
     uint32_t workers = finding->options->workers ? finding->options->workers : km_pool_cores();
     options.stop = finding->options->stop;
     options.workers = workers > 4 ? 4 : workers;
+    options.watch = &finding->options->watch;
     enum km_status status = scenario_of(finding, 0, &scenario, error);
     if (status != KM_OK)
         return status;
@@ -105,7 +106,8 @@ enum km_status km_plan_find_rates(const struct km_candidate_source *source,
     if (!options->quick)
         status = find_exact(&finding, error);
     if (status == KM_OK)
-        km_pool_run(options->workers, count - finding.first, find_coarse, &finding);
+        km_pool_run_watched(options->workers, count - finding.first, find_coarse, &finding, &options->watch,
+                            "maximum rates of the others", NULL);
     for (uint64_t i = 0; i < count; i++) {
         plan->statistics.rate_runs += plan->entries[i].capacity->runs;
         if (status == KM_OK && finding.jobs[i].status != KM_OK) {
