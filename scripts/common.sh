@@ -21,6 +21,83 @@ quiet() {
     return "$status"
 }
 
+# --- progress: the bar of `kingman run`, on a terminal's stderr; nothing anywhere else -------------------------------------------
+
+# progress_begin LABEL, then progress DONE ALL as it goes (ALL 0: unknown, the time passed alone), then progress_end.
+progress_begin() {
+    progress_label=$1 progress_start=$SECONDS
+}
+
+progress() {
+    [[ -t 2 ]] || return 0
+    local done=$1 all=$2 passed=$((SECONDS - progress_start)) cells=30 full left='--:--'
+    if ((all == 0)); then
+        printf '\r%s  %d:%02d\033[K' "$progress_label" $((passed / 60)) $((passed % 60)) >&2
+        return
+    fi
+    full=$((cells * done / all))
+    if ((done > 0)); then
+        left=$((passed * (all - done) / done))
+        left=$(printf '%d:%02d' $((left / 60)) $((left % 60)))
+    fi
+    printf '\r%s  [%s%s] %3d %%  %s left\033[K' "$progress_label" "$(printf '%*s' "$full" '' | tr ' ' '#')" \
+        "$(printf '%*s' $((cells - full)) '' | tr ' ' '.')" $((100 * done / all)) "$left" >&2
+}
+
+progress_end() {
+    [[ ! -t 2 ]] || printf '\r\033[K' >&2
+}
+
+# counted LABEL [ALL]: pass lines on; a bar beneath, by the "12/345" that a line begins with (ninja, ctest), or by their number of ALL.
+counted() {
+    local line all=${2:-0} lines=0
+    progress_begin "$1"
+    while IFS= read -r line; do
+        lines=$((lines + 1))
+        progress_end
+        printf '%s\n' "$line"
+        if [[ $line =~ ^[[:space:]\[]*([0-9]+)/([0-9]+) ]]; then
+            progress "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+        elif ((all)); then
+            progress "$lines" "$all"
+        fi
+    done
+    progress_end
+}
+
+# watched LABEL SECONDS COMMAND...: as quiet; a bar while it runs, by the last "12/345" that it printed, or by the SECONDS that it is to
+# take (0: unknown).
+watched() {
+    local label=$1 seconds=$2 status=0 log pid last
+    shift 2
+    if [[ ! -t 2 ]]; then
+        quiet "$@"
+        return
+    fi
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 &
+    pid=$!
+    trap 'kill "$pid" 2>/dev/null; exit 130' INT # a command in the background does not hear Ctrl-C
+    progress_begin "$label"
+    while kill -0 "$pid" 2>/dev/null; do
+        last=$(tail -c 4096 "$log" | tr '\r' '\n' | grep -E '^[ []*[0-9]+/[0-9]+' | tail -n 1) || true
+        if ((seconds)); then
+            progress "$((SECONDS - progress_start < seconds ? SECONDS - progress_start : seconds))" "$seconds"
+        elif [[ $last =~ ([0-9]+)/([0-9]+) ]]; then
+            progress "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+        else
+            progress 0 0
+        fi
+        sleep 0.2
+    done
+    wait "$pid" || status=$?
+    trap - INT
+    progress_end
+    ((status == 0)) || cat "$log" >&2
+    rm -f "$log"
+    return "$status"
+}
+
 # need_packages NAME...: install the Debian packages that are missing, or say which ones they are and exit 2.
 need_packages() {
     local missing=() package
