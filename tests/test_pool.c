@@ -64,6 +64,37 @@ static void record_order(void *context, uint64_t index)
     task->slots[task->highest++] = index;
 }
 
+struct seen {
+    double last;
+    uint64_t calls;
+};
+
+static void see(void *context, const char *phase, const char *note, double share)
+{
+    struct seen *seen = context;
+    assert_string_equal(phase, "phase");
+    assert_string_equal(note, "note");
+    assert_true(share >= seen->last && share <= 1);
+    seen->last = share;
+    seen->calls++;
+}
+
+/* Told by the caller's thread: never backwards, from 0 to all. With one worker after every job. */
+static void test_a_watch_sees_all_done(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= 4; workers++) {
+        uint64_t slots[101] = {0};
+        uint32_t runs[101] = {0};
+        struct task task = {.slots = slots, .runs = runs};
+        struct seen seen = {0};
+        const struct km_watch watch = {see, &seen};
+        km_pool_run_watched(workers, 100, job, &task, &watch, "phase", "note");
+        assert_true(seen.last >= 1);
+        assert_true(seen.calls >= 2 && (workers > 1 || seen.calls == 101));
+    }
+}
+
 static void test_one_worker_goes_in_order(void **state)
 {
     (void)state;
@@ -138,11 +169,9 @@ static void test_cores(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_job_runs_once),
-        cmocka_unit_test(test_one_worker_goes_in_order),
-        cmocka_unit_test(test_workers_run_at_the_same_time),
-        cmocka_unit_test(test_a_job_may_run_jobs),
-        cmocka_unit_test(test_cores),
+        cmocka_unit_test(test_every_job_runs_once),          cmocka_unit_test(test_one_worker_goes_in_order),
+        cmocka_unit_test(test_workers_run_at_the_same_time), cmocka_unit_test(test_a_job_may_run_jobs),
+        cmocka_unit_test(test_a_watch_sees_all_done),        cmocka_unit_test(test_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,45 @@ static void a_few_calls_are_all_looked_at(void **state)
     fclose(file);
 }
 
+/* A phase is named, and its time left is by its own pace; notes stand behind. Too long a line is cut where a
+ * terminal of unknown width, 80 columns, ends. */
+static void phases_have_their_own_clocks(void **state)
+{
+    (void)state;
+    struct km_progress progress;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    km_progress_begin(&progress, file, "plan");
+    const struct km_watch watch = km_progress_watch(&progress);
+    progress.terminal = true;
+    static const struct {
+        const char *phase, *note;
+        double share, passed_s; /* since the last call */
+        const char *want;
+    } steps[] = {
+        {"bounds", NULL, 0, 0, "\rbounds  [..............................]   0 %  --:-- left\033[K"},
+        {"bounds", NULL, 0.5, 60, "\rbounds  [###############...............]  50 %  1:00 left\033[K"},
+        {"search", "best", 0, 60, "\rsearch  [..............................]   0 %  --:-- left  best\033[K"},
+        {"search", "best", 0.5, 10,
+         "\rsearch  [###############...............]  50 %  0:10 left  best\033[K"},
+        {"search", "best 4 x h200-sxm, TP 4 x PP 1", 0.5, 0,
+         "\rsearch  [###############...............]  50 %  0:10 left  best 4 x h200-sxm, T\033[K"},
+        {"fit", "15 parameters", -1, 0, "\rfit  0:00  15 parameters\033[K"},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        char line[160] = "";
+        progress.start_wall_s -= steps[i].passed_s;
+        progress.next_wall_s = 0;
+        rewind(file);
+        assert_int_equal(ftruncate(fileno(file), 0), 0);
+        km_watch_tell(&watch, steps[i].phase, steps[i].note, steps[i].share);
+        rewind(file);
+        assert_non_null(fgets(line, sizeof line, file));
+        assert_string_equal(line, steps[i].want);
+    }
+    fclose(file);
+}
+
 static void silent_on_a_file(void **state)
 {
     (void)state;
@@ -118,6 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines),
         cmocka_unit_test(a_few_calls_are_all_looked_at),
+        cmocka_unit_test(phases_have_their_own_clocks),
         cmocka_unit_test(silent_on_a_file),
         cmocka_unit_test(draws_on_a_terminal),
     };
