@@ -259,6 +259,27 @@ static void test_unserved_requests(void **state)
     }
 }
 
+/* Of two terms missed, a run names the one farthest beyond its limit: a microsecond is farther off than a
+ * tenth of a second. */
+static void test_farthest_term(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *slo;
+        int failed;
+    } cases[] = {{"slo={e2e_mean_s: 0.1, ttft_mean_s: 1e-6}", 1},
+                 {"slo={ttft_mean_s: 1e-6, e2e_mean_s: 0.1}", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct plan *plan = MAKE(SHORT, cases[i].slo);
+        struct km_demand *demand = demand_of(plan);
+        const struct km_trial trial = try(plan, demand, 0, 1, true);
+        assert_false(trial.holds);
+        assert_int_equal(trial.failed, cases[i].failed);
+        km_demand_destroy(demand);
+        drop(plan);
+    }
+}
+
 /* An SLO of shares alone bounds no load: a queue that grows fails it. */
 static void test_shares_alone(void **state)
 {
@@ -332,6 +353,24 @@ static void test_theory(void **state)
     assert_true(found.low <= truth && truth <= found.high);
     assert_near(found.rate_per_s, 0.5 * found.scale, 1e-9);
     assert_true(found.holds && found.failed == 0 && !found.saturated);
+    drop(plan);
+}
+
+/* The same queue, of a workload stated at half the rate and played twice as fast: the greatest rate is the
+ * server's, 2/3 a second. */
+static void test_rate_scale(void **state)
+{
+    (void)state;
+    struct plan *plan = MAKE(
+        "workload={arrivals: {process: poisson, rate_per_s: 0.25}, prompt_tokens: 10, output_tokens: 10, "
+        "requests: 8000, rate_scale: 2}",
+        "engine={name: ideal, batching: {policy: dynamic, batch_cap: 1, async_scheduling: false}}",
+        "cost={model: linear, k2: 0.1, k4: 0.09}", "slo={queueing_delay_mean_s: 1}");
+    struct km_capacity_options options = km_capacity_coarse();
+    const struct km_capacity found = find(plan, NULL, &options);
+    assert_int_equal(found.kind, KM_CAPACITY_FOUND);
+    assert_near(found.rate_per_s, 2.0 / 3.0, 0.1);
+    assert_near(found.rate_per_s, 0.5 * found.scale, 1e-9);
     drop(plan);
 }
 
@@ -567,9 +606,11 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_early_end_is_exact),
         cmocka_unit_test(test_unserved_requests),
+        cmocka_unit_test(test_farthest_term),
         cmocka_unit_test(test_shares_alone),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_theory),
+        cmocka_unit_test(test_rate_scale),
         cmocka_unit_test(test_time_scale),
         cmocka_unit_test(test_monotone),
         cmocka_unit_test(test_deterministic),

@@ -89,6 +89,29 @@ static void quantiles_of_too_few(void **state)
         assert_int_equal(km_slo_is_thin(&terms[i].outcome), terms[i].thin);
 }
 
+/* First tokens after 1, 2, ..., 100 ms: the p-th percentile is the p-th of them. */
+static void quantiles_by_rank(void **state)
+{
+    (void)state;
+    struct km_metrics *m = create(NULL, 0);
+    struct km_summary summary;
+    for (uint64_t i = 1; i <= 100; i++) {
+        const struct km_record r = {.first_token_ps = i * PS_PER_MS,
+                                    .last_token_ps = i * PS_PER_MS,
+                                    .prompt_tokens = 1,
+                                    .output_tokens = 1};
+        km_metrics_arrival(m, 0);
+        km_metrics_request(m, KM_COMPLETED, &r, i * PS_PER_MS);
+    }
+    km_metrics_summarize(m, &summary);
+    for (int metric = KM_TTFT; metric <= KM_E2E; metric += KM_E2E - KM_TTFT) {
+        const struct km_latency_summary *l = &summary.latency[metric];
+        assert_true(close_to(l->p50_s, 0.050) && close_to(l->p90_s, 0.090) && close_to(l->p95_s, 0.095));
+        assert_true(close_to(l->p99_s, 0.099) && near(l->max_s, 0.100) && near(l->mean_s, 0.0505));
+    }
+    km_metrics_destroy(m);
+}
+
 /* Three requests by hand, times in ms: every definition of the vocabulary. */
 static void definitions(void **state)
 {
@@ -423,9 +446,13 @@ static void verdicts_on_production_traffic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_nan), cmocka_unit_test(quantiles_of_too_few),
-        cmocka_unit_test(definitions),    cmocka_unit_test(slo_is_exact),
-        cmocka_unit_test(verdicts),       cmocka_unit_test(verdicts_on_production_traffic),
+        cmocka_unit_test(nothing_is_nan),
+        cmocka_unit_test(quantiles_of_too_few),
+        cmocka_unit_test(quantiles_by_rank),
+        cmocka_unit_test(definitions),
+        cmocka_unit_test(slo_is_exact),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test(verdicts_on_production_traffic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

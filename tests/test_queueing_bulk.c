@@ -333,6 +333,23 @@ static void test_extremes(void **state)
     km_token_law_release(&tokens);
 }
 
+/* Batches of any size take T, so each is of those who came during the last, Poisson with mean m = lambda T =
+ * 2, or of the one who is waited for: E[B] = m + e^-m, E[B^2] = m + m^2 + e^-m, and a request finds itself in
+ * one of E[B^2] / E[B]. */
+static void test_batches_of_constant_time(void **state)
+{
+    (void)state;
+    struct km_token_law tokens = law_of(&lattice);
+    const struct km_batch_law law = {0, 0.5, 0, 0, false, &tokens};
+    struct km_queue_answer answer;
+    const double m = 2, one = exp(-m);
+    assert_int_equal(km_dynamic_solve(&law, 4, KM_NO_CAP, NULL, &answer, NULL), KM_OK);
+    near(answer.mean_batch, m + one, 1e-9);
+    near(answer.mean_batch_seen, (m + m * m + one) / (m + one), 1e-9);
+    near(answer.mean_response_s, answer.mean_wait_s + 0.5, 1e-9);
+    km_token_law_release(&tokens);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_coarse_law),
         cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_batches_of_constant_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

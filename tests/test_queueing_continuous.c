@@ -75,6 +75,25 @@ static void test_constant_steps(void **state)
     close_to(answer.stable_below_per_s, 1000 / 1.01, 1e-9); /* 1000 slots, each 101 steps a request */
 }
 
+/* What the frontend takes before the scheduler sees a request is waited for by everyone, and by nothing else.
+ */
+static void test_ingest(void **state)
+{
+    (void)state;
+    struct affine affine = {.step_s = 0.01};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    struct km_length_mix mix;
+    struct km_continuous_answer answer;
+    mix_of(&mix, 10, 101);
+    struct km_continuous_question question = question_of(&clock, &mix, 50);
+    question.ingest_s = 0.02;
+    assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
+    close_to(answer.mean_tpot_s, 0.01, 1e-9);
+    close_to(answer.mean_wait_s, 0.025, 1e-6);
+    close_to(answer.mean_ttft_s, 0.035, 1e-6);
+    close_to(answer.mean_e2e_s, 1.035, 1e-6);
+}
+
 /* Steps that grow with the batch: processor sharing with rate m / (a + b m), a negative binomial number of
  * decodes. */
 static void test_growing_steps(void **state)
@@ -351,11 +370,17 @@ static void test_questions_without_a_rate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constant_steps),        cmocka_unit_test(test_growing_steps),
-        cmocka_unit_test(test_slots_make_a_queue),    cmocka_unit_test(test_unstable_says_where_it_is_stable),
-        cmocka_unit_test(test_what_limits_the_slots), cmocka_unit_test(test_bad_input),
-        cmocka_unit_test(test_random_questions),      cmocka_unit_test(test_against_simulation),
-        cmocka_unit_test(test_question_of_a_trace),   cmocka_unit_test(test_questions_without_a_rate),
+        cmocka_unit_test(test_constant_steps),
+        cmocka_unit_test(test_ingest),
+        cmocka_unit_test(test_growing_steps),
+        cmocka_unit_test(test_slots_make_a_queue),
+        cmocka_unit_test(test_unstable_says_where_it_is_stable),
+        cmocka_unit_test(test_what_limits_the_slots),
+        cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_random_questions),
+        cmocka_unit_test(test_against_simulation),
+        cmocka_unit_test(test_question_of_a_trace),
+        cmocka_unit_test(test_questions_without_a_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -264,6 +264,29 @@ static void test_llama_by_hand(void **state)
     tear_down(&rig);
 }
 
+/* Decodes beside a prompt share its launch, once a layer: without tiles and tails that is all they save. */
+static void test_one_launch_of_a_mixed_step(void **state)
+{
+    (void)state;
+    struct rig rig;
+    set_up("llama-3.1-8b", "h200-sxm", "vllm-0.26", one, &rig);
+    rig.engine.mixed_tile_rows = 0;
+    rig.engine.mixed_tail_share = rig.engine.decode_tail_share = 0;
+    const struct km_chunk chunk = {.tokens = 512};
+    const struct km_step_shape prompt = prefill(&chunk), decoding = decodes(16, 2000);
+    struct km_step_shape both = decoding;
+    both.chunks = prompt.chunks;
+    both.chunk_count = 1;
+    both.prefill_tokens = 512;
+    both.sampled++;
+    double saved_s = operator_of(&rig, &prompt, "attention").time_s +
+                     operator_of(&rig, &decoding, "attention").time_s -
+                     operator_of(&rig, &both, "attention").time_s;
+    double launches_s = 32 * rig.device.kernel_graph_s * rig.engine.op_overhead_scale;
+    assert_true(launches_s > 1e-5 && fabs(saved_s - launches_s) < 1e-12);
+    tear_down(&rig);
+}
+
 /* Rows are those of the captured size: 65 decodes run as 72; the LM head sees 65. */
 static void test_padding(void **state)
 {
@@ -389,8 +412,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured_figures), cmocka_unit_test(test_measured_products),
         cmocka_unit_test(test_measured_steps),   cmocka_unit_test(test_llama_by_hand),
-        cmocka_unit_test(test_padding),          cmocka_unit_test(test_parts_add_up),
-        cmocka_unit_test(test_monotonic),        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_padding),          cmocka_unit_test(test_one_launch_of_a_mixed_step),
+        cmocka_unit_test(test_parts_add_up),     cmocka_unit_test(test_monotonic),
+        cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
