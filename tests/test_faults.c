@@ -161,12 +161,77 @@ static void units_left_out(void **state)
     CHECK(faults);
 }
 
+/* --- patience --------------------------------------------------------------------------------------------
+ */
+
+/* Batches of two, three requests: the third waits for company that never comes. It is served at once when no
+ * more can arrive, however long it would have waited. */
+static void patience_serves_the_same(void **state)
+{
+    (void)state;
+    put("three.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n0,100,10\n0,100,10\n");
+    put("fixed.yaml", "model: llama-3.1-8b\ncluster: {device: h200-sxm}\n"
+                      "engine: {batching: {policy: fixed, batch_size: 2}}\nworkload: {trace: three.csv}\n");
+    struct outcome without = kingman("run fixed.yaml --output without");
+    assert_int_equal(without.code, 0);
+    release(&without);
+    struct outcome with = kingman("run fixed.yaml --set workload.patience_s=100 --output with");
+    assert_int_equal(with.code, 0);
+    release(&with);
+    char *without_rows = slurp("without/requests.csv"), *with_rows = slurp("with/requests.csv");
+    assert_string_equal(without_rows, with_rows);
+    assert_null(strstr(with_rows, ",,"));
+    free(without_rows);
+    free(with_rows);
+}
+
+static double number(const char *json, const char *key)
+{
+    const char *at = strstr(json, key);
+    if (!at)
+        fail_msg("no %s", key);
+    return strtod(at + strlen(key), NULL);
+}
+
+/* Batches of two. Two requests are served within 0.1 s; the third waits for company from 100 s on and leaves
+ * at 105 s, since another is to come, which is too long for the engine and rejected. Then nothing is left:
+ * the run has lasted 105 s, and so long the GPU is paid for. */
+static void a_run_ends_with_its_last_request(void **state)
+{
+    (void)state;
+    put("leave.csv", "arrival_s,prompt_tokens,output_tokens\n0,10,1\n0,10,1\n100,10,1\n1000,1000,1\n");
+    put("leave.yaml", "model: llama-3.1-8b\ncluster: {device: h200-sxm}\n"
+                      "engine: {name: ideal, max_model_len: 64, batching: {policy: fixed, batch_size: 2}}\n"
+                      "cost: {model: linear, k1: 0, k2: 0, k3: 0, k4: 0.1}\n"
+                      "workload: {trace: leave.csv, patience_s: 5}\n");
+    static const struct {
+        const char *key;
+        double value;
+    } rows[] = {
+        {"\"completed\": ", 2},       {"\"rejected\": ", 1},
+        {"\"abandoned\": ", 1},       {"\"duration_s\": ", 0.1},
+        {"\"requests_per_s\": ", 20}, {"\"mean_in_system\": ", (2 * 0.1 + 5) / 105},
+        {"\"peak_in_system\": ", 2},  {"\"gpu_hours\": ", 105.0 / 3600},
+        {"\"busy\": ", 0.1 / 105},
+    };
+    struct outcome outcome = kingman("run leave.yaml --json -");
+    assert_int_equal(outcome.code, 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double ratio = number(outcome.out, rows[i].key) / rows[i].value;
+        if (!(ratio > 1 - 1e-9 && ratio < 1 + 1e-9))
+            fail_msg("%s is not %g", rows[i].key, rows[i].value);
+    }
+    release(&outcome);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_are_named),
         cmocka_unit_test(clock_ends),
         cmocka_unit_test(device_fields),
+        cmocka_unit_test(patience_serves_the_same),
+        cmocka_unit_test(a_run_ends_with_its_last_request),
         cmocka_unit_test(units_left_out),
     };
     return cmocka_run_group_tests_name("faults", tests, open_program_folder, close_program_folder);

@@ -30,7 +30,7 @@ struct km_metrics {
     size_t known, slot_capacity;
 
     uint64_t submitted, preemptions;
-    uint64_t first_arrival_ps;
+    uint64_t first_arrival_ps, last_end_ps; /* last_end_ps: of a request that was let in */
 
     uint64_t in_system, peak_in_system, in_system_since_ps;
     u128 in_system_ps; /* time integral */
@@ -155,6 +155,8 @@ void km_metrics_request(struct km_metrics *m, enum km_outcome outcome, const str
             class_group->tally.rejected++;
         return;
     }
+    if (now_ps > m->last_end_ps)
+        m->last_end_ps = now_ps;
     if (outcome == KM_ABANDONED) {
         m->all->tally.abandoned++;
         if (class_group)
@@ -382,6 +384,7 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
 {
     const struct km_tally *tally = &m->all->tally;
     double duration_s = tally->completed ? km_s_from_ps(tally->last_end_ps) : (double)NAN;
+    double span_s = tally->completed ? km_s_from_ps(m->last_end_ps - m->first_arrival_ps) : (double)NAN;
     *out = (struct km_summary){
         .submitted = m->submitted,
         .completed = tally->completed,
@@ -391,6 +394,7 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
         .prompt_tokens = tally->prompt_tokens,
         .output_tokens = tally->output_tokens,
         .duration_s = duration_s,
+        .span_s = span_s,
         .requests_per_s = ratio((double)tally->completed, duration_s),
         .output_tokens_per_s = ratio((double)tally->output_tokens, duration_s),
         .total_tokens_per_s = ratio((double)tally->prompt_tokens + (double)tally->output_tokens, duration_s),
@@ -399,14 +403,14 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
         .mean_batch_sequences = ratio((double)m->step_sequences, (double)m->steps),
         .mean_batch_tokens = ratio((double)m->step_tokens, (double)m->steps),
         .peak_blocks = m->peak_blocks,
-        .mean_blocks = ratio(m->block_seconds, duration_s),
+        .mean_blocks = ratio(m->block_seconds, span_s),
         .prefix_hit_rate = ratio((double)m->hit_tokens, (double)m->queried_tokens),
         .busy_s = m->busy_s,
         .verdict = tally->completed ? km_stability_verdict(m->stability, m->all->means[KM_QUEUEING_DELAY])
                                     : KM_UNKNOWN,
         .waiting_at_last_arrival = km_stability_backlog(m->stability),
         .in_system_at_last_arrival = km_stability_in_system(m->stability),
-        .mean_in_system = ratio((double)m->in_system_ps * 1e-12, duration_s),
+        .mean_in_system = ratio((double)m->in_system_ps * 1e-12, span_s),
         .peak_in_system = m->peak_in_system,
         .slo_stated = m->slo.count > 0,
         .slo_attained = m->slo.count > 0 && tally->completed > 0,

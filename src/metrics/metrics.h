@@ -91,6 +91,7 @@ struct km_summary {
     uint64_t submitted, completed, rejected, abandoned, preemptions;
     uint64_t prompt_tokens, output_tokens; /* of completed requests */
     double duration_s;                     /* first arrival to last completion; NAN when nothing completed */
+    double span_s; /* first arrival to the end of the last request that was let in; NAN as duration_s */
     double requests_per_s, output_tokens_per_s, total_tokens_per_s;
     struct km_latency_summary latency[KM_LATENCY_COUNT];
     uint64_t steps;
@@ -101,7 +102,7 @@ struct km_summary {
     double busy_s;
     enum km_verdict verdict;
     uint64_t waiting_at_last_arrival, in_system_at_last_arrival; /* what the verdict saw */
-    double mean_in_system;                                       /* over duration_s */
+    double mean_in_system;                                       /* over span_s */
     uint64_t peak_in_system;
     bool slo_stated;
     bool slo_attained;    /* every term is; false when nothing completed */

@@ -41,7 +41,7 @@ void km_run_bill(const struct km_fleet *fleet, const struct km_run_result *resul
         };
     }
     const struct km_served_tokens served = {
-        .duration_s = result->summary.duration_s,
+        .duration_s = result->summary.span_s,
         .prompt_share = work->busy_s > 0 ? work->prompt_busy_s / work->busy_s : (double)NAN,
         .prompt_tokens = result->summary.prompt_tokens,
         .output_tokens = result->summary.output_tokens,

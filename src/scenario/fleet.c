@@ -152,7 +152,7 @@ static struct km_utilization utilization(const struct effort *e, bool known)
 static void utilizations(const struct km_fleet *fleet, struct km_run_result *out)
 {
     struct effort all = {0};
-    double span_s = out->summary.duration_s;
+    double span_s = out->summary.span_s;
     bool known = isfinite(span_s) && span_s > 0.0, all_peaks = true;
     for (uint32_t i = 0; i < fleet->group_count; i++) {
         const struct km_setup *setup = &fleet->groups[i];

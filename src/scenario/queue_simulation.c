@@ -83,7 +83,7 @@ static void summarize(const struct recorder *recorder, const struct km_simulatio
         .mean_square_wait_s = estimate(recorder->squares, 1e-12),
         .mean_response_s = estimate(recorder->responses, 1e-12),
         .loss = estimate(recorder->lost, 1.0),
-        .utilization = run->work.busy_s / summary->duration_s,
+        .utilization = run->work.busy_s / summary->span_s,
         .mean_batch = (double)summary->completed / (double)run->work.prompt_steps,
     };
     out->idle = 1.0 - out->utilization;

@@ -140,6 +140,11 @@ uint64_t km_replica_next(const struct km_replica *replica)
     return leave_ps < turn_ps ? leave_ps : turn_ps;
 }
 
+bool km_replica_idle(const struct km_replica *replica)
+{
+    return next_turn_ps(replica) == KM_PS_NEVER;
+}
+
 void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
 {
     replica->block_ps_twice +=

@@ -67,6 +67,8 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
 void km_replica_drain(struct km_replica *replica, uint64_t now_ps);
 /* When the replica acts next; KM_PS_NEVER: only an arrival can wake it. */
 uint64_t km_replica_next(const struct km_replica *replica);
+/* Has it nothing to do until somebody arrives, but to see who waits give up? */
+bool km_replica_idle(const struct km_replica *replica);
 /* Act, at km_replica_next(). No request arrives before `horizon_ps`. */
 void km_replica_act(struct km_replica *replica, uint64_t horizon_ps);
 

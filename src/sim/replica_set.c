@@ -39,6 +39,8 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
     struct km_replica_slot *slot = &set->slots[record->replica];
     struct km_replica_group *group = &set->groups[slot->group];
     km_pools_count(&set->pools, record->replica, -1);
+    if (now_ps > set->last_end_ps)
+        set->last_end_ps = now_ps;
     if (outcome != KM_COMPLETED)
         return;
     group->completed++;
@@ -51,8 +53,6 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
     slot->deeds.preemptions += record->preemptions;
     slot->deeds.ttft_ps += ttft_ps;
     slot->deeds.e2e_ps += e2e_ps;
-    if (now_ps > set->last_completion_ps)
-        set->last_completion_ps = now_ps;
     if (!group->ttft)
         return;
     km_sketch_add(group->ttft, ttft_ps, 1);
@@ -249,12 +249,9 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
         note_size(set, slot->group, now_ps);
         return;
     }
+    if (slot->state == KM_REPLICA_DRAINING && km_replica_idle(slot->replica))
+        km_replica_drain(slot->replica, now_ps); /* it waits for company that never comes */
     uint64_t next_ps = km_replica_next(slot->replica);
-    if (next_ps == KM_PS_NEVER &&
-        slot->state == KM_REPLICA_DRAINING) { /* it waits for company that never comes */
-        km_replica_drain(slot->replica, now_ps);
-        next_ps = km_replica_next(slot->replica);
-    }
     if (next_ps != KM_PS_NEVER)
         km_heap_push(&set->turns, next_ps, number, number);
 }
@@ -332,7 +329,7 @@ static double mean_replicas(km_picoseconds paid_ps, uint64_t span_ps)
 
 void km_replica_set_finish(struct km_replica_set *set, struct km_simulation_result *out)
 {
-    uint64_t end_ps = set->last_completion_ps;
+    uint64_t end_ps = set->last_end_ps;
     for (uint32_t i = 0; i < set->count; i++) {
         struct km_replica_slot *slot = &set->slots[i];
         if (slot->state != KM_REPLICA_OFF)

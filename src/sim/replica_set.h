@@ -58,7 +58,7 @@ struct km_replica_set {
     struct km_heap turns;  /* replicas by the time of their next action; the tie is the number */
     struct km_heap starts; /* starting replicas by the time from which they serve */
     struct km_pools pools;
-    uint64_t last_completion_ps;
+    uint64_t last_end_ps; /* of a request, served or not */
 };
 
 /* `ended` and `context`: as in struct km_replica_config. */

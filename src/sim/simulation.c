@@ -99,6 +99,16 @@ static void drain(struct simulation *sim, uint64_t now_ps)
         }
 }
 
+/* Has nobody anything to do but to give up? The next to act tells at once when it is otherwise. */
+static bool all_idle(const struct simulation *sim)
+{
+    const struct km_heap *turns = &sim->set.turns;
+    for (size_t i = 0; i < turns->count; i++)
+        if (!km_replica_idle(sim->set.slots[turns->entries[i].item].replica))
+            return false;
+    return true;
+}
+
 /* When another replica acts next. In a closed loop that may end a request and so cause an arrival. */
 static uint64_t second_turn_ps(const struct km_heap *turns)
 {
@@ -134,12 +144,14 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             return status;
         uint64_t turn_ps = km_heap_key(&sim->set.turns),
                  resize_ps = km_elastic_next(&sim->elastic, &sim->set);
-        if (arrival_ps == KM_PS_NEVER && turn_ps == KM_PS_NEVER) {
-            if (sim->in_system == 0 || drained)
+        if (arrival_ps == KM_PS_NEVER && all_idle(sim)) {
+            if (turn_ps == KM_PS_NEVER && (sim->in_system == 0 || drained))
                 return KM_OK;
-            drained = true;
-            drain(sim, now_ps);
-            continue;
+            if (!drained) {
+                drained = true;
+                drain(sim, now_ps);
+                continue;
+            }
         }
         drained = false;
         if (arrival_ps >= KM_PS_END && turn_ps >= KM_PS_END)

@@ -77,8 +77,8 @@ struct km_group_result {
     uint64_t completed, prompt_tokens, output_tokens, preemptions; /* of completed requests */
     struct km_work work;
     uint64_t capacity_blocks; /* of all slots: of as many replicas as were there at most at once */
-    double replica_seconds;   /* paid: from the start of each replica to its end, or the last completion */
-    double mean_replicas;     /* the same over the run's duration; NAN when nothing completed */
+    double replica_seconds; /* paid: from the start of each replica to its end, or that of the last request */
+    double mean_replicas;   /* the same over the run's duration; NAN when nothing completed */
     uint32_t least_replicas, most_replicas;  /* starting and serving at once */
     uint64_t scale_ups, scale_downs;         /* replicas added and removed */
     struct km_group_latency ttft, tpot, e2e; /* NAN when there is one group: they are those of the run */
