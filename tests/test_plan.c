@@ -172,8 +172,8 @@ static void expect_bounds_hold(const struct km_plan *bounded, const struct km_pl
         assert_true(bounds->latency_ratio <= c->probe->worst_ratio);
         assert_true(bounds->ttft_s <= c->probe->latency[KM_TTFT].p50_s * 1.03);
         assert_true(bounds->tpot_s <= c->probe->latency[KM_TPOT].p50_s * 1.03);
-        if (shown->capacity && shown->capacity->kind == KM_CAPACITY_FOUND)
-            assert_true(shown->capacity->recorded_scale * exhaustive->load.rate_per_s <=
+        if (c->capacity && c->capacity->kind == KM_CAPACITY_FOUND)
+            assert_true(c->capacity->recorded_scale * exhaustive->load.rate_per_s <=
                         1.04 * km_bounds_most_rate_per_s(bounds, &bounded->load, c->replicas));
     }
 }

@@ -206,9 +206,11 @@ enum km_status km_capacity_sensitivity(const struct km_scenario *scenario, struc
                                        const struct km_capacity_options *options, struct km_sensitivity *out,
                                        struct km_error *error)
 {
-    const struct km_demand_config config = {&scenario->workload, scenario->seed, options->block_s, 1.0};
+    const struct km_demand_config config = {&scenario->workload, scenario->seed, options->block_s,
+                                            found->length};
     struct km_demand *own = NULL;
-    enum km_status status = demand ? KM_OK : km_demand_create(&config, &own, error);
+    const bool borrowed = demand && found->length <= 1.0;
+    enum km_status status = borrowed ? KM_OK : km_demand_create(&config, &own, error);
     *out = (struct km_sensitivity){.headroom = found->scale - 1.0};
     if (status == KM_OK)
         status = ask_fleet(scenario, own ? own : demand, found, options, out, error);

@@ -56,7 +56,8 @@ struct km_sensitivity {
     double longer_scale; /* capacity with outputs 20 % longer */
 };
 
-/* Of a plan with KM_CAPACITY_FOUND. `demand` may be NULL, as in km_capacity_find(). */
+/* Of a plan with KM_CAPACITY_FOUND, on runs as long as those that found it. `demand` may be NULL, as in
+ * km_capacity_find(). */
 enum km_status km_capacity_sensitivity(const struct km_scenario *scenario, struct km_demand *demand,
                                        const struct km_capacity *found,
                                        const struct km_capacity_options *options, struct km_sensitivity *out,

@@ -17,4 +17,7 @@
  * negative quantile is a mean, as in an SLO's terms: never. */
 bool km_quantile_is_thin(double quantile, uint64_t samples);
 
+/* The fewest samples of which it has as many; 0 <= quantile < 1. */
+uint64_t km_quantile_least_samples(double quantile);
+
 #endif

@@ -159,6 +159,36 @@ static void read_memory(struct reading *reading, uint64_t i, const struct km_sce
         fall(reading, i, KM_FATE_INVALID);
 }
 
+/* Replicas share a node, or take whole ones. */
+static uint32_t replicas_per_node(const struct km_candidate *candidate)
+{
+    return candidate->gpus_per_node / candidate->gpus_per_replica;
+}
+
+static uint32_t nodes_per_replica(const struct km_candidate *candidate)
+{
+    return (candidate->gpus_per_replica + candidate->gpus_per_node - 1) / candidate->gpus_per_node;
+}
+
+uint32_t km_candidate_rented_gpus(const struct km_search *search, const struct km_candidate *candidate,
+                                  uint32_t replicas)
+{
+    if (!search->rent_nodes)
+        return replicas * candidate->gpus_per_replica;
+    const uint32_t share = replicas_per_node(candidate);
+    const uint32_t nodes = share ? (replicas + share - 1) / share : replicas * nodes_per_replica(candidate);
+    return nodes * candidate->gpus_per_node;
+}
+
+/* Within max_gpus. */
+static uint32_t most_replicas(const struct km_search *search, const struct km_candidate *candidate)
+{
+    if (!search->rent_nodes)
+        return search->max_gpus / candidate->gpus_per_replica;
+    const uint32_t nodes = search->max_gpus / candidate->gpus_per_node, share = replicas_per_node(candidate);
+    return share ? nodes * share : nodes / nodes_per_replica(candidate);
+}
+
 static void read_one(void *context, uint64_t i)
 {
     struct reading *reading = context;
@@ -178,16 +208,17 @@ static void read_one(void *context, uint64_t i)
     snprintf(candidate->layout, sizeof candidate->layout, "%s", km_text_c(&described));
     km_text_release(&described);
     candidate->gpus_per_replica = km_layout_ranks(&layout);
+    candidate->gpus_per_node = scenario.device.node.gpus_per_node;
     candidate->usd_per_gpu_hour = km_gpu_price_usd_per_hour(&scenario, &scenario.device);
     candidate->idle_power_w = scenario.device.idle_power_w;
     candidate->least_replicas = search->replicas_free ? 1 : scenario.cluster.replicas;
-    candidate->most_replicas = search->max_gpus / candidate->gpus_per_replica;
+    candidate->most_replicas = most_replicas(search, candidate);
     if (!search->replicas_free && candidate->most_replicas >= candidate->least_replicas)
         candidate->most_replicas = candidate->least_replicas;
     read_memory(reading, i, &scenario);
     if (candidate->fate == KM_FATE_OPEN && candidate->most_replicas < candidate->least_replicas) {
         km_fail(&reading->errors[i], KM_NO, NULL, 0, 0, "takes %u GPUs; max_gpus is %u",
-                candidate->least_replicas * candidate->gpus_per_replica, search->max_gpus);
+                km_candidate_rented_gpus(search, candidate, candidate->least_replicas), search->max_gpus);
         fall(reading, i, KM_FATE_BUDGET);
     }
     km_scenario_release(&scenario);

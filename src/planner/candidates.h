@@ -40,7 +40,7 @@ struct km_candidate {
 
     char model[64], device[64];
     char layout[64]; /* of one replica: "TP 2 x PP 1" */
-    uint32_t gpus_per_replica;
+    uint32_t gpus_per_replica, gpus_per_node;
     uint32_t least_replicas, most_replicas; /* what the search and the budget allow */
     double usd_per_gpu_hour, idle_power_w;
     double weight_bytes, kv_bytes, budget_bytes; /* of a rank */
@@ -50,7 +50,12 @@ struct km_candidate {
     uint32_t runs;               /* simulated at the asked load */
     struct km_decision decision; /* of that plan, when the probe holds; else no replications */
     struct km_probe *probe; /* at the asked load, with `replicas`; NULL = not simulated. Owned by the plan */
+    struct km_capacity *capacity; /* its maximum rate; NULL = not looked for. In the plan's arena */
 };
+
+/* GPUs that are paid for: those of the replicas, or the whole nodes they stand on. */
+uint32_t km_candidate_rented_gpus(const struct km_search *search, const struct km_candidate *candidate,
+                                  uint32_t replicas);
 
 struct km_candidates {
     struct km_candidate *items; /* [count] by point */

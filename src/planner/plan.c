@@ -15,32 +15,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_REPLICATIONS                                                                                    \
-    31u           /* of the test whether a plan holds on other workloads like the one asked for              \
-                   */
-#define ROUND 16u /* runs decided upon together; the same whatever the number of workers */
-
 /* --- the search ----------------------------------------------------------------------------------------- */
 
 struct search {
     struct km_plan *plan;
     const struct km_plan_options *options;
     struct km_candidate_source source;
-    struct km_rank *found;           /* [found_count] keys of the plans that hold, ascending */
-    const struct km_candidate *best; /* of the first of them */
+    struct km_rank *found; /* [found_count] keys of the plans that hold, ascending */
     uint64_t found_count;
-    uint64_t open_at_start;
 };
 
-static void keep_found(struct search *search, const struct km_candidate *candidate,
-                       const struct km_rank *rank)
+static void keep_found(struct search *search, const struct km_rank *rank)
 {
     uint64_t i = search->found_count++;
     for (; i > 0 && km_rank_before(rank, &search->found[i - 1]); i--)
         search->found[i] = search->found[i - 1];
     search->found[i] = *rank;
-    if (i == 0)
-        search->best = candidate;
 }
 
 /* Can a plan with this key still be among the best `top`? */
@@ -110,8 +100,9 @@ static void settle(struct search *search, const struct km_round_run *trial)
     plan->statistics.cut_runs += trial->probe->cut;
     if (trial->holds) {
         candidate->fate = KM_FATE_HOLDS;
-        const struct km_rank rank = km_rank_of(&plan->search, candidate, trial->replicas, trial->probe);
-        keep_found(search, candidate, &rank);
+        const struct km_rank rank =
+            km_rank_of(&plan->search, &plan->load, candidate, trial->replicas, trial->probe);
+        keep_found(search, &rank);
     } else if (trial->replicas >= candidate->most_replicas) {
         struct km_text reason = {0};
         if (trial->probe->holds)
@@ -139,7 +130,8 @@ static enum km_status run_round(struct search *search, struct km_round *round, s
 /* How many candidates are decided; how many runs that takes is not known before. */
 static void tell_search(const struct search *search, uint64_t open, uint64_t open_at_start)
 {
-    const struct km_candidate *best = search->best;
+    const struct km_candidate *best =
+        search->found_count ? &search->plan->candidates.items[search->found[0].point] : NULL;
     uint64_t runs = search->plan->statistics.runs;
     char note[240];
     if (best)
@@ -167,6 +159,43 @@ static enum km_status run_search(struct search *search, struct km_error *error)
             status = km_fail(error, KM_INTERRUPTED, NULL, 0, 0, "interrupted");
         if (status != KM_OK)
             return status;
+    }
+}
+
+/* The cheapest plan found must hold in the long run, too: its maximum rate, over many workloads and as long
+ * as chance asks for, must not be below the load. Otherwise the search goes on, with one replica more of it.
+ */
+static void reject(struct search *search, struct km_candidate *candidate)
+{
+    struct km_plan *plan = search->plan;
+    const struct km_capacity *c = candidate->capacity;
+    candidate->reason = km_arena_printf(&plan->candidates.arena,
+                                        "holds as drawn, but over %u workloads sustains %.4g/s on average",
+                                        c->replications, c->rate_per_s);
+    candidate->fate = candidate->replicas >= candidate->most_replicas ? KM_FATE_SLO : KM_FATE_OPEN;
+    candidate->capacity = NULL;
+    search->found_count--;
+    for (uint64_t i = 0; i < search->found_count; i++)
+        search->found[i] = search->found[i + 1];
+    /* What was beaten by it may matter again. */
+    for (uint64_t i = 0; i < plan->candidates.count; i++)
+        if (plan->candidates.items[i].fate == KM_FATE_BEATEN)
+            plan->candidates.items[i].fate = KM_FATE_OPEN;
+}
+
+static enum km_status find_winner(struct search *search, struct km_error *error)
+{
+    struct km_plan *plan = search->plan;
+    for (;;) {
+        enum km_status status = run_search(search, error);
+        if (status != KM_OK || search->found_count == 0 || search->options->quick)
+            return status;
+        struct km_candidate *first = &plan->candidates.items[search->found[0].point];
+        bool holds;
+        status = km_plan_confirm(&search->source, search->options, plan, first, &holds, error);
+        if (status != KM_OK || holds)
+            return status;
+        reject(search, first);
     }
 }
 
@@ -299,9 +328,11 @@ static void make_entry(struct km_plan *plan, const struct ranked *ranked, struct
     *entry = (struct km_plan_entry){
         .candidate = ranked->candidate,
         .gpus = replicas * candidate->gpus_per_replica,
-        .usd_per_hour = km_plan_usd_per_hour(candidate, replicas, candidate->probe),
+        .rented_gpus = km_candidate_rented_gpus(&plan->search, candidate, replicas),
+        .usd_per_hour = km_plan_usd_per_hour(&plan->search, candidate, replicas, candidate->probe),
         .usd_per_million_tokens = candidate->probe
-                                      ? km_plan_usd_per_million_tokens(candidate, replicas, candidate->probe)
+                                      ? km_plan_usd_per_million_tokens(&plan->search, &plan->load, candidate,
+                                                                       replicas, candidate->probe)
                                       : (double)NAN,
         .cost = ranked->rank.parts[0],
     };
@@ -318,7 +349,7 @@ static void make_entries(struct km_plan *plan)
         uint32_t replicas = candidate->replicas ? candidate->replicas : candidate->least_replicas;
         ranked[i].candidate = candidate;
         ranked[i].rank = candidate->fate == KM_FATE_HOLDS
-                             ? km_rank_of(&plan->search, candidate, replicas, candidate->probe)
+                             ? km_rank_of(&plan->search, &plan->load, candidate, replicas, candidate->probe)
                              : km_rank_least(&plan->search, &plan->load, candidate, replicas);
     }
     qsort(ranked, count, sizeof *ranked, compare_ranked);
@@ -330,7 +361,8 @@ static void make_entries(struct km_plan *plan)
 }
 
 static enum km_status read_question(const char *path, const struct km_override *overrides,
-                                    size_t override_count, struct km_plan *plan, struct km_error *error)
+                                    size_t override_count, const struct km_plan_options *options,
+                                    struct km_plan *plan, struct km_error *error)
 {
     enum km_status status = km_scenario_read(path, overrides, override_count, &plan->scenario, error);
     if (status != KM_OK)
@@ -347,7 +379,9 @@ static enum km_status read_question(const char *path, const struct km_override *
         status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
                          "autoscaling: kingman plan compares clusters of a fixed size");
     if (status == KM_OK)
-        status = km_load_create(&plan->scenario, &plan->search, &plan->load, error);
+        status =
+            km_load_create(&plan->scenario, &plan->search, fmax(options->lengthen, 1.0), &plan->load, error);
+    plan->thin_term = status == KM_OK ? km_load_thin_term(&plan->load, &plan->scenario) : -1;
     if (status != KM_OK || !plan->load.open)
         return status;
     const struct km_demand_config demand = {.workload = &plan->load.asked,
@@ -365,8 +399,8 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
     struct km_profile_store *profiles = km_profile_store_create();
     double start_s = km_wall_now_s();
     *out = (struct km_plan){.exhaustive = options->exhaustive};
-    enum km_status status = read_question(path, overrides, override_count, out, error);
-    if (status != KM_OK)
+    enum km_status status = read_question(path, overrides, override_count, options, out, error);
+    if (status != KM_OK || out->thin_term >= 0)
         goto out;
     search.source = (struct km_candidate_source){.path = path,
                                                  .overrides = overrides,
@@ -385,7 +419,7 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
         start_s = km_wall_now_s();
     }
     if (status == KM_OK)
-        status = run_search(&search, error);
+        status = find_winner(&search, error);
     if (status == KM_OK && search.found_count == 0)
         status = look_closer(&search, error);
     out->statistics.search_wall_s = km_wall_now_s() - start_s;

@@ -9,6 +9,11 @@
  *
  * A plan holds when the workload itself does on it (planner/probe.h) and, asked of other workloads like it
  * (other seeds; of a trace, block bootstraps of it), the sequential test of capacity/capacity.h says so, too.
+ * The winner's maximum rate is then found on runs that are made longer until chance matters little; a winner
+ * whose rate is below the load asked for is none, and the search goes on (unless `quick`).
+ *
+ * Synthetic workloads are drawn as long as it takes to tell, whatever the scenario says (planner/length.h). A
+ * recording too short for the SLO's quantiles has no answer: `thin_term`.
  *
  * The search leaves out what provably cannot change the first `top` of that ranking: candidates and numbers
  * of replicas that a bound rules out (planner/bounds.h), and those whose least possible key is above the key
@@ -30,6 +35,7 @@ struct km_plan_options {
     uint32_t workers; /* 0 = a core each */
     bool exhaustive;
     bool quick;          /* the winner's maximum rate, too, to a few per cent, without interval and what if */
+    double lengthen;     /* > 1: runs so many times as long as it takes to tell; for checking that it does */
     const km_stop *stop; /* optional */
     struct km_watch watch;
 };
@@ -48,13 +54,12 @@ struct km_plan_statistics {
 /* A plan that holds, or a candidate that does not; in the order of the ranking those that hold first. */
 struct km_plan_entry {
     struct km_candidate *candidate;
-    uint32_t gpus;
+    uint32_t gpus, rented_gpus;
     double usd_per_hour;
     double usd_per_million_tokens; /* at the asked load */
     double cost;                   /* by the objective; when it does not hold, the least it could be */
     bool on_front;                 /* no other plan that holds is at least as good in all, and better in one:
                                       USD per hour, the SLO's worst ratio, maximum rate */
-    struct km_capacity *capacity;  /* NULL when not looked for; in the plan's arena */
 };
 
 /* Its maximum rate; NAN when there is none or it was not looked for. */
@@ -69,13 +74,17 @@ struct km_plan {
     struct km_sensitivity
         *sensitivity; /* of the winner; NULL when it has no maximum rate, or in a quick plan */
     uint64_t holding; /* the first so many hold: entries[0] is the winner */
+    /* A recording cannot tell: the first term of the SLO whose quantile has too few samples beyond it
+     * (planner/length.h); nothing was searched. Else -1. */
+    int thin_term;
     struct km_plan_statistics statistics;
     bool exhaustive;
     struct km_scenario scenario; /* as the file states it, the user's overrides applied */
     struct km_arena arena;
 };
 
-/* KM_BAD_INPUT: no `search:` section, or a bad one. That nothing holds is an answer: `holding` is 0. */
+/* KM_BAD_INPUT: no `search:` section, or a bad one. That nothing holds, or that a recording cannot tell, is
+ * an answer: `holding` is 0. */
 enum km_status km_plan_create(const char *path, const struct km_override *overrides, size_t override_count,
                               const struct km_plan_options *options, struct km_plan *out,
                               struct km_error *error);

@@ -2,59 +2,76 @@
 
 #include <math.h>
 
-double km_plan_usd_per_hour(const struct km_candidate *candidate, uint32_t replicas,
-                            const struct km_probe *probe)
+double km_plan_usd_per_hour(const struct km_search *search, const struct km_candidate *candidate,
+                            uint32_t replicas, const struct km_probe *probe)
 {
-    double rent = (double)replicas * candidate->gpus_per_replica * candidate->usd_per_gpu_hour;
+    double rent = km_candidate_rented_gpus(search, candidate, replicas) * candidate->usd_per_gpu_hour;
     double electricity = probe ? probe->bill.electricity_usd / probe->duration_s * 3600.0 : 0.0;
     return electricity > 0.0 ? rent + electricity : rent;
 }
 
-double km_plan_usd_per_million_tokens(const struct km_candidate *candidate, uint32_t replicas,
+/* Of a run that took so long. */
+static double paid_s(const struct km_load *load, double duration_s)
+{
+    return load->paid_s > 0.0 ? load->paid_s : duration_s;
+}
+
+double km_plan_usd_per_million_tokens(const struct km_search *search, const struct km_load *load,
+                                      const struct km_candidate *candidate, uint32_t replicas,
                                       const struct km_probe *probe)
 {
-    double tokens_per_hour = probe->total_tokens_per_s * 3600.0;
-    return tokens_per_hour > 0.0 ? km_plan_usd_per_hour(candidate, replicas, probe) / tokens_per_hour * 1e6
-                                 : (double)NAN;
+    const double tokens = probe->total_tokens_per_s * probe->duration_s;
+    return tokens > 0.0 ? km_plan_usd_per_hour(search, candidate, replicas, probe) *
+                              paid_s(load, probe->duration_s) / 3600.0 / tokens * 1e6
+                        : (double)NAN;
 }
 
-static struct km_rank rank_with(const struct km_candidate *candidate, uint32_t replicas,
-                                const struct km_probe *probe, double objective, double ratio)
+double km_plan_energy_j(const struct km_load *load, const struct km_probe *probe)
 {
-    double gpus = (double)replicas * candidate->gpus_per_replica;
-    return (struct km_rank){{objective, km_plan_usd_per_hour(candidate, replicas, probe), gpus, ratio},
-                            candidate->point};
+    return probe->bill.energy_j / probe->duration_s * paid_s(load, probe->duration_s);
 }
 
-struct km_rank km_rank_of(const struct km_search *search, const struct km_candidate *candidate,
-                          uint32_t replicas, const struct km_probe *probe)
+static struct km_rank rank_with(const struct km_search *search, const struct km_candidate *candidate,
+                                uint32_t replicas, const struct km_probe *probe, double objective,
+                                double ratio)
+{
+    double gpus = km_candidate_rented_gpus(search, candidate, replicas);
+    return (struct km_rank){
+        {objective, km_plan_usd_per_hour(search, candidate, replicas, probe), gpus, ratio}, candidate->point};
+}
+
+struct km_rank km_rank_of(const struct km_search *search, const struct km_load *load,
+                          const struct km_candidate *candidate, uint32_t replicas,
+                          const struct km_probe *probe)
 {
     double objective = 0.0;
     switch (search->objective) {
     case KM_OBJECTIVE_GPUS:
-        objective = (double)replicas * candidate->gpus_per_replica;
+        objective = km_candidate_rented_gpus(search, candidate, replicas);
         break;
     case KM_OBJECTIVE_USD_PER_HOUR:
-        objective = km_plan_usd_per_hour(candidate, replicas, probe);
+        objective = km_plan_usd_per_hour(search, candidate, replicas, probe);
         break;
     case KM_OBJECTIVE_USD_PER_MILLION_TOKENS:
-        objective = km_plan_usd_per_million_tokens(candidate, replicas, probe);
+        objective = km_plan_usd_per_million_tokens(search, load, candidate, replicas, probe);
         break;
     case KM_OBJECTIVE_ENERGY:
-        objective = probe->bill.energy_j;
+        objective = km_plan_energy_j(load, probe);
         break;
     case KM_OBJECTIVE_COUNT:
         break;
     }
-    return rank_with(candidate, replicas, probe, isnan(objective) ? (double)INFINITY : objective,
+    return rank_with(search, candidate, replicas, probe, isnan(objective) ? (double)INFINITY : objective,
                      probe->worst_ratio);
 }
 
-/* Seconds that a run lasts at least. Who waits for ever is served after the last has arrived, and not before
+/* Seconds that are paid for at least. Who waits for ever is served after the last has arrived, and not before
  * all work is done; who leaves may leave nobody to serve. */
-static double least_duration_s(const struct km_load *load, const struct km_candidate *candidate,
-                               uint32_t replicas)
+static double least_paid_s(const struct km_load *load, const struct km_candidate *candidate,
+                           uint32_t replicas)
 {
+    if (load->paid_s > 0.0)
+        return load->paid_s;
     if (!load->open || load->asked.patience_s > 0.0)
         return 0.0;
     return fmax(load->span_s, candidate->bounds.busy_s / replicas);
@@ -66,19 +83,19 @@ struct km_rank km_rank_least(const struct km_search *search, const struct km_loa
                              const struct km_candidate *candidate, uint32_t replicas)
 {
     double gpus = (double)replicas * candidate->gpus_per_replica, objective = 0.0;
-    double duration_s = least_duration_s(load, candidate, replicas),
+    double duration_s = least_paid_s(load, candidate, replicas),
            tokens = load->prompt_tokens + load->output_tokens;
     switch (search->objective) {
     case KM_OBJECTIVE_GPUS:
-        objective = gpus;
+        objective = km_candidate_rented_gpus(search, candidate, replicas);
         break;
     case KM_OBJECTIVE_USD_PER_HOUR:
-        objective = km_plan_usd_per_hour(candidate, replicas, NULL);
+        objective = km_plan_usd_per_hour(search, candidate, replicas, NULL);
         break;
     case KM_OBJECTIVE_USD_PER_MILLION_TOKENS:
         if (tokens > 0.0)
-            objective = km_plan_usd_per_hour(candidate, replicas, NULL) * duration_s / 3600.0 / tokens * 1e6 *
-                        ROUNDING;
+            objective = km_plan_usd_per_hour(search, candidate, replicas, NULL) * duration_s / 3600.0 /
+                        tokens * 1e6 * ROUNDING;
         break;
     case KM_OBJECTIVE_ENERGY:
         objective = gpus * candidate->idle_power_w * duration_s * ROUNDING;
@@ -86,7 +103,8 @@ struct km_rank km_rank_least(const struct km_search *search, const struct km_loa
     case KM_OBJECTIVE_COUNT:
         break;
     }
-    return rank_with(candidate, replicas, NULL, objective, candidate->bounds.latency_ratio * ROUNDING);
+    return rank_with(search, candidate, replicas, NULL, objective,
+                     candidate->bounds.latency_ratio * ROUNDING);
 }
 
 bool km_rank_before(const struct km_rank *a, const struct km_rank *b)

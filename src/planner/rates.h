@@ -4,8 +4,15 @@
 
 #include "planner/plan.h"
 
-/* Fills `capacity` of the first `top` entries that hold, or of all in an exhaustive search, and the
- * winner's sensitivity. */
+/* The maximum rate of a candidate that holds as drawn, on runs made as long as its interval asks for; fills
+ * its `capacity`. *holds: that rate is not below the load asked for; only then `plan->sensitivity` is filled.
+ */
+enum km_status km_plan_confirm(const struct km_candidate_source *source,
+                               const struct km_plan_options *options, struct km_plan *plan,
+                               struct km_candidate *candidate, bool *holds, struct km_error *error);
+
+/* To a few per cent, of the first `top` entries that hold, or of all in an exhaustive search, where it is not
+ * known yet. */
 enum km_status km_plan_find_rates(const struct km_candidate_source *source,
                                   const struct km_plan_options *options, struct km_plan *plan,
                                   struct km_error *error);

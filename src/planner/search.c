@@ -11,7 +11,8 @@ static const char *const objectives[KM_OBJECTIVE_COUNT] = {
     [KM_OBJECTIVE_USD_PER_MILLION_TOKENS] = "usd_per_million_tokens",
     [KM_OBJECTIVE_ENERGY] = "energy",
 };
-static const char *const reserved[] = {"objective", "max_gpus", "rate_scale", "rate_per_s", "top", NULL};
+static const char *const reserved[] = {"objective",  "max_gpus", "rent", "rate_scale",
+                                       "rate_per_s", "top",      NULL};
 
 const char *km_objective_name(enum km_objective objective)
 {
@@ -41,6 +42,21 @@ static enum km_status read_objective(const struct km_yaml *node, enum km_objecti
     }
     return km_settings_unknown_name(node, suggestion.best,
                                     "gpus, usd_per_hour, usd_per_million_tokens, energy", error);
+}
+
+static enum km_status read_rent(const struct km_yaml *node, bool *out, struct km_error *error)
+{
+    const char *name;
+    enum km_status status = km_settings_text(node, "what is rented", &name, error);
+    if (status != KM_OK)
+        return status;
+    *out = strcmp(name, "node") == 0;
+    if (*out || strcmp(name, "gpu") == 0)
+        return KM_OK;
+    struct km_suggestion suggestion = {.word = name};
+    km_suggest_offer(&suggestion, "gpu");
+    km_suggest_offer(&suggestion, "node");
+    return km_settings_unknown_name(node, suggestion.best, "gpu, node", error);
 }
 
 static enum km_status read_count(const struct km_yaml *section, const char *key, uint64_t most, uint32_t *out,
@@ -155,9 +171,13 @@ enum km_status km_search_read(const struct km_scenario *scenario, struct km_aren
                               struct km_search *out, struct km_error *error)
 {
     const struct km_yaml *section = scenario->search;
-    *out = (struct km_search){.max_gpus = 16, .rate_scale = 1.0, .top = 5};
+    *out = (struct km_search){
+        .objective = KM_OBJECTIVE_USD_PER_HOUR, .max_gpus = 16, .rate_scale = 1.0, .top = 5};
+    const struct km_yaml *rent = km_yaml_get(section, "rent");
     const struct km_yaml *objective = km_yaml_get(section, "objective");
     enum km_status status = objective ? read_objective(objective, &out->objective, error) : KM_OK;
+    if (status == KM_OK && rent)
+        status = read_rent(rent, &out->rent_nodes, error);
     if (status == KM_OK)
         status = read_count(section, "max_gpus", 65536, &out->max_gpus, error);
     if (status == KM_OK)

@@ -1,8 +1,9 @@
 /* The `search:` section: what is looked for, and among which plans.
  *
  *     search:
- *       objective: gpus             # gpus | usd_per_hour | usd_per_million_tokens | energy
+ *       objective: usd_per_hour     # usd_per_hour | usd_per_million_tokens | gpus | energy
  *       max_gpus: 16                # of a whole plan, all replicas
+ *       rent: gpu                   # gpu | node: whole nodes are paid for, and count against max_gpus
  *       rate_scale: 2               # the load to sustain, over the scenario's; or
  *       rate_per_s: 12              # the load itself, in requests per second
  *       top: 5                      # plans to rank: the best so many, each with its maximum rate
@@ -23,10 +24,10 @@
 enum km_objective {
     KM_OBJECTIVE_GPUS,
     KM_OBJECTIVE_USD_PER_HOUR,
-    /* Rent over the run, a million prompt and output tokens: of an online load proportional to USD per hour,
-     * of an offline job what the job costs. */
+    /* Rent over the time that is paid for, a million prompt and output tokens: of an online load proportional
+     * to USD per hour, of an offline job what the job costs. */
     KM_OBJECTIVE_USD_PER_MILLION_TOKENS,
-    KM_OBJECTIVE_ENERGY, /* joules over the run */
+    KM_OBJECTIVE_ENERGY, /* joules, over the time that is paid for */
     KM_OBJECTIVE_COUNT,
 };
 const char *km_objective_name(enum km_objective objective); /* as the section spells it */
@@ -34,6 +35,7 @@ const char *km_objective_name(enum km_objective objective); /* as the section sp
 struct km_search {
     enum km_objective objective;
     uint32_t max_gpus;
+    bool rent_nodes;   /* else single GPUs */
     double rate_scale; /* 1 = the scenario's load */
     double rate_per_s; /* 0 = not stated */
     uint32_t top;

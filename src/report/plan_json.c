@@ -1,6 +1,7 @@
 #include "report/plan_report.h"
 
 #include "base/memory.h"
+#include "metrics/quantile.h"
 #include "planner/bounds.h"
 #include "report/json_writer.h"
 #include "report/parts.h"
@@ -79,7 +80,7 @@ static void put_capacity(struct km_json_writer *w, const struct km_plan_entry *e
                                         [KM_CAPACITY_NONE] = "none",
                                         [KM_CAPACITY_UNBOUNDED] = "unbounded",
                                         [KM_CAPACITY_AS_IT_IS] = "as_it_is"};
-    const struct km_capacity *c = entry->capacity;
+    const struct km_capacity *c = entry->candidate->capacity;
     km_json_put_number(w, "max_rate_per_s", km_plan_max_rate_per_s(entry));
     if (!c) {
         km_json_put_null(w, "capacity");
@@ -150,6 +151,7 @@ static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint
     km_json_put_count(w, "gpus_per_replica", c->gpus_per_replica);
     km_json_put_count(w, "replicas", c->replicas);
     km_json_put_count(w, "gpus", entry->gpus);
+    km_json_put_count(w, "rented_gpus", entry->rented_gpus);
     km_json_put_number(w, "usd_per_hour", entry->usd_per_hour);
     km_json_put_number(w, "usd_per_million_tokens", entry->usd_per_million_tokens);
     km_json_put_number(w, holds ? "objective" : "objective_at_least", entry->cost);
@@ -205,6 +207,22 @@ static void put_statistics(struct km_json_writer *w, const struct km_plan_statis
     km_json_put_close(w, '}');
 }
 
+static void put_thin_term(struct km_json_writer *w, const struct km_plan *plan)
+{
+    char name[160];
+    if (plan->thin_term < 0) {
+        km_json_put_null(w, "cannot_be_told");
+        return;
+    }
+    const struct km_slo_term *term = &plan->scenario.slo[plan->thin_term];
+    km_slo_term_name(term, name, sizeof name);
+    km_json_put_open(w, "cannot_be_told", '{');
+    km_json_put_string(w, "term", name);
+    km_json_put_count(w, "samples", plan->load.samples[plan->thin_term]);
+    km_json_put_count(w, "samples_needed", km_quantile_least_samples(term->quantile));
+    km_json_put_close(w, '}');
+}
+
 void km_plan_report_json(const struct km_plan_report *report, struct km_text *out)
 {
     const struct km_plan *plan = report->plan;
@@ -215,12 +233,16 @@ void km_plan_report_json(const struct km_plan_report *report, struct km_text *ou
     km_json_put_count(&w, "seed", plan->load.seed);
     km_json_put_string(&w, "objective", km_objective_name(plan->search.objective));
     km_json_put_count(&w, "max_gpus", plan->search.max_gpus);
+    km_json_put_string(&w, "rent", plan->search.rent_nodes ? "node" : "gpu");
     km_json_put_bool(&w, "exhaustive", plan->exhaustive);
     km_json_put_bool(&w, "feasible", plan->holding > 0);
+    put_thin_term(&w, plan);
     km_json_put_open(&w, "load", '{');
     km_json_put_count(&w, "requests", plan->load.count);
+    km_json_put_bool(&w, "drawn_to_tell", plan->load.drawn_to_tell);
     km_json_put_number(&w, "rate_per_s", plan->load.open ? plan->load.rate_per_s : (double)NAN);
     km_json_put_number(&w, "span_s", plan->load.open ? plan->load.span_s : (double)NAN);
+    km_json_put_number(&w, "paid_s", plan->load.paid_s);
     km_json_put_number(&w, "prompt_tokens", plan->load.prompt_tokens);
     km_json_put_number(&w, "output_tokens", plan->load.output_tokens);
     km_json_put_close(&w, '}');

@@ -2,6 +2,7 @@
 
 #include "metrics/quantile.h"
 #include "planner/bounds.h"
+#include "planner/rank.h"
 #include "report/cells.h"
 
 #include <math.h>
@@ -70,9 +71,10 @@ static bool by_energy(const struct km_plan *plan)
 }
 
 /* Of the GPUs, a million tokens. */
-static double kwh_per_million_tokens(const struct km_probe *probe)
+static double kwh_per_million_tokens(const struct km_plan *plan, const struct km_probe *probe)
 {
-    return probe->bill.energy_j / 3.6e6 / (probe->total_tokens_per_s * probe->duration_s) * 1e6;
+    return km_plan_energy_j(&plan->load, probe) / 3.6e6 / (probe->total_tokens_per_s * probe->duration_s) *
+           1e6;
 }
 
 /* --- the first line ------------------------------------------------------------------------------------- */
@@ -98,7 +100,51 @@ static void put_winner(const struct km_plan *plan, struct km_text *out)
         km_text_printf(out, ", and up to %s/s", km_cell_rounded(cell, km_plan_max_rate_per_s(winner)));
     km_text_printf(out, ".\nSettings: %s; $%s and %s kWh a million tokens.\n", winner->candidate->label,
                    price_cell(cell, winner->usd_per_million_tokens),
-                   price_cell(other, kwh_per_million_tokens(probe)));
+                   price_cell(other, kwh_per_million_tokens(plan, probe)));
+    if (plan->search.rent_nodes) {
+        km_text_printf(out, "Rented: ");
+        put_plural(out, winner->rented_gpus / winner->candidate->gpus_per_node, "whole node");
+        km_text_printf(out, " of %u, %u GPUs of them unused.\n", winner->candidate->gpus_per_node,
+                       winner->rented_gpus - winner->gpus);
+    }
+}
+
+/* By what plans are ranked, and how much was simulated of each. */
+static void put_method(const struct km_plan *plan, struct km_text *out)
+{
+    const struct km_load *load = &plan->load;
+    const struct km_capacity *c = plan->holding ? plan->entries[0].candidate->capacity : NULL;
+    char cell[KM_CELL];
+    km_text_printf(out, "Ranked by %s", km_objective_name(plan->search.objective));
+    if (load->open) {
+        km_text_puts(out, "; a run is ");
+        put_plural(out, load->count, "request");
+        if (isfinite(load->rate_per_s) && !is_job(plan))
+            km_text_printf(out, " over %s", km_cell_seconds(cell, load->span_s));
+        km_text_puts(out, load->drawn_to_tell ? ", drawn as long as this SLO takes to tell" : ", as stated");
+    }
+    if (c && c->kind == KM_CAPACITY_FOUND && c->length > 1.0) {
+        km_text_puts(out, "; for the maximum rate ");
+        put_plural(out, (uint64_t)c->requests, "request");
+        km_text_printf(out, " over %s", km_cell_seconds(cell, c->requests / c->rate_per_s));
+    }
+    km_text_puts(out, ".\n");
+}
+
+/* A recording is too short for the SLO. */
+static void put_cannot_tell(const struct km_plan *plan, struct km_text *out)
+{
+    const struct km_slo_term *term = &plan->scenario.slo[plan->thin_term];
+    const uint64_t samples = plan->load.samples[plan->thin_term];
+    char name[160], cell[KM_CELL], beyond[KM_CELL], needed[KM_CELL];
+    km_slo_term_name(term, name, sizeof name);
+    km_text_printf(
+        out,
+        "Cannot be told: %s rests on %s samples of a recorded workload, of which %s lie beyond it; it "
+        "takes %u,\nhence %s samples. A longer recording has them; or ask for a lower percentile, or for "
+        "a mean.\n",
+        name, km_cell_count(cell, samples), km_cell_rounded(beyond, (double)samples * (1.0 - term->quantile)),
+        KM_QUANTILE_BEYOND, km_cell_count(needed, km_quantile_least_samples(term->quantile)));
 }
 
 /* Of those that fell, the one that came nearest: by the ratio of its worst term if it was simulated, else the
@@ -171,7 +217,7 @@ static bool put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     km_text_printf(out, " %c %-4llu %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ',
                    (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
-                   price_cell(tokens, by_energy(plan) ? kwh_per_million_tokens(c->probe)
+                   price_cell(tokens, by_energy(plan) ? kwh_per_million_tokens(plan, c->probe)
                                                       : entry->usd_per_million_tokens));
     uint32_t terms[TERM_COLUMNS];
     const uint32_t columns = list_columns(plan, terms);
@@ -236,10 +282,10 @@ static void put_changed(const char *what, double scale, double found_scale, doub
 static void put_margin(const struct km_plan *plan, struct km_text *out)
 {
     const struct km_sensitivity *s = plan->sensitivity;
-    const struct km_capacity *c = plan->entries[0].capacity;
     char a[KM_CELL], b[KM_CELL], percent[KM_CELL];
     if (!s)
         return;
+    const struct km_capacity *c = plan->entries[0].candidate->capacity;
     double per_scale = c->rate_per_s / c->scale;
     km_text_printf(out, "\nThe winner's margin: %s above the asked load.\n",
                    km_cell_percent(percent, s->headroom));
@@ -247,6 +293,10 @@ static void put_margin(const struct km_plan *plan, struct km_text *out)
         km_text_printf(out, "   %-24s %s to %s/s (95 %% interval, %u workloads like it)\n", "maximum rate",
                        km_cell_rounded(a, c->low * per_scale), km_cell_rounded(b, c->high * per_scale),
                        c->replications);
+    if (c->low < 1.0)
+        km_text_puts(
+            out,
+            "   The interval reaches below the asked load: one replica more would be on the safe side.\n");
     if (!isnan(s->low) && !isnan(s->high))
         km_text_printf(out, "   %-24s %s to %s/s (step times %s off: %s)\n", "if the cost model errs",
                        km_cell_rounded(a, s->low * per_scale), km_cell_rounded(b, s->high * per_scale),
@@ -326,12 +376,18 @@ static void put_search(const struct km_plan *plan, struct km_text *out)
 void km_plan_report_text(const struct km_plan_report *report, struct km_text *out)
 {
     const struct km_plan *plan = report->plan;
+    if (plan->thin_term >= 0) {
+        put_cannot_tell(plan, out);
+        return;
+    }
     if (plan->holding) {
         put_winner(plan, out);
+        put_method(plan, out);
         put_table(report, out);
         put_margin(plan, out);
     } else {
         put_infeasible(plan, out);
+        put_method(plan, out);
     }
     put_fallen(report, out);
     put_search(plan, out);
