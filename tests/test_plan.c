@@ -87,7 +87,7 @@ static void write_search(gsl_rng *rng)
     static const char *const devices[] = {"[rtx-4090, a100-80g-sxm]", "[h100-sxm, l40s]", "[l40s, h200-sxm]",
                                           NULL};
     static const char *const sizes[] = {"[1, 2]", "[1, 4]", "divisors", "[2, 3, 8]", NULL};
-    static const char *const slos[] = {"{ttft_p99_s: 0.5, tpot_p99_s: 0.05}",
+    static const char *const slos[] = {"{ttft_p95_s: 0.5, tpot_p95_s: 0.05}",
                                        "{ttft_p90_s: 0.3, tpot_p90_s: 0.02}",
                                        "{e2e_p95_s: 8}",
                                        "{ttft_p95_s: 1}",

@@ -20,7 +20,7 @@ struct reading {
 static uint64_t samples_of(const struct km_slo_term *term, const char *class_name,
                            const struct km_request *request)
 {
-    if (term->class_name && strcmp(term->class_name, class_name) != 0)
+    if (term->of_class && strcmp(term->class_name, class_name) != 0)
         return 0;
     if (term->metric == KM_ITL)
         return request->output_tokens - 1;
