@@ -123,8 +123,11 @@ static void expect_same_answer(const struct km_plan *a, const struct km_plan *b)
     }
 }
 
-#define QUESTIONS     6
-#define ALL_QUESTIONS 20   /* where KM_LONG_TESTS is set: a minute and a half of one core */
+/* Questions whose answer from 500 requests was another than that from 20,000 while runs were as long as the
+ * scenario said (by the planner of commit bc34bdf). In all it was so with 13 of the first 40: 1, 6, 8, 12,
+ * 13, 19, 29, 30 and 33 to 37. */
+static const unsigned changed[] = {1, 6, 8, 33, 37};
+#define ALL_QUESTIONS 40u  /* where KM_LONG_TESTS is set */
 #define TIE           0.03 /* the width to which maximum rates are found for a ranking */
 
 /* Is the other answer no more than chance away? Its winner takes a replica less or more of the same plan, and
@@ -142,9 +145,11 @@ static void test_length_does_not_matter(void **state)
 {
     (void)state;
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    const unsigned questions = getenv("KM_LONG_TESTS") ? ALL_QUESTIONS : QUESTIONS;
+    const bool all = getenv("KM_LONG_TESTS") != NULL;
+    const unsigned questions = all ? ALL_QUESTIONS : (unsigned)COUNT(changed);
     unsigned answered = 0, ties = 0;
-    for (unsigned i = 0; i < questions; i++) {
+    for (unsigned n = 0; n < questions; n++) {
+        const unsigned i = all ? n : changed[n];
         struct km_plan once, fourfold, twentyfold, longer;
         gsl_rng_set(rng, 4000 + i);
         draw_question(rng);
