@@ -33,7 +33,7 @@ static void read_scenario(const struct km_override *overrides, size_t count, str
 static void read_load(const struct km_scenario *scenario, struct km_load *out)
 {
     struct km_error error = {0};
-    if (km_load_create(scenario, &plain, out, &error) != KM_OK)
+    if (km_load_create(scenario, &plain, 1, out, &error) != KM_OK)
         fail_msg("%s", error.message);
 }
 
@@ -285,8 +285,17 @@ static void least_cost_by_hand(void **state)
     expect_close(least.parts[0], 6.0 * 100 / 3600, 1e-8);
     expect_close(least.parts[1], 6, 1e-12);
     expect_close(least.parts[2], 2, 1e-12);
-    const struct km_probe probe = {.total_tokens_per_s = 1e4, .duration_s = 100};
-    expect_close(km_plan_usd_per_million_tokens(&candidate, 2, &probe), 6.0 / (1e4 * 3600) * 1e6, 1e-12);
+    const struct km_probe probe = {.total_tokens_per_s = 1e4, .duration_s = 100, .holds = true};
+    expect_close(km_plan_usd_per_million_tokens(&search, &load, &candidate, 2, &probe),
+                 6.0 / (1e4 * 3600) * 1e6, 1e-12);
+    /* An open load goes on: of the 100 s, 80 are its own. Who does not hold pays for all of them. */
+    const struct km_load open = {.open = true, .span_s = 79, .paid_s = 80, .prompt_tokens = 1e6};
+    const struct km_probe late = {.total_tokens_per_s = 1e4, .duration_s = 100};
+    expect_close(km_rank_least(&search, &open, &candidate, 2).parts[0], 6.0 * 80 / 3600, 1e-8);
+    expect_close(km_plan_usd_per_million_tokens(&search, &open, &candidate, 2, &probe), 6.0 * 80 / 3600,
+                 1e-12);
+    expect_close(km_plan_usd_per_million_tokens(&search, &open, &candidate, 2, &late), 6.0 * 100 / 3600,
+                 1e-12);
 }
 
 /* Price, worst ratio, maximum rate; who is as good in all and better in one leaves the other off the front.
@@ -309,12 +318,11 @@ static void front_by_hand(void **state)
     struct km_plan_entry entries[COUNT(rows)];
     for (size_t i = 0; i < COUNT(rows); i++) {
         probes[i] = (struct km_probe){.worst_ratio = rows[i].ratio};
-        candidates[i] = (struct km_candidate){.probe = &probes[i]};
+        candidates[i] = (struct km_candidate){.probe = &probes[i], .capacity = &capacities[i]};
         capacities[i] =
             (struct km_capacity){.kind = isnan(rows[i].rate) ? KM_CAPACITY_UNBOUNDED : KM_CAPACITY_FOUND,
                                  .rate_per_s = rows[i].rate};
-        entries[i] = (struct km_plan_entry){
-            .candidate = &candidates[i], .usd_per_hour = rows[i].usd, .capacity = &capacities[i]};
+        entries[i] = (struct km_plan_entry){.candidate = &candidates[i], .usd_per_hour = rows[i].usd};
     }
     km_pareto_mark(entries, COUNT(rows));
     for (size_t i = 0; i < COUNT(rows); i++)

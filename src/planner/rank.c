@@ -10,10 +10,10 @@ double km_plan_usd_per_hour(const struct km_search *search, const struct km_cand
     return electricity > 0.0 ? rent + electricity : rent;
 }
 
-/* Of a run that took so long. */
-static double paid_s(const struct km_load *load, double duration_s)
+/* A plan that does not hold serves no such load: what its run took is what it costs. */
+static double paid_s(const struct km_load *load, const struct km_probe *probe)
 {
-    return load->paid_s > 0.0 ? load->paid_s : duration_s;
+    return probe->holds && load->paid_s > 0.0 ? load->paid_s : probe->duration_s;
 }
 
 double km_plan_usd_per_million_tokens(const struct km_search *search, const struct km_load *load,
@@ -21,14 +21,14 @@ double km_plan_usd_per_million_tokens(const struct km_search *search, const stru
                                       const struct km_probe *probe)
 {
     const double tokens = probe->total_tokens_per_s * probe->duration_s;
-    return tokens > 0.0 ? km_plan_usd_per_hour(search, candidate, replicas, probe) *
-                              paid_s(load, probe->duration_s) / 3600.0 / tokens * 1e6
+    return tokens > 0.0 ? km_plan_usd_per_hour(search, candidate, replicas, probe) * paid_s(load, probe) /
+                              3600.0 / tokens * 1e6
                         : (double)NAN;
 }
 
 double km_plan_energy_j(const struct km_load *load, const struct km_probe *probe)
 {
-    return probe->bill.energy_j / probe->duration_s * paid_s(load, probe->duration_s);
+    return probe->bill.energy_j / probe->duration_s * paid_s(load, probe);
 }
 
 static struct km_rank rank_with(const struct km_search *search, const struct km_candidate *candidate,
