@@ -241,6 +241,8 @@ static void test_run_length(void **state)
         {"{process: poisson, rate_per_s: 40}", "{ttft_p90_s: 4, tpot_p90_s: 0.2}", 16000},
         /* never more than 100,000 for time's sake */
         {"{process: poisson, rate_per_s: 4000}", "{ttft_p90_s: 4}", 100000},
+        /* ten days */
+        {"{process: poisson, rate_per_s: 1e-3}", "{ttft_p90_s: 4}", 864},
         /* 20 a client */
         {"{process: closed_loop, clients: 400}", "{ttft_p90_s: 4}", 8000},
     };

@@ -10,6 +10,8 @@
 #define UNLIMITED_STAY_S 30.0   /* where the SLO does not say how long a request may stay */
 #define LEAST            5000.0 /* requests */
 #define MOST             1e5    /* requests, where only time asks for more */
+/* Nor do arrivals go on for longer; KM_PS_LIMIT, 53 days, leaves room for lower rates. */
+#define MOST_SPAN_S (10.0 * 86400)
 
 bool km_length_is_free(const struct km_scenario *scenario)
 {
@@ -63,11 +65,12 @@ uint64_t km_length_requests(const struct km_scenario *scenario, double rate_per_
     const double output_tokens = scale * km_distribution_mean_tokens(&workload->output_tokens);
     /* The rounding is that of 1 - q. */
     const double of_quantile = ceil(BEYOND / (1.0 - tightest_quantile(scenario)) * (1.0 - 1e-9));
-    double of_time;
+    double of_time, most = (double)INFINITY;
     if (workload->process == KM_ARRIVAL_CLOSED_LOOP) {
         of_time = STAYS * (double)workload->clients;
     } else {
+        most = fmax(rate_per_s * MOST_SPAN_S, 1.0);
         of_time = rate_per_s * fmax(WAITS * wait_s(scenario), STAYS * stay_s(scenario, output_tokens));
     }
-    return (uint64_t)ceil(fmax(of_quantile, fmin(fmax(of_time, LEAST), MOST)));
+    return (uint64_t)ceil(fmin(fmax(of_quantile, fmin(fmax(of_time, LEAST), MOST)), most));
 }

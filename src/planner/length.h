@@ -11,9 +11,9 @@
  *                               are a small part of the run
  *     5,000 requests
  *
- * and at most 100,000 requests, or what the quantile takes. In a closed loop every client sends 20 requests
- * at least. What is as long as the scenario says: a recording, an offline batch, a job with a deadline, a
- * rate that swings (the days are the question).
+ * and at most 100,000 requests, or what the quantile takes, and ten days. In a closed loop every client sends
+ * 20 requests at least. What is as long as the scenario says: a recording, an offline batch, a job with a
+ * deadline, a rate that swings (the days are the question).
  *
  * A recording tells of a quantile only when ten of its requests lie beyond it (metrics/quantile.h). */
 #ifndef KM_PLANNER_LENGTH_H
