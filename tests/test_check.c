@@ -102,6 +102,47 @@ static void shipped_profile_is_as_good_as_stated(void **state)
     }
 }
 
+/* The same of vLLM's own kernels. Mixed launches miss the 95th percentile, by as much as is stated. */
+static void profile_of_vllm_is_as_good_as_stated(void **state)
+{
+    const struct fixture *f = *state;
+    static const struct {
+        const char *file;
+        enum km_profile_class class;
+        enum km_dtype format;
+        size_t shapes;
+        double bias, median, p95;
+        double most_median, most_p95; /* the target, or where it is missed what is stated */
+    } cases[] = {
+        {"h200-vllm-attention-check", KM_PROFILE_PREFILL, KM_BF16, 413, 0.0, 1.8, 14.8, 4.0, 15.0},
+        {"h200-vllm-attention-check", KM_PROFILE_PREFILL, KM_FP8, 219, -1.1, 1.7, 14.4, 4.0, 15.0},
+        {"h200-vllm-attention-check", KM_PROFILE_DECODE, KM_BF16, 365, -0.9, 1.7, 12.4, 4.0, 15.0},
+        {"h200-vllm-attention-check", KM_PROFILE_DECODE, KM_FP8, 220, 0.1, 1.2, 6.0, 4.0, 15.0},
+        {"h200-vllm-attention-check", KM_PROFILE_MIXED, KM_BF16, 623, -1.0, 4.5, 24.8, 4.6, 25.0},
+        {"h200-vllm-attention-check", KM_PROFILE_MIXED, KM_FP8, 299, -2.2, 4.4, 33.5, 4.6, 34.0},
+        {"h200-vllm-experts-check", KM_PROFILE_MOE, KM_BF16, 386, -0.2, 1.3, 13.0, 4.0, 15.0},
+        {"h200-vllm-experts-check", KM_PROFILE_MOE, KM_FP8, 191, -0.5, 1.3, 11.6, 4.0, 15.0},
+    };
+    struct km_profile profile;
+    struct km_error error;
+    must(km_profile_read(PROFILES "h200-sxm-vllm.json", &profile, &error), &error);
+    km_profile_bind(&profile, &f->shipped.device);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char path[512];
+        struct km_check check;
+        snprintf(path, sizeof path, RESULTS "%s.csv", cases[i].file);
+        must(km_check_profile(&profile, &f->shipped.device, path, &check, &error), &error);
+        assert_int_equal(check.unanswered, 0);
+        const struct km_check_line *line = line_of(&check, cases[i].class, cases[i].format, false);
+        assert_int_equal(line->shapes, cases[i].shapes);
+        assert_percent(line->bias, cases[i].bias);
+        assert_percent(line->median, cases[i].median);
+        assert_percent(line->p95, cases[i].p95);
+        assert_true(100.0 * line->median <= cases[i].most_median && 100.0 * line->p95 <= cases[i].most_p95);
+    }
+    km_profile_release(&profile);
+}
+
 /* Decode attention of 64 sequences of 1,024 tokens reads keys and values at 85 % of the measured bandwidth.
  */
 static void decode_is_near_the_bandwidth(void **state)
@@ -229,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shipped_profile_is_as_good_as_stated),
+        cmocka_unit_test(profile_of_vllm_is_as_good_as_stated),
         cmocka_unit_test(decode_is_near_the_bandwidth),
         cmocka_unit_test(tells_errors_and_repeats),
         cmocka_unit_test(refuses),

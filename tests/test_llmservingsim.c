@@ -63,7 +63,7 @@ static void every_table(void **state)
     assert_int_equal(p.tables[KM_PROFILE_STREAM].count, 5);   /* the final norm is one more norm */
     assert_row(&p, KM_PROFILE_PREFILL, AT(128, KM_BF16, 32, 8, 0, 1, 64, 256), 40);
     assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_BF16, 32, 8, 0, 16, 1024), 99);
-    assert_row(&p, KM_PROFILE_MIXED, AT(128, KM_BF16, 32, 8, 256, 0, 16, 1024), 130);
+    assert_row(&p, KM_PROFILE_MIXED, AT(128, KM_BF16, 32, 8, KM_SPLIT_UNSTATED, 256, 0, 16, 1024), 130);
     assert_true(km_profile_scalar(&p, "attention_writes_kv", &value) && value == 1.0);
     assert_false(km_profile_scalar(&p, "moe_includes_router", &value));
     /* the even batch of skew.csv agrees with attention.csv: its ratios count, averaged over the past */
@@ -124,7 +124,7 @@ static void experts(void **state)
     const struct folder folder = make_folder(files);
     must(import_tables(&w->experts, "llmservingsim", folder.path, 0, &p, &error), &error);
     remove_folder(&folder);
-#define BLOCK(ranks, tokens) AT(KM_BF16, KM_BF16, 128, 8, ranks, 2048, 768, tokens)
+#define BLOCK(ranks, tokens) AT(KM_BF16, KM_BF16, 128, 8, ranks, 2048, 768, KM_ROUTING_UNIFORM, tokens)
     assert_row(&p, KM_PROFILE_MOE, BLOCK(1, 1), 48);
     assert_row(&p, KM_PROFILE_MOE, BLOCK(1, 2), 57 + 73 * 7.5 / 8.0);
     assert_row(&p, KM_PROFILE_MOE, BLOCK(1, 4), 56 + 81 * 21.123 / 8.0); /* beyond the last */
@@ -200,7 +200,7 @@ static void newer_columns(void **state)
     remove_folder(&folder);
     assert_row(&p, KM_PROFILE_DECODE, AT(128, KM_BF16, 32, 4, 0, 16, 1024), 99);
     assert_row(&p, KM_PROFILE_PREFILL, AT(128, KM_BF16, 32, 4, 0, 1, 64, 256), 40);
-    assert_row(&p, KM_PROFILE_MIXED, AT(128, KM_BF16, 32, 4, 256, 0, 16, 1024), 130);
+    assert_row(&p, KM_PROFILE_MIXED, AT(128, KM_BF16, 32, 4, KM_SPLIT_UNSTATED, 256, 0, 16, 1024), 130);
     assert_row(&p, KM_PROFILE_SKEW, AT(0, 16, 200, 1024), 2.0);
     assert_int_equal(p.tables[KM_PROFILE_DECODE].count, 1);
     assert_int_equal(p.tables[KM_PROFILE_SKEW].count, 1);

@@ -1,6 +1,7 @@
 #include "cost/measured.h"
 #include "support/importing.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,6 +34,10 @@ extern const struct km_cost_model km_cost_profile, km_cost_roofline;
     ", \"moe\": {\"fixed\": {\"weights\": \"bf16\", \"activations\": \"bf16\", \"experts\": 128, "           \
     "\"top_k\": 8, "                                                                                         \
     "\"ranks\": 1}, \"dims\": [\"hidden\", \"width\", \"m\"], \"rows\": [[2048, 192, 16, 90]]}"
+#define MOE_ROUTED(rows)                                                                                     \
+    ", \"moe\": {\"fixed\": {\"weights\": \"bf16\", \"activations\": \"bf16\", \"experts\": 128, "           \
+    "\"top_k\": 8, \"ranks\": 1}, \"dims\": [\"hidden\", \"width\", \"routing\", \"m\"], \"rows\": [" rows   \
+    "]}"
 #define NORM(us)                                                                                             \
     ", \"stream\": {\"fixed\": {\"kind\": \"norm\", \"bytes_per_row\": 16384}, \"dims\": [\"rows\"], "       \
     "\"rows\": "                                                                                             \
@@ -203,6 +208,77 @@ static void whose_kernels(void **state)
     close_world(&w);
 }
 
+/* A supplement may have one of its own: what neither profile has, the third answers. A fourth is refused. */
+static void chain_of_three(void **state)
+{
+    (void)state;
+    static const char first[] = HEAD("\"supplement\": \"theirs\",") "}, \"tables\": {" O_PROJ("9") END;
+    static const char second[] = HEAD("\"supplement\": \"last\",") "}, \"tables\": {" O_PROJ("7") MOE END;
+    static const char third[] = HEAD("") "}, \"tables\": {" O_PROJ("5") NORM("6") END;
+    static const char fourth[] = HEAD("\"supplement\": \"own\",") "}, \"tables\": {" O_PROJ("5") END;
+    struct world w = open_world(first, second);
+    struct folder_file files[] = {{"own.json", first}, {"theirs.json", second}, {"last.json", third}, {0}};
+    struct km_error error = {0};
+    void *cost;
+    for (int endless = 0; endless < 2; endless++) {
+        char line[1200], expected[1200];
+        remove_folder(&w.folder);
+        files[2].text = endless ? fourth : third;
+        w.folder = make_folder(files);
+        snprintf(w.path, sizeof w.path, "%s/own.json", w.folder.path);
+        struct km_cost_config config = shipped_config(&w.shipped, w.path);
+        config.layout.tensor_parallel = 4;
+        if (!endless) {
+            must(km_cost_profile.create(&config, &cost, &error), &error);
+            assert_close(ask(cost, "o_proj").one_s, 9e-6, 1e-9);
+            assert_close(ask(cost, "experts_up").one_s, 60e-6, 1e-9); /* 2/3 of the second's 90 */
+            assert_close(ask(cost, "norm").one_s, 6e-6, 1e-9);
+            assert_true(ask(cost, "norm").supplement && !ask(cost, "o_proj").supplement);
+            km_cost_profile.destroy(cost);
+            continue;
+        }
+        assert_int_equal(km_cost_profile.create(&config, &cost, &error), KM_BAD_INPUT);
+        km_error_format(&error, line, sizeof line);
+        snprintf(expected, sizeof expected,
+                 "%s/last.json: names a supplement, and is one of one: a chain holds 3 profiles",
+                 w.folder.path);
+        assert_string_equal(line, expected);
+    }
+    close_world(&w);
+}
+
+/* Rows of balanced routing: 16 tokens of 8 experts hit all 128, where random ones hit 128 (1 - (15/16)^16) =
+ * 82.4. The share of the roofline carries over, so that the weights not read take no time. Rows of uniform
+ * routing count before them. */
+static void routing_of_rows(void **state)
+{
+    (void)state;
+    static const char balanced[] =
+        HEAD("") "}, \"tables\": {" O_PROJ("9") MOE_ROUTED("[2048, 192, \"balanced\", 16, 90]") END;
+    static const char both[] = HEAD("") "}, \"tables\": {" O_PROJ("9")
+        MOE_ROUTED("[2048, 192, \"balanced\", 16, 90], [2048, 192, \"uniform\", 16, 63]") END;
+    const double expert = 3.0 * 2048.0 * 192.0 * 2.0, tokens = 16.0 * 8.0 * 2.0 * 2048.0 * 2.0,
+                 launch_us = 1.1;
+    const double hit = 128.0 * (1.0 - pow(15.0 / 16.0, 16.0));
+    const double random_us = (hit * expert + tokens) / 4.8e6 + launch_us,
+                 all_us = (128.0 * expert + tokens) / 4.8e6 + launch_us;
+    const char *profiles[] = {balanced, both};
+    const double whole_us[] = {90.0 * random_us / all_us, 63.0};
+    for (size_t i = 0; i < COUNT(profiles); i++) {
+        struct world w = open_world(profiles[i], NULL);
+        struct km_error error;
+        void *cost;
+        w.shipped.engine.experts_kernel = KM_EXPERTS_FUSED;
+        struct km_cost_config config = shipped_config(&w.shipped, w.path);
+        config.layout.tensor_parallel = 4;
+        must(km_cost_profile.create(&config, &cost, &error), &error);
+        assert_close(ask(cost, "experts_up").one_s, 1e-6 * whole_us[i] * 2.0 / 3.0, 1e-9);
+        assert_close(ask(cost, "experts_down").one_s, 1e-6 * whole_us[i] / 3.0, 1e-9);
+        km_cost_profile.destroy(cost);
+        close_world(&w);
+    }
+}
+
 /* One message a fault, with its place. */
 static void faults(void **state)
 {
@@ -252,9 +328,10 @@ static void is_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers),       cmocka_unit_test(custom_within_its_sizes),
-        cmocka_unit_test(whose_kernels), cmocka_unit_test(faults),
-        cmocka_unit_test(is_written),
+        cmocka_unit_test(answers),         cmocka_unit_test(custom_within_its_sizes),
+        cmocka_unit_test(whose_kernels),   cmocka_unit_test(faults),
+        cmocka_unit_test(is_written),      cmocka_unit_test(chain_of_three),
+        cmocka_unit_test(routing_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,14 +38,14 @@ TOKENS = (16, 32, 64, 128, 192, 256, 257, 384, 385, 496, 513, 768, 832, 833, 102
 THIN_OUT = (192, 384, 768)  # tokens left out in all layouts but the first
 PASTS = (0, 1024, 8192, 65536)
 BATCHES = {"any": (1, 2, 4, 8, 16, 32, 64, 128, 256), "none": (1, 4, 16, 64, 128, 256)}
-THIN_BATCHES = {"any": (1, 4, 16, 64, 256), "none": (1, 16, 64, 256)}
+THIN_BATCHES = {"any": (1, 4, 16, 64, 256), "none": (1, 4, 16, 64, 128, 256)}
 CONTEXTS = {"any": (32, 128, 512, 2048, 8192, 32768), "none": (64, 256, 1024, 4096, 16384, 65536)}
 ALONE_BATCHES = (*range(1, 17), 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224,
                  240, 256, 320, 384, 512)
 ALONE_CONTEXTS = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
-ALONE_TOKENS = (16, 32, 64, 96, 128, 129, 192, 256, 257, 384, 512, 513, 768, 832, 833, 1024, 1536, 1680, 1681, 2048, 3072, 4096,
-                6144, 8192, 16384)
-ALONE_PASTS = (0, 256, 1024, 4096, 8192, 16384, 65536)
+ALONE_TOKENS = (16, 32, 48, 64, 80, 96, 112, 128, 129, 160, 192, 224, 256, 257, 320, 384, 448, 512, 513, 640, 768, 832, 833, 896,
+                1024, 1280, 1536, 1680, 1681, 1792, 2048, 2560, 3072, 3584, 4096, 5120, 6144, 8192, 12288, 16384)
+ALONE_PASTS = (0, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 MOST_CACHED = 1 << 20  # tokens of decodes in a batch
 
 
@@ -194,10 +194,10 @@ def alone_shapes(kernel):
 
 
 def random_shapes(kernel, count, rng):
-    """Shapes for the check: sizes at random, even in their logarithms; three of five are mixed steps."""
+    """Shapes for the check: sizes at random, even in their logarithms."""
     log = lambda low, high: round(low * (high / low) ** rng.random())
     while count > 0:
-        kind = rng.choice(("mixed", "mixed", "mixed", "decode", "prefill"))
+        kind = rng.choice(("mixed", "decode", "prefill"))
         batch, context = log(1, 256), log(32, 65536)
         tokens, past = log(16, 8192), rng.choice((0, log(64, 65536)))
         if kind != "prefill" and batch * context > MOST_CACHED:

@@ -71,8 +71,15 @@ static enum km_status add_rows(struct km_llmservingsim *in, const char *path, st
              end < count && lines[end].ranks == one->ranks && lines[end].tokens == one->tokens;)
             end++;
         double hit = km_experts_hit(moe->experts, moe->experts_per_token, one->tokens) / one->ranks;
-        struct km_profile_row row = {.dims = {in->dtype, in->dtype, moe->experts, moe->experts_per_token,
-                                              one->ranks, in->hidden, moe->expert_intermediate, one->tokens},
+        struct km_profile_row row = {.dims = {[KM_MOE_WEIGHTS] = in->dtype,
+                                              [KM_MOE_ACTIVATIONS] = in->dtype,
+                                              [KM_MOE_EXPERTS] = moe->experts,
+                                              [KM_MOE_TOP_K] = moe->experts_per_token,
+                                              [KM_MOE_RANKS] = one->ranks,
+                                              [KM_MOE_HIDDEN] = in->hidden,
+                                              [KM_MOE_WIDTH] = moe->expert_intermediate,
+                                              [KM_MOE_ROUTING] = KM_ROUTING_UNIFORM,
+                                              [KM_MOE_M] = one->tokens},
                                      .us = time_at(one, end - first, hit),
                                      .origin = path,
                                      .line = one->line};

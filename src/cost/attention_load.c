@@ -69,11 +69,13 @@ void km_attention_load(const struct km_layout *layout, const struct km_engine *e
         double context = window ? fmin(past + c, window + c) : past + c;
         out->prefill_pairs += pairs;
         out->prefill_context += context;
+        out->longest_chunk = fmax(out->longest_chunk, c);
         most_pairs = fmax(most_pairs, pairs);
         most_context = fmax(most_context, context);
     }
     out->prefill_pairs = fmax(out->prefill_pairs / data, most_pairs);
     out->prefill_context = fmax(out->prefill_context / data, most_context);
+    out->longest_read = most_context;
     if (engine->composition.rule == KM_COMPOSE_VIDUR)
         compose(layout, &engine->composition, op, shape, out);
 }

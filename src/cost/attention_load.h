@@ -18,6 +18,7 @@ struct km_attention_load {
     double decode_context;
     double decodes;
     double longest_context;             /* of the decodes */
+    double longest_chunk, longest_read; /* of the prompts: query tokens; these and the tokens before them */
     double prefill_scale, decode_scale; /* of the times; 1 as the engine runs it */
     bool mixed;                         /* one kernel for prompts and decodes */
     bool apart;                         /* a kernel each for prompts and decodes, whatever the step */

@@ -99,6 +99,7 @@ static bool same_load(const struct km_attention_load *a, const struct km_attenti
     return a->decode_context == b->decode_context && a->decodes == b->decodes &&
            a->longest_context == b->longest_context && a->prefill_pairs == b->prefill_pairs &&
            a->prefill_context == b->prefill_context && a->prefill_tokens == b->prefill_tokens &&
+           a->longest_chunk == b->longest_chunk && a->longest_read == b->longest_read &&
            a->chunks == b->chunks && a->past == b->past && a->prefill_scale == b->prefill_scale &&
            a->decode_scale == b->decode_scale && a->apart == b->apart;
 }
@@ -147,9 +148,13 @@ static void choose_experts(struct km_measured *m)
 {
     const struct km_precision *precision = &m->config->precision;
     const enum km_experts_kernel kernel = m->config->engine->experts_kernel;
-    const double at[KM_PROFILE_DIMS] = {
+    double at[KM_PROFILE_DIMS] = {
         [KM_MOE_WEIGHTS] = precision->weights, [KM_MOE_ACTIVATIONS] = precision->activations};
-    uint32_t whole = source_for(m, KM_PROFILE_MOE, at), grouped = source_for(m, KM_PROFILE_GROUPED_GEMM, at);
+    const uint32_t grouped = source_for(m, KM_PROFILE_GROUPED_GEMM, at);
+    uint32_t whole = source_for(m, KM_PROFILE_MOE, at);
+    at[KM_MOE_ROUTING] = KM_ROUTING_BALANCED;
+    const uint32_t balanced = source_for(m, KM_PROFILE_MOE, at);
+    whole = balanced < whole ? balanced : whole;
     if (whole == m->source_count)
         return;
     m->whole_experts = grouped == m->source_count || kernel == KM_EXPERTS_FUSED ||
@@ -179,11 +184,15 @@ static enum km_status open_source(struct km_measured *m, const char *path, struc
     return KM_OK;
 }
 
-static enum km_status open_supplement(struct km_measured *m, struct km_error *error)
+static enum km_status open_supplement(struct km_measured *m, uint32_t of, struct km_error *error)
 {
-    struct km_profile *profile = &m->sources[0].profile;
+    struct km_profile *profile = &m->sources[of].profile;
     if (!profile->supplement)
         return KM_OK;
+    if (m->source_count == KM_MEASURED_SOURCES)
+        return km_fail(error, KM_BAD_INPUT, profile->path, 0, 0,
+                       "names a supplement, and is one of one: a chain holds %d profiles",
+                       KM_MEASURED_SOURCES);
     const char *slash = strrchr(profile->path, '/');
     int folder = slash ? (int)(slash - profile->path) + 1 : 0;
     return open_source(
@@ -205,8 +214,8 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
     if (status == KM_OK && tables[KM_PROFILE_GEMM].count + tables[KM_PROFILE_DECODE].count == 0)
         status = km_fail(error, KM_BAD_INPUT, config->profile, 0, 0,
                          "has neither gemm nor attention_decode rows: nothing a model's time follows from");
-    if (status == KM_OK)
-        status = open_supplement(m, error);
+    for (uint32_t i = 0; status == KM_OK && i < m->source_count; i++)
+        status = open_supplement(m, i, error);
     if (status != KM_OK) {
         km_measured_destroy(m);
         return status;
@@ -219,17 +228,22 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
     return KM_OK;
 }
 
-void km_measured_power(const struct km_measured *m, double *rise, double *time_s)
+static void source_power(const struct km_profile *profile, double *rise, double *time_s)
 {
-    const struct km_profile *profile = &m->sources[0].profile;
     double rested, sustained, constant_s;
-    *rise = *time_s = 0.0;
     if (!km_profile_scalar(profile, "gemm_rested_flops_per_s", &rested) ||
         !km_profile_scalar(profile, "gemm_sustained_flops_per_s", &sustained) ||
         !km_profile_scalar(profile, "gemm_power_time_constant_s", &constant_s) || sustained <= 0.0)
         return;
     *rise = fmax(0.0, rested / sustained - 1.0);
     *time_s = constant_s;
+}
+
+void km_measured_power(const struct km_measured *m, double *rise, double *time_s)
+{
+    *rise = *time_s = 0.0;
+    for (uint32_t i = 0; i < m->source_count && *time_s == 0.0; i++)
+        source_power(&m->sources[i].profile, rise, time_s);
 }
 
 void km_measured_destroy(struct km_measured *m)

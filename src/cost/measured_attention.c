@@ -81,6 +81,36 @@ static bool decode(struct km_measured *m, const struct km_op *op, const double *
     return attend(m, KM_PROFILE_DECODE, at, decode_ideal_s(m, op, load), time_s, origin);
 }
 
+/* What FlashAttention 3 does with a mixed step: in steps of captured sizes the graphs' bound on splits lets
+ * it share any sequence out (vllm/v1/attention/backends/flash_attn.py); others split nothing where the tiles
+ * of the longest chunk, the query heads of a KV head side by side, fill four fifths of the multiprocessors
+ * (hopper/heuristics.h, num_splits_heuristic; hopper/flash_api.cpp asks it as if that chunk were alone). */
+static enum km_split launch_split(const struct km_measured *m, const double *at,
+                                  const struct km_attention_load *load)
+{
+    bool captured;
+    km_engine_padded_tokens(m->config->engine, (uint32_t)(load->prefill_tokens + load->decodes), &captured);
+    const double rows = load->longest_chunk * at[KM_ATTENTION_HEADS] / at[KM_ATTENTION_KV_HEADS];
+    const double tiles = at[KM_ATTENTION_KV_HEADS] * ceil(rows / KM_ATTENTION_TILE_ROWS);
+    return !captured && tiles >= 0.8 * m->config->device->multiprocessors ? KM_SPLIT_NONE : KM_SPLIT_ANY;
+}
+
+/* The first source that has rows of such launches answers, or rows that do not say of which. */
+static bool mixed_of(struct km_measured *m, double *at, double all_s, double piece_s, enum km_split split,
+                     double *time_s, enum km_origin *origin)
+{
+    for (uint32_t i = 0; i < m->source_count; i++) {
+        const double ideal_s = split == KM_SPLIT_NONE ? fmax(all_s, piece_s) : all_s;
+        at[KM_MIXED_SPLIT] = split;
+        if (km_measured_time_of(m, i, KM_PROFILE_MIXED, at, ideal_s, time_s, origin))
+            return true;
+        at[KM_MIXED_SPLIT] = KM_SPLIT_UNSTATED;
+        if (km_measured_time_of(m, i, KM_PROFILE_MIXED, at, all_s, time_s, origin))
+            return true;
+    }
+    return false;
+}
+
 /* Several prompts as the one chunk with as many tokens and query-key pairs. */
 static bool mixed(struct km_measured *m, const struct km_op *op, const double *shared,
                   const struct km_attention_load *load, double *time_s, enum km_origin *origin)
@@ -93,8 +123,14 @@ static bool mixed(struct km_measured *m, const struct km_op *op, const double *s
     at[KM_MIXED_PAST] = fmax(0.0, load->prefill_pairs / tokens - (tokens + 1.0) / 2.0);
     at[KM_MIXED_BATCH] = load->decodes;
     at[KM_MIXED_CONTEXT] = load->decode_context / load->decodes;
-    return attend(m, KM_PROFILE_MIXED, at, prefill_ideal_s(m, op, load) + decode_ideal_s(m, op, load), time_s,
-                  origin);
+    const double all_s = prefill_ideal_s(m, op, load) + decode_ideal_s(m, op, load);
+    const double piece_s =
+        km_piece_ideal_s(m->config->device, at, fmax(load->longest_context, load->longest_read));
+    const enum km_split split = launch_split(m, at, load);
+    if (mixed_of(m, at, all_s, piece_s, split, time_s, origin))
+        return true;
+    at[KM_ATTENTION_KV_DTYPE] = km_measured_sibling(at[KM_ATTENTION_KV_DTYPE]);
+    return mixed_of(m, at, all_s, piece_s, split, time_s, origin);
 }
 
 static double skew(const struct km_measured *m, const struct km_attention_load *load)

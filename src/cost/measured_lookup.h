@@ -25,8 +25,10 @@ struct km_measured_source {
     bool stand_in; /* kernels of another program than the engine */
 };
 
+#define KM_MEASURED_SOURCES 3
+
 struct km_measured {
-    struct km_measured_source sources[2]; /* the profile, its supplement */
+    struct km_measured_source sources[KM_MEASURED_SOURCES]; /* the profile, its supplement, that one's */
     uint32_t source_count;
     const struct km_cost_config *config;
     bool attention_writes_kv, moe_includes_router, moe_includes_shared;

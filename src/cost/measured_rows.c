@@ -41,7 +41,9 @@ static bool grouped(struct km_measured *m, const struct km_op *op, double rows, 
 }
 
 /* A routed MLP measured as a whole: each of its products takes its share of the arithmetic, and what lies
- * between and around them takes nothing of its own. */
+ * between and around them takes nothing of its own. Routing is taken to be uniform; rows of balanced routing,
+ * where there are no others, say which share of the roofline the kernel reaches, not which experts are hit.
+ */
 static bool routed(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
                    enum km_origin *origin)
 {
@@ -62,8 +64,14 @@ static bool routed(struct km_measured *m, const struct km_op *op, double rows, d
     at[KM_MOE_HIDDEN] = hidden;
     at[KM_MOE_WIDTH] = width;
     at[KM_MOE_M] = rows;
-    if (!km_measured_time(m, KM_PROFILE_MOE, at, km_profile_ideal_s(m->config->device, KM_PROFILE_MOE, at),
-                          &whole_s, origin))
+    const double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_MOE, at);
+    bool found = false;
+    for (uint32_t i = 0; i < m->source_count && !found; i++)
+        for (int routing = 0; routing < KM_ROUTINGS && !found; routing++) {
+            at[KM_MOE_ROUTING] = routing;
+            found = km_measured_time_of(m, i, KM_PROFILE_MOE, at, ideal_s, &whole_s, origin);
+        }
+    if (!found)
         return false;
     *time_s = whole_s * op->n * op->k / (3.0 * hidden * width);
     return true;

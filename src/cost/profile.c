@@ -9,6 +9,8 @@ static const char *const collective_kinds[] = {"all_reduce", "all_gather", "redu
                                                "all_to_all", "send_recv",  NULL};
 static const char *const implementations[] = {"nccl", "one_shot", "two_shot", "custom", NULL};
 static const char *const modes[] = {"eager", "graph", NULL};
+static const char *const routings[] = {"uniform", "balanced", NULL};
+static const char *const splits[] = {"unstated", "none", "any", NULL};
 static const char *const layer_kinds[] = {"prefill", "decode", "sustained", NULL};
 
 #define GEMM_DIMS                                                                                            \
@@ -29,15 +31,17 @@ const struct km_profile_schema km_profile_schemas[KM_PROFILE_CLASSES] = {
                                           {.name = "n"},
                                           {.name = "k"},
                                           {.name = "m"}}},
-    [KM_PROFILE_MOE] = {"moe", 8, 7,
-                        .dims = {{.name = "weights", .kind = KM_DIM_DTYPE},
-                                 {.name = "activations", .kind = KM_DIM_DTYPE},
-                                 {.name = "experts"},
-                                 {.name = "top_k"},
-                                 {.name = "ranks"},
-                                 {.name = "hidden"},
-                                 {.name = "width"},
-                                 {.name = "m"}}},
+    [KM_PROFILE_MOE] =
+        {"moe", 9, 8,
+         .dims = {{.name = "weights", .kind = KM_DIM_DTYPE},
+                  {.name = "activations", .kind = KM_DIM_DTYPE},
+                  {.name = "experts"},
+                  {.name = "top_k"},
+                  {.name = "ranks"},
+                  {.name = "hidden"},
+                  {.name = "width"},
+                  {.name = "routing", .kind = KM_DIM_WORD, .words = routings, .optional = true},
+                  {.name = "m"}}},
     [KM_PROFILE_PREFILL] =
         {"attention_prefill", 8, 6,
          .dims = {ATTENTION_DIMS{.name = "kv_heads"},
@@ -50,8 +54,9 @@ const struct km_profile_schema km_profile_schemas[KM_PROFILE_CLASSES] = {
                                     {.name = "window", .optional = true},
                                     {.name = "batch"},
                                     {.name = "context"}}},
-    [KM_PROFILE_MIXED] = {"attention_mixed", 8, 4,
+    [KM_PROFILE_MIXED] = {"attention_mixed", 9, 5,
                           .dims = {ATTENTION_DIMS{.name = "kv_heads", .shared_with = "batch"},
+                                   {.name = "split", .kind = KM_DIM_WORD, .words = splits, .optional = true},
                                    {.name = "tokens"},
                                    {.name = "past"},
                                    {.name = "batch"},

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define KM_PROFILE_SCHEMA    1
-#define KM_PROFILE_DIMS      8        /* most dims a class has */
+#define KM_PROFILE_DIMS      9        /* most dims a class has */
 #define KM_PROFILE_MAX_NAMES 256u     /* words of open dims; more are refused */
 #define KM_PROFILE_MAX_ROWS  1000000u /* more in one class are refused */
 
@@ -83,7 +83,15 @@ enum {
     KM_MOE_RANKS,
     KM_MOE_HIDDEN,
     KM_MOE_WIDTH,
+    KM_MOE_ROUTING,
     KM_MOE_M
+};
+/* How the tokens of a routed MLP's rows were spread over its experts. */
+enum km_routing {
+    KM_ROUTING_UNIFORM,  /* each token's experts drawn at random */
+    KM_ROUTING_BALANCED, /* dealt out in turn: as many tokens for each, and as many experts hit as there can
+                            be */
+    KM_ROUTINGS
 };
 enum {
     KM_ATTENTION_HEAD_DIM,
@@ -94,7 +102,19 @@ enum {
 };
 enum { KM_PREFILL_SEQUENCES = KM_ATTENTION_WINDOW + 1, KM_PREFILL_PAST, KM_PREFILL_TOKENS };
 enum { KM_DECODE_BATCH = KM_ATTENTION_WINDOW + 1, KM_DECODE_CONTEXT };
-enum { KM_MIXED_TOKENS = KM_ATTENTION_KV_HEADS + 1, KM_MIXED_PAST, KM_MIXED_BATCH, KM_MIXED_CONTEXT };
+enum {
+    KM_MIXED_SPLIT = KM_ATTENTION_KV_HEADS + 1,
+    KM_MIXED_TOKENS,
+    KM_MIXED_PAST,
+    KM_MIXED_BATCH,
+    KM_MIXED_CONTEXT
+};
+/* May a mixed launch share the keys of one sequence out among multiprocessors? */
+enum km_split {
+    KM_SPLIT_UNSTATED, /* rows of launches of either kind */
+    KM_SPLIT_NONE,     /* no: nothing ends before the longest sequence does */
+    KM_SPLIT_ANY
+};
 enum { KM_SKEW_TOKENS, KM_SKEW_BATCH, KM_SKEW_PERCENT, KM_SKEW_CONTEXT };
 enum { KM_STREAM_KIND, KM_STREAM_BYTES_PER_ROW, KM_STREAM_ROWS };
 enum {

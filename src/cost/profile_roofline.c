@@ -90,10 +90,30 @@ static double moe_s(const struct km_device *device, const double *at)
                   activations = (enum km_dtype)at[KM_MOE_ACTIVATIONS];
     double hidden = at[KM_MOE_HIDDEN], width = at[KM_MOE_WIDTH], m = at[KM_MOE_M];
     double routed = m * at[KM_MOE_TOP_K] / at[KM_MOE_RANKS];
-    double hit = km_experts_hit(at[KM_MOE_EXPERTS], at[KM_MOE_TOP_K], m) / at[KM_MOE_RANKS];
+    double hit = at[KM_MOE_ROUTING] == KM_ROUTING_BALANCED
+                     ? fmin(at[KM_MOE_EXPERTS], m * at[KM_MOE_TOP_K])
+                     : km_experts_hit(at[KM_MOE_EXPERTS], at[KM_MOE_TOP_K], m);
+    hit /= at[KM_MOE_RANKS];
     return km_ideal_s(device, 2.0 * routed * 3.0 * hidden * width, weights, activations,
                       hit * 3.0 * hidden * width * km_dtype_bytes(weights) +
                           routed * 2.0 * hidden * km_dtype_bytes(activations));
+}
+
+double km_piece_ideal_s(const struct km_device *device, const double *at, double keys)
+{
+    const enum km_dtype dtype = device->peak_flops_per_s[KM_BF16] > 0.0 ? KM_BF16 : KM_FP16;
+    const double tile_flops = 4.0 * KM_ATTENTION_TILE_ROWS * at[KM_ATTENTION_HEAD_DIM] * keys;
+    return km_ideal_s(device, tile_flops * device->multiprocessors, dtype, dtype, 0.0);
+}
+
+static double mixed_s(const struct km_device *device, const double *at)
+{
+    const double tokens = at[KM_MIXED_TOKENS], past = at[KM_MIXED_PAST], context = at[KM_MIXED_CONTEXT];
+    const double all_s = prefill_s(device, at, 1.0, tokens, past, 0.0) +
+                         decode_s(device, at, at[KM_MIXED_BATCH], context, 0.0);
+    if (at[KM_MIXED_SPLIT] != KM_SPLIT_NONE)
+        return all_s;
+    return fmax(all_s, km_piece_ideal_s(device, at, fmax(context, past + tokens)));
 }
 
 double km_profile_ideal_s(const struct km_device *device, enum km_profile_class class, const double *at)
@@ -112,8 +132,7 @@ double km_profile_ideal_s(const struct km_device *device, enum km_profile_class 
     case KM_PROFILE_DECODE:
         return decode_s(device, at, at[KM_DECODE_BATCH], at[KM_DECODE_CONTEXT], at[KM_ATTENTION_WINDOW]);
     case KM_PROFILE_MIXED:
-        return prefill_s(device, at, 1.0, at[KM_MIXED_TOKENS], at[KM_MIXED_PAST], 0.0) +
-               decode_s(device, at, at[KM_MIXED_BATCH], at[KM_MIXED_CONTEXT], 0.0);
+        return mixed_s(device, at);
     case KM_PROFILE_STREAM:
         return at[KM_STREAM_ROWS] * at[KM_STREAM_BYTES_PER_ROW] / device->bandwidth_bytes_per_s +
                device->kernel_graph_s;

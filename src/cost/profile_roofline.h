@@ -22,6 +22,14 @@ struct km_attention_work {
 };
 struct km_attention_work km_attention_work(const double *dims, double pairs, double queries,
                                            double read_tokens);
+/* Query rows that a piece of attention computes at once: FlashAttention 3's kBlockM for heads of 128
+ * (hopper/tile_size.h). */
+#define KM_ATTENTION_TILE_ROWS 128.0
+/* The least time of one such piece over `keys` keys, alone on its multiprocessor: a launch that shares no
+ * sequence out takes as long. `at`: dims of an attention class. The kernel's smallest time alone where the
+ * device's multiprocessors are unknown. */
+double km_piece_ideal_s(const struct km_device *device, const double *at, double keys);
+
 /* Query-key pairs of a causal chunk, and tokens of context it reads, inside a window (0 = none). */
 double km_chunk_pairs(double tokens, double past, double window);
 double km_chunk_reads(double tokens, double past, double window);

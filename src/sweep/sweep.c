@@ -114,20 +114,23 @@ static void add_input(struct inputs *inputs, const char *path)
     inputs->paths[inputs->count++] = path;
 }
 
-/* A profile may name another one, in its own folder. */
+/* A profile may name another one, in its own folder, and that one a third. */
 static void add_profile(struct inputs *inputs, const char *path)
 {
-    struct km_json json;
-    add_input(inputs, path);
-    if (!path || km_json_read(path, &json, NULL) != KM_OK)
-        return;
-    const cJSON *supplement = km_json_get(json.root, "supplement");
-    if (cJSON_IsString(supplement)) {
+    while (path) {
+        struct km_json json;
+        const size_t known = inputs->count;
+        add_input(inputs, path);
+        if (inputs->count == known || km_json_read(path, &json, NULL) != KM_OK)
+            return; /* none, or seen before */
+        const cJSON *supplement = km_json_get(json.root, "supplement");
         const char *slash = strrchr(path, '/');
-        add_input(inputs, km_arena_printf(inputs->arena, "%.*s%s.json", slash ? (int)(slash - path) + 1 : 0,
-                                          path, supplement->valuestring));
+        path = cJSON_IsString(supplement)
+                   ? km_arena_printf(inputs->arena, "%.*s%s.json", slash ? (int)(slash - path) + 1 : 0, path,
+                                     supplement->valuestring)
+                   : NULL;
+        km_json_release(&json);
     }
-    km_json_release(&json);
 }
 
 /* Everything that `text` may name. Too much does no harm: a file that no run reads only makes the sweep
