@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #define SEED  1
-#define CASES 1200
+#define CASES 2000
 
 static char folder[] = "/tmp/kingman-test-campaign-XXXXXX";
 

@@ -339,6 +339,32 @@ static void text_for_a_person(void **state)
     km_text_reset(&text);
     km_report_text(&report, &text);
     assert_non_null(strstr(km_text_c(&text), "unknown: too short"));
+
+    static const struct {
+        bool partial, refused;
+        const char *line, *verdict;
+    } verdicts[] = {
+        {true, false, "SLO         undecided: stopped early, goodput", "undecided"},
+        {false, true, "SLO         MISSED: the engine does not start, goodput", "missed"},
+        {true, true, "SLO         MISSED: the engine does not start, goodput", "missed"},
+        {false, false, "SLO         MISSED, goodput", "missed"},
+    };
+    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
+        summary.partial = report.partial = verdicts[i].partial;
+        summary.refused = verdicts[i].refused;
+        km_text_reset(&text);
+        km_report_text(&report, &text);
+        if (!strstr(km_text_c(&text), verdicts[i].line))
+            fail_msg("not in the table: %s\n%s", verdicts[i].line, km_text_c(&text));
+        assert_true(!verdicts[i].partial == !!strstr(km_text_c(&text), "limit 2.00 s  MISSED"));
+        km_text_reset(&text);
+        km_report_json(&report, &text);
+        cJSON *root = cJSON_ParseWithOpts(km_text_c(&text), NULL, 1);
+        assert_string_equal(at(root, "slo.verdict")->valuestring, verdicts[i].verdict);
+        assert_true(strcmp(verdicts[i].verdict, "missed") == 0 ? cJSON_IsFalse(at(root, "slo.attained"))
+                                                               : cJSON_IsNull(at(root, "slo.attained")));
+        cJSON_Delete(root);
+    }
     km_text_release(&text);
 }
 

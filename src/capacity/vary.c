@@ -100,6 +100,13 @@ static void vary(struct job *job, const struct km_variation *variation)
     job->scenario.time_scale *= variation->time_scale;
     workload->output_tokens_scale = outputs * variation->output_scale;
     workload->prompt_tokens_scale = prompts * variation->prompt_scale;
+    /* Who expects longer requests starts the engine for them, as far as the model goes; the KV cache decides.
+     */
+    const double longer = fmax(variation->output_scale, variation->prompt_scale);
+    struct km_engine *engine = &job->scenario.engine;
+    if (longer > 1.0)
+        engine->max_model_len =
+            (uint32_t)fmin(ceil(engine->max_model_len * longer), job->scenario.model.max_position_embeddings);
     /* Prefill and decode each take about half of the time. */
     job->guess = 1.0 / (variation->time_scale * sqrt(variation->output_scale * variation->prompt_scale));
 }

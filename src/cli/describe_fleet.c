@@ -45,6 +45,8 @@ static struct km_report_group describe_group(const struct km_setup *setup, const
         .steps = ran->work.steps,
         .kv_capacity_blocks = ran->capacity_blocks,
         .kv_peak_blocks = ran->work.peak_blocks,
+        .max_model_len = setup->scenario->engine.max_model_len,
+        .most_model_len = setup->most_model_len,
         .ttft = alone ? whole(&latency[KM_TTFT]) : part(&ran->ttft),
         .tpot = alone ? whole(&latency[KM_TPOT]) : part(&ran->tpot),
         .e2e = alone ? whole(&latency[KM_E2E]) : part(&ran->e2e),

@@ -192,6 +192,8 @@ void km_explain_memory(const struct km_scenario *scenario, const struct km_memor
     out->blocks = out->blocks_overridden ? engine->num_gpu_blocks_override * data : map->blocks;
     out->data_parallel_size = (uint32_t)data;
     out->block_size = engine->block_size;
+    out->max_model_len = engine->max_model_len;
+    out->most_model_len = km_setup_most_model_len(scenario, out->blocks / data);
     out->max_num_seqs = engine->max_num_seqs;
     out->max_num_batched_tokens = engine->max_num_batched_tokens;
     struct km_explain_concurrency *rows = km_arena_alloc(arena, MOST_CONCURRENCY_ROWS * sizeof *rows);

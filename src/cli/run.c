@@ -112,9 +112,10 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
         goto out;
     km_run_output_list(&sinks.output, &report);
     status = publish(flags, &report, &sinks, error);
-    *code = result.simulation.stopped                                   ? km_exit_code(KM_INTERRUPTED)
-            : result.summary.slo_stated && !result.summary.slo_attained ? km_exit_code(KM_NO)
-                                                                        : 0;
+    *code = result.simulation.stopped ? km_exit_code(KM_INTERRUPTED)
+            : result.summary.refused || (result.summary.slo_stated && !result.summary.slo_attained)
+                ? km_exit_code(KM_NO)
+                : 0;
 out:
     km_run_output_abort(&sinks.output);
     km_fleet_release(&fleet);

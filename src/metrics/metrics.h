@@ -105,7 +105,9 @@ struct km_summary {
     double mean_in_system;                                       /* over span_s */
     uint64_t peak_in_system;
     bool slo_stated;
-    bool slo_attained;    /* every term is; false when nothing completed */
+    bool slo_attained;    /* every term is; false when nothing completed, and in both cases below */
+    bool partial;         /* the run was stopped before its end: the SLO is not decided, unless refused */
+    bool refused;         /* the engine would not start so (scenario/fleet.h): the SLO is missed */
     double goodput_per_s; /* metrics/slo.h; NAN when no SLO is stated */
     uint32_t slo_count;
     struct km_slo_outcome slo[KM_MAX_SLO_TERMS];     /* [slo_count] in the order stated */

@@ -3,6 +3,7 @@
 #include "base/pool.h"
 #include "base/settings.h"
 #include "base/text.h"
+#include "planner/model_len.h"
 #include "scenario/bill.h"
 #include "scenario/fit.h"
 
@@ -49,8 +50,9 @@ size_t km_candidate_overrides(const struct km_candidate_source *source, uint64_t
     return count;
 }
 
-enum km_status km_candidate_scenario(const struct km_candidate_source *source, uint64_t point,
-                                     uint32_t replicas, struct km_scenario *out, struct km_error *error)
+static enum km_status read_scenario(const struct km_candidate_source *source, uint64_t point,
+                                    uint32_t replicas, struct km_scenario *out, bool *lowered,
+                                    struct km_error *error)
 {
     char digits[16];
     struct km_override *overrides = km_alloc(km_candidate_override_count(source) * sizeof *overrides);
@@ -58,8 +60,16 @@ enum km_status km_candidate_scenario(const struct km_candidate_source *source, u
     enum km_status status = km_scenario_read(source->path, overrides, count, out, error);
     if (status == KM_OK)
         km_scenario_share_profiles(out, source->profiles);
+    *lowered = status == KM_OK && km_model_len_lower(out, source->longest_tokens);
     free(overrides);
     return status;
+}
+
+enum km_status km_candidate_scenario(const struct km_candidate_source *source, uint64_t point,
+                                     uint32_t replicas, struct km_scenario *out, struct km_error *error)
+{
+    bool lowered;
+    return read_scenario(source, point, replicas, out, &lowered, error);
 }
 
 /* --- labels --------------------------------------------------------------------------------------------- */
@@ -89,11 +99,12 @@ static const char *short_key(const char *key)
     return NULL;
 }
 
-static const char *label_of(const struct km_search *search, uint64_t point, struct km_arena *arena)
+static const char *label_of(const struct km_search *search, const struct km_candidate *candidate,
+                            struct km_arena *arena)
 {
     struct km_text text = {0};
     struct km_override *values = km_alloc((search->axes.count + 1) * sizeof *values);
-    km_axes_point(&search->axes, point, values);
+    km_axes_point(&search->axes, candidate->point, values);
     for (uint32_t i = 0; i < search->axes.count; i++) {
         if (search->axes.axes[i].count < 2)
             continue;
@@ -101,6 +112,8 @@ static const char *label_of(const struct km_search *search, uint64_t point, stru
         km_text_printf(&text, "%s%s%s%s", text.length ? ", " : "",
                        name ? name : (dot ? dot + 1 : values[i].key), name ? "" : " ", values[i].value);
     }
+    if (candidate->max_model_len)
+        km_text_printf(&text, "%smax_model_len %u", text.length ? ", " : "", candidate->max_model_len);
     const char *label = km_arena_strdup(arena, text.length ? km_text_c(&text) : "as stated");
     km_text_release(&text);
     free(values);
@@ -137,6 +150,17 @@ static void tell_memory(struct reading *reading, uint64_t i, const struct km_sce
     fall(reading, i, KM_FATE_MEMORY);
 }
 
+static void tell_start(struct reading *reading, uint64_t i, const struct km_scenario *scenario)
+{
+    struct km_text why = {0};
+    km_model_len_explain(scenario, reading->source->longest_tokens, &why);
+    if (why.length) {
+        km_fail(&reading->errors[i], KM_NO, NULL, 0, 0, "%s", km_text_c(&why));
+        fall(reading, i, KM_FATE_MEMORY);
+    }
+    km_text_release(&why);
+}
+
 static void read_memory(struct reading *reading, uint64_t i, const struct km_scenario *scenario)
 {
     struct km_candidate *candidate = &reading->items[i];
@@ -151,9 +175,10 @@ static void read_memory(struct reading *reading, uint64_t i, const struct km_sce
     candidate->budget_bytes = map.budget_bytes;
     /* Ready it once: whatever a run of it would refuse is refused here. */
     enum km_status status = km_fleet_create(scenario, &fleet, &reading->errors[i]);
-    if (status == KM_OK)
+    if (status == KM_OK) {
         km_fleet_release(&fleet);
-    else if (status == KM_NO)
+        tell_start(reading, i, scenario);
+    } else if (status == KM_NO)
         tell_memory(reading, i, scenario, &map);
     else
         fall(reading, i, KM_FATE_INVALID);
@@ -196,10 +221,12 @@ static void read_one(void *context, uint64_t i)
     struct km_candidate *candidate = &reading->items[i];
     struct km_scenario scenario;
     candidate->point = i;
-    if (km_candidate_scenario(reading->source, i, 0, &scenario, &reading->errors[i]) != KM_OK) {
+    bool lowered;
+    if (read_scenario(reading->source, i, 0, &scenario, &lowered, &reading->errors[i]) != KM_OK) {
         fall(reading, i, KM_FATE_INVALID);
         return;
     }
+    candidate->max_model_len = lowered ? scenario.engine.max_model_len : 0;
     const struct km_layout layout = km_scenario_layout(&scenario);
     snprintf(candidate->model, sizeof candidate->model, "%s", scenario.model.name);
     snprintf(candidate->device, sizeof candidate->device, "%s", scenario.device.name);
@@ -326,7 +353,7 @@ enum km_status km_candidates_create(const struct km_candidate_source *source, ui
         status = refuse_all(&reading, out->count, error);
     tell_layouts(&reading, out->count);
     for (uint64_t i = 0; status == KM_OK && i < out->count; i++) {
-        out->items[i].label = label_of(source->search, i, &out->arena);
+        out->items[i].label = label_of(source->search, &out->items[i], &out->arena);
         out->items[i].reason = km_arena_strdup(&out->arena, reading.errors[i].message);
     }
     free(reading.errors);

@@ -11,7 +11,7 @@ enum km_fate {
     KM_FATE_OPEN,       /* still in the race */
     KM_FATE_INVALID,    /* its settings do not go together, or the device cannot compute so */
     KM_FATE_LAYOUT,     /* the model cannot be split so */
-    KM_FATE_MEMORY,     /* the weights leave no room for a KV block */
+    KM_FATE_MEMORY,     /* the weights leave no room for a KV block, or for the longest request */
     KM_FATE_BUDGET,     /* one replica takes more than max_gpus */
     KM_FATE_LATENCY,    /* bound: requests alone on it miss the SLO */
     KM_FATE_THROUGHPUT, /* bound: the work takes longer than the SLO leaves, whatever the schedule */
@@ -39,7 +39,8 @@ struct km_candidate {
     const char *reason; /* why it fell; "" while it has not */
 
     char model[64], device[64];
-    char layout[64]; /* of one replica: "TP 2 x PP 1" */
+    char layout[64];        /* of one replica: "TP 2 x PP 1" */
+    uint32_t max_model_len; /* lowered, so that the engine starts (planner/model_len.h); 0 = as stated */
     uint32_t gpus_per_replica, gpus_per_node;
     uint32_t least_replicas, most_replicas; /* what the search and the budget allow */
     double usd_per_gpu_hour, idle_power_w;
@@ -70,6 +71,7 @@ struct km_candidate_source {
     size_t override_count;
     const struct km_search *search;
     struct km_profile_store *profiles; /* read once for all of them */
+    uint64_t longest_tokens;           /* of the load: km_load_longest_tokens() */
 };
 
 /* Overrides of a candidate: the user's, its point's, and, unless 0, cluster.replicas. Returns their number,

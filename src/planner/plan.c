@@ -4,6 +4,7 @@
 #include "base/wall_clock.h"
 #include "cost/profile_store.h"
 #include "planner/bounds.h"
+#include "planner/model_len.h"
 #include "planner/pareto.h"
 #include "planner/rank.h"
 #include "planner/rates.h"
@@ -406,7 +407,8 @@ enum km_status km_plan_create(const char *path, const struct km_override *overri
                                                  .overrides = overrides,
                                                  .override_count = override_count,
                                                  .search = &out->search,
-                                                 .profiles = profiles};
+                                                 .profiles = profiles,
+                                                 .longest_tokens = km_load_longest_tokens(&out->load)};
     status = km_candidates_create(&search.source, options->workers, &options->watch, &out->candidates, error);
     if (status != KM_OK)
         goto out;

@@ -51,6 +51,8 @@ struct km_explanation { /* everything is borrowed */
     const struct km_memory_map *memory;
     uint64_t blocks; /* in use: the map's, or the scenario's override */
     bool blocks_overridden;
+    uint32_t max_model_len;
+    uint64_t most_model_len; /* the engine starts with no more (scenario/run.h); UINT64_MAX = with any */
     uint32_t block_size, max_num_seqs, max_num_batched_tokens; /* of each data-parallel rank */
     uint32_t data_parallel_size;
     const struct km_explain_concurrency *concurrency; /* [concurrency_count] */

@@ -53,6 +53,7 @@ static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
         km_json_put_null(w, "blocks");
     km_json_put_bool(w, "blocks_overridden", e->blocks_overridden);
     km_json_put_bool(w, "fits", e->blocks > 0);
+    km_report_start_json(w, e->max_model_len, e->most_model_len);
     km_json_put_open(w, "would_fit", '{');
     put_count_or_null(w, "tensor_parallel_size", e->fit_tensor_parallel_size);
     put_count_or_null(w, "tensor_parallel_blocks", e->fit_tensor_parallel_blocks);

@@ -1,6 +1,7 @@
 #include "report/explain.h"
 
 #include "report/cells.h"
+#include "report/parts.h"
 
 #include <stdio.h>
 
@@ -45,6 +46,11 @@ static void kv_cache(const struct km_explanation *e, struct km_text *out)
     if (e->blocks_overridden)
         km_text_printf(out, "      num_gpu_blocks_override: %s blocks are used\n",
                        km_cell_count(a, e->blocks / e->data_parallel_size));
+    if (e->max_model_len > e->most_model_len) {
+        km_text_puts(out, "      ");
+        km_report_start_text(out, e->max_model_len, e->most_model_len);
+        km_text_puts(out, "\n");
+    }
     km_text_printf(out, "      fragmentation: half a block a sequence, %s at %u sequences\n",
                    km_cell_bytes(a, map->fragmentation_bytes), e->max_num_seqs);
 }

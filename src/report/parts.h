@@ -44,6 +44,11 @@ void km_report_accuracy_json(const struct km_accuracy_answer *answers, size_t co
 void km_report_accuracy_text(const struct km_accuracy_answer *answers, size_t count, const char *label,
                              struct km_text *out);
 
+/* report_start.c: does the engine start, and with what at most (UINT64_MAX: with anything); the text is for
+ * one that does not */
+void km_report_start_json(struct km_json_writer *w, uint32_t max_model_len, uint64_t most_model_len);
+void km_report_start_text(struct km_text *out, uint32_t max_model_len, uint64_t most_model_len);
+
 /* report_csv.c: seconds, every picosecond kept */
 void km_report_csv_time(FILE *stream, uint64_t ps);
 

@@ -118,14 +118,16 @@ static void put_bounds(struct km_json_writer *w, const struct km_plan *plan, con
     km_json_put_close(w, '}');
 }
 
-static void put_settings(struct km_json_writer *w, const struct km_plan *plan, uint64_t point)
+static void put_settings(struct km_json_writer *w, const struct km_plan *plan, const struct km_candidate *c)
 {
     const struct km_axes *axes = &plan->search.axes;
     struct km_override *values = km_alloc((axes->count + 1) * sizeof *values);
-    km_axes_point(axes, point, values);
+    km_axes_point(axes, c->point, values);
     km_json_put_open(w, "settings", '{');
     for (uint32_t i = 0; i < axes->count; i++)
         km_json_put_string(w, values[i].key, values[i].value);
+    if (c->max_model_len)
+        km_json_put_count(w, "engine.max_model_len", c->max_model_len);
     free(values);
     km_json_put_close(w, '}');
 }
@@ -142,7 +144,7 @@ static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint
         km_json_put_null(w, "rank");
     km_json_put_count(w, "point", c->point);
     km_json_put_string(w, "label", c->label);
-    put_settings(w, plan, c->point);
+    put_settings(w, plan, c);
     km_json_put_string(w, "status", km_fate_name(c->fate));
     km_json_put_string(w, "reason", c->reason[0] ? c->reason : NULL);
     km_json_put_string(w, "model", c->model[0] ? c->model : NULL);

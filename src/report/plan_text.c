@@ -323,7 +323,7 @@ static const char *fate_words(enum km_fate fate)
     case KM_FATE_BUDGET:
         return "take more GPUs than max_gpus";
     case KM_FATE_MEMORY:
-        return "do not fit into memory";
+        return "do not fit into memory, or their engine does not start";
     case KM_FATE_LAYOUT:
         return "cannot be split so";
     case KM_FATE_INVALID:

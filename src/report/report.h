@@ -31,6 +31,8 @@ struct km_report_group {
     uint64_t scale_ups, scale_downs;
     uint64_t requests, prompt_tokens, output_tokens, preemptions, steps;
     uint64_t kv_capacity_blocks, kv_peak_blocks; /* of as many replicas as there were at most */
+    uint32_t max_model_len;
+    uint64_t most_model_len; /* the engine starts with no more (scenario/run.h); UINT64_MAX = with any */
     struct km_report_group_latency {
         double mean_s, p50_s, p99_s; /* NAN where undefined */
     } ttft, tpot, e2e;

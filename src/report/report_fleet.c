@@ -38,6 +38,7 @@ static void put_group(struct km_json_writer *w, const struct km_report_group *g)
     km_json_put_count(w, "steps", g->steps);
     km_json_put_count(w, "kv_capacity_blocks", g->kv_capacity_blocks);
     km_json_put_count(w, "kv_peak_blocks", g->kv_peak_blocks);
+    km_report_start_json(w, g->max_model_len, g->most_model_len);
     put_latency(w, "ttft_s", &g->ttft, g->requests);
     put_latency(w, "tpot_s", &g->tpot, g->requests);
     put_latency(w, "e2e_s", &g->e2e, g->requests);

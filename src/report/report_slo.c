@@ -8,7 +8,18 @@
 
 /* --- JSON ---------------------------------------------------------------------------------------------- */
 
-static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
+/* Stopped early, nothing is known of the requests that were to come. */
+static bool is_undecided(const struct km_summary *s)
+{
+    return s->partial && !s->refused;
+}
+
+static const char *verdict(const struct km_summary *s)
+{
+    return is_undecided(s) ? "undecided" : s->slo_attained ? "met" : "missed";
+}
+
+static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o, bool partial)
 {
     const struct km_slo_term *term = &o->term;
     const bool latency = term->metric < KM_LATENCY_COUNT, rate = term->metric == KM_SLO_GOODPUT,
@@ -29,7 +40,10 @@ static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
     km_json_put_number(w, "value_per_s", rate ? o->value : (double)NAN);
     km_json_put_number(w, "limit_share", share ? term->limit : (double)NAN);
     km_json_put_number(w, "value_share", share ? o->value : (double)NAN);
-    km_json_put_bool(w, "attained", o->attained);
+    if (partial)
+        km_json_put_null(w, "attained");
+    else
+        km_json_put_bool(w, "attained", o->attained);
     km_json_put_bool(w, "too_few_samples", km_slo_is_thin(o));
     km_json_put_count(w, "within", o->within);
     km_json_put_count(w, "count", o->count);
@@ -40,14 +54,15 @@ static void put_term(struct km_json_writer *w, const struct km_slo_outcome *o)
 void km_report_slo_json(const struct km_summary *s, struct km_json_writer *w)
 {
     km_json_put_open(w, "slo", '{');
-    if (s->slo_stated)
+    if (s->slo_stated && !is_undecided(s))
         km_json_put_bool(w, "attained", s->slo_attained);
     else
         km_json_put_null(w, "attained");
+    km_json_put_string(w, "verdict", s->slo_stated ? verdict(s) : NULL);
     km_json_put_number(w, "goodput_per_s", s->goodput_per_s);
     km_json_put_open(w, "terms", '[');
     for (uint32_t i = 0; i < s->slo_count; i++)
-        put_term(w, &s->slo[i]);
+        put_term(w, &s->slo[i], s->partial);
     km_json_put_close(w, ']');
     km_json_put_close(w, '}');
 }
@@ -121,7 +136,11 @@ void km_report_slo_text(const struct km_summary *s, struct km_text *out)
     if (!s->slo_stated)
         return;
     km_text_printf(out, KM_REPORT_LABEL "%s, goodput %s requests/s\n", "SLO",
-                   s->slo_attained ? "met" : "MISSED", km_cell_rounded(a, s->goodput_per_s));
+                   is_undecided(s)   ? "undecided: stopped early"
+                   : s->slo_attained ? "met"
+                   : s->refused      ? "MISSED: the engine does not start"
+                                     : "MISSED",
+                   km_cell_rounded(a, s->goodput_per_s));
     for (uint32_t i = 0; i < s->slo_count; i++) {
         const struct km_slo_outcome *o = &s->slo[i];
         const bool share = km_slo_is_share(o->term.metric);
@@ -129,7 +148,7 @@ void km_report_slo_text(const struct km_summary *s, struct km_text *out)
             continue; /* none may be, and none was */
         describe_term(&o->term, name, sizeof name);
         km_text_printf(out, KM_REPORT_LABEL "%s %s, limit %s%s", "", name, limit_cell(a, &o->term, o->value),
-                       limit_cell(b, &o->term, o->term.limit), o->attained ? "" : "  MISSED");
+                       limit_cell(b, &o->term, o->term.limit), o->attained || s->partial ? "" : "  MISSED");
         if (o->requests == 0 && o->term.of_class)
             km_text_printf(out, ": no request of class %s", class_label(o->term.class_name));
         else if (!o->attained && o->term.metric == KM_SLO_DEADLINE)

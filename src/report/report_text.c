@@ -26,6 +26,19 @@ static void headline(const struct km_report *r, struct km_text *out)
         km_text_puts(out, "\n");
 }
 
+/* Groups whose engine would refuse to start. */
+static void starts(const struct km_report *r, struct km_text *out)
+{
+    for (size_t i = 0; i < r->group_count; i++) {
+        const struct km_report_group *g = &r->groups[i];
+        if (g->max_model_len <= g->most_model_len)
+            continue;
+        km_text_printf(out, LABEL, r->group_count > 1 ? g->device : "engine");
+        km_report_start_text(out, g->max_model_len, g->most_model_len);
+        km_text_printf(out, "\n" LABEL "more than the KV cache holds; simulated all the same\n", "");
+    }
+}
+
 static void requests(const struct km_report *r, struct km_text *out)
 {
     const struct km_summary *s = r->summary;
@@ -127,6 +140,7 @@ void km_report_text(const struct km_report *r, struct km_text *out)
     const struct km_summary *s = r->summary;
     char a[KM_CELL], b[KM_CELL], c[KM_CELL];
     headline(r, out);
+    starts(r, out);
     requests(r, out);
     latencies(s, out);
     km_report_classes_text(s, out);

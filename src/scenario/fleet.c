@@ -29,6 +29,14 @@ void km_fleet_release(struct km_fleet *fleet)
     *fleet = (struct km_fleet){0};
 }
 
+bool km_fleet_starts(const struct km_fleet *fleet)
+{
+    for (uint32_t i = 0; i < fleet->group_count; i++)
+        if (fleet->groups[i].scenario->engine.max_model_len > fleet->groups[i].most_model_len)
+            return false;
+    return true;
+}
+
 /* --- from a scenario to replicas ------------------------------------------------------------------------ */
 
 static uint32_t times(uint32_t value, uint32_t factor)
@@ -188,6 +196,15 @@ static void utilizations(const struct km_fleet *fleet, struct km_run_result *out
     out->busy = total.busy;
 }
 
+/* What the metrics cannot know of the verdict. */
+static void judge(const struct km_fleet *fleet, struct km_run_result *out)
+{
+    struct km_summary *summary = &out->summary;
+    summary->refused = !km_fleet_starts(fleet);
+    summary->partial = out->simulation.stopped;
+    summary->slo_attained = summary->slo_attained && !summary->refused && !summary->partial;
+}
+
 enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,
                             uint64_t seed, const struct km_run_options *options, struct km_run_result *out,
                             struct km_error *error)
@@ -221,6 +238,7 @@ enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_worklo
         km_metrics_kv(metrics, out->simulation.work.block_seconds, out->simulation.work.peak_blocks);
         km_metrics_busy(metrics, out->simulation.work.busy_s);
         km_metrics_summarize(metrics, &out->summary);
+        judge(fleet, out);
         utilizations(fleet, out);
     }
     km_metrics_destroy(metrics);

@@ -18,6 +18,9 @@ struct km_fleet {
 enum km_status km_fleet_create(const struct km_scenario *scenario, struct km_fleet *out,
                                struct km_error *error);
 void km_fleet_release(struct km_fleet *fleet);
+/* Would every replica's engine start? No: max_model_len is more than km_setup's most_model_len. Such a fleet
+ * runs all the same, but meets no SLO. */
+bool km_fleet_starts(const struct km_fleet *fleet);
 
 struct km_run_options {
     bool fast_forward;

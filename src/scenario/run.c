@@ -38,6 +38,11 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
     return status;
 }
 
+uint64_t km_setup_most_model_len(const struct km_scenario *scenario, uint64_t rank_blocks)
+{
+    return scenario->engine.check_max_model_len ? rank_blocks * scenario->engine.block_size : UINT64_MAX;
+}
+
 static enum km_status refuse_memory(const struct km_scenario *scenario, const struct km_memory_map *map,
                                     struct km_error *error)
 {
@@ -71,6 +76,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
     out->blocks = out->rank_blocks * data;
     if (out->blocks == 0)
         return refuse_memory(scenario, &out->memory, error);
+    out->most_model_len = km_setup_most_model_len(scenario, out->rank_blocks);
     out->kv_manager = km_kv_find(scenario->engine.kv_manager);
     out->cost_config = (struct km_cost_config){
         .model = &scenario->model,

@@ -16,6 +16,7 @@ struct km_setup {
     struct km_memory_map memory;
     uint64_t rank_blocks;                   /* of a data-parallel rank: the override, or the memory map's */
     uint64_t blocks;                        /* of the replica: of all such ranks */
+    uint64_t most_model_len;                /* km_setup_most_model_len() */
     const struct km_kv_manager *kv_manager; /* `paged` with enable_prefix_caching is `prefix` */
     const struct km_executor *executor;
     void *executor_state;
@@ -30,6 +31,13 @@ void km_setup_release(struct km_setup *setup);
 /* Only the memory map: possible where nothing fits. */
 enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_memory_map *out,
                                struct km_error *error);
+
+/* The greatest max_model_len with which the engine starts on so many KV blocks a rank. vLLM demands that one
+ * request of max_model_len tokens fits into the cache, ceil(max_model_len / block_size) blocks, and names the
+ * greatest that does (vllm/v1/core/kv_cache_utils.py: _check_enough_kv_cache_memory,
+ * _estimate_max_model_len_from_groups): a whole number of blocks. Other engines start and reject what is
+ * longer: UINT64_MAX. Layers with a sliding window count in full, as their blocks do in the memory map. */
+uint64_t km_setup_most_model_len(const struct km_scenario *scenario, uint64_t rank_blocks);
 
 /* The parts of a scenario that the memory map is made from. */
 struct km_layout km_setup_layout(const struct km_scenario *scenario);

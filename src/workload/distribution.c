@@ -394,6 +394,19 @@ static double cdf_mean(const struct km_distribution *d, uint32_t low, uint32_t h
     return sum;
 }
 
+uint32_t km_distribution_most_tokens(const struct km_distribution *d)
+{
+    const uint32_t low = low_tokens(d), high = high_tokens(d);
+    if (has_cdf(d))
+        return d->max > 0 ? high : 0;
+    if (d->kind == KM_DIST_UNIFORM)
+        return high;
+    double most = d->kind == KM_DIST_ZIPF ? d->limit : d->value;
+    for (size_t i = 0; i < d->count && d->kind == KM_DIST_EMPIRICAL; i++)
+        most = i == 0 ? d->values[i] : fmax(most, d->values[i]);
+    return clip(low, high, most);
+}
+
 double km_distribution_mean_tokens(const struct km_distribution *d)
 {
     uint32_t low = low_tokens(d), high = high_tokens(d);

@@ -64,6 +64,8 @@ double km_distribution_survival(const struct km_distribution *distribution, doub
  * maximum, or the smallest n with P(N > n) < 1e-13 (at most 1 << 22) for an unbounded one. Owned by the
  * caller; *out_max is the last index, never above KM_PMF_LIMIT; the mass beyond it is piled on it. */
 double *km_distribution_pmf(const struct km_distribution *distribution, uint32_t n_max, uint32_t *out_max);
+/* Greatest token value that can be drawn; 0 = there is none. */
+uint32_t km_distribution_most_tokens(const struct km_distribution *distribution);
 /* Mean of the token value as drawn (after rounding and clipping). */
 double km_distribution_mean_tokens(const struct km_distribution *distribution);
 
