@@ -71,7 +71,8 @@ struct km_engine {
     double gpu_memory_utilization;
     uint32_t num_gpu_blocks_override; /* 0 = from the memory map */
     bool enable_prefix_caching;
-    bool check_max_model_len; /* refuse to start when one request of max_model_len is more than the cache holds */
+    bool check_max_model_len; /* refuse to start when one request of max_model_len is more than the cache
+                                 holds */
 
     /* CUDA graphs: a step of at most the largest size runs padded to the next one */
     uint32_t graph_sizes[KM_MAX_GRAPH_SIZES]; /* ascending */
