@@ -194,7 +194,7 @@ static void test_any_parameters(void **state)
     (void)state;
     gsl_rng *rng = km_random_stream(3, KM_RANDOM_OUTPUT_TOKENS);
     for (int i = 0; i < 3000; i++) {
-        struct km_distribution d = {.kind = KM_DIST_GEOMETRIC + i % 3};
+        struct km_distribution d = {.kind = (enum km_distribution_kind)(KM_DIST_GEOMETRIC + i % 3)};
         d.mean = pow(10, gsl_rng_uniform(rng) * 14 - 5);
         d.cv = gsl_rng_uniform(rng) < 0.1 ? 0 : pow(10, gsl_rng_uniform(rng) * 18 - 15);
         d.mu = gsl_rng_uniform(rng) * 1400 - 700;

@@ -1,5 +1,6 @@
 /* Batches: the service laws against enumeration, the queues against each other; and the places where the
  * usual methods fail. */
+#include "base/complex.h"
 #include "queueing/batch_arrivals.h"
 #include "queueing/bulk_bound.h"
 #include "queueing/dynamic.h"
@@ -8,7 +9,6 @@
 #include "queueing/queue_model.h"
 #include "support/bulk.h"
 
-#include <complex.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

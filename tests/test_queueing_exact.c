@@ -1,4 +1,5 @@
 /* Bulk queues against a plain truncated chain, against the equation with roots and against iteration. */
+#include "base/complex.h"
 #include "queueing/batch_arrivals.h"
 #include "queueing/dynamic.h"
 #include "queueing/fixed.h"
@@ -6,7 +7,6 @@
 #include "queueing/queue_model.h"
 #include "support/bulk.h"
 
-#include <complex.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

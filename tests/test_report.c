@@ -455,13 +455,12 @@ static void classes_and_cost(void **state)
     struct km_text text = {0};
     km_report_text(&report, &text);
     static const char *const lines[] = {
-        "cost        2.00 GPUs, 7.00 USD an hour, 0.0035 USD in all; a million tokens: input 12.50 USD, "
-        "output - "
-        "USD\n",
+        ("cost        2.00 GPUs, 7.00 USD an hour, 0.0035 USD in all; a million tokens: input 12.50 USD, "
+         "output - USD\n"),
         "energy      1,000 W on average, 150.00 J an output token; with the site 1.00 kWh, 445.00 g CO2\n",
         "class        completed TTFT p50",
-        "(none)               2 100.0 ms?100.0 ms?100.0 ms?100.0 ms?  300 ms?  300 ms?\n"
-        "chat                 2",
+        ("(none)               2 100.0 ms?100.0 ms?100.0 ms?100.0 ms?  300 ms?  300 ms?\n"
+         "chat                 2"),
         "?           fewer than 10 requests beyond it: too few to tell\n\nsteps",
         "chat                 2 100.0 ms",
         "chat deadline 1.80 s, limit 1.00 s  MISSED: 1 of 2 requests completed by then\n",

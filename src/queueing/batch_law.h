@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "queueing/token_law.h"
 
-#include <complex.h>
+#include "base/complex.h"
 
 /* Largest batch of the bulk models, whose cost grows with it, and with the number of token counts: beyond so
  * many of them they are solved for the coarse law (queueing/token_law.h). */

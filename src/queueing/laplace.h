@@ -6,7 +6,7 @@
 #ifndef KM_QUEUEING_LAPLACE_H
 #define KM_QUEUEING_LAPLACE_H
 
-#include <complex.h>
+#include "base/complex.h"
 
 /* f(t), t > 0, of the f whose transform `transform(s, context)` is. */
 double km_laplace_invert(double complex (*transform)(double complex s, void *context), void *context,

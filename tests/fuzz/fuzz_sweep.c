@@ -83,8 +83,8 @@ static void take_up(const char *path, const char *bytes, size_t size, enum km_ro
                 seen == RUNS);
         require(km_sweep_file_close(file, &error) == KM_OK);
     } else {
-        char *kept;
-        size_t length;
+        char *kept = NULL;
+        size_t length = 0;
         require(error.message[0] && km_file_read(path, size + 1, &kept, &length, NULL) == KM_OK);
         require(length == size && memcmp(kept, bytes, size) == 0);
         free(kept);
