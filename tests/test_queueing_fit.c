@@ -110,7 +110,8 @@ static void test_linear_is_found_again(void **state)
     struct km_length_mix mix;
     mix_of(&mix, 300, 120);
     for (size_t i = 0; i < COUNT(laws); i++) {
-        const struct km_cost_config config = {.layout = {.tensor_parallel = 1, .pipeline_parallel = 1}, .linear = laws[i]};
+        const struct km_cost_config config = {.layout = {.tensor_parallel = 1, .pipeline_parallel = 1},
+                                              .linear = laws[i]};
         void *model = NULL;
         assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
         struct km_cost_clock source = {linear_model(), model, 1};
@@ -257,7 +258,8 @@ static void test_constant_lengths(void **state)
     const uint32_t prompts[] = {200}, outputs[] = {50};
     struct km_length_mix mix;
     assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 1, NULL), KM_OK);
-    const struct km_cost_config config = {.layout = {.tensor_parallel = 1, .pipeline_parallel = 1}, .linear = {0.01, 0.02, 1e-4, 5e-3}};
+    const struct km_cost_config config = {.layout = {.tensor_parallel = 1, .pipeline_parallel = 1},
+                                          .linear = {0.01, 0.02, 1e-4, 5e-3}};
     void *model = NULL;
     assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
     struct km_cost_clock source = {linear_model(), model, 1};
