@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-#define BASE KM_SOURCE_DIR "/tests/data/good-scenarios/weibull-constant.yaml"
+#define QUICKSTART KM_SOURCE_DIR "/configs/quickstart.yaml"
+#define BASE       KM_SOURCE_DIR "/tests/data/good-scenarios/weibull-constant.yaml"
 
 extern const struct km_command km_command_advise;
 
@@ -139,7 +140,10 @@ static void published_observations(void **state)
         ask(one, 4, &(struct km_advice_options){.epsilon = 0.1, .max_batch = 96}, &small, &error), KM_OK);
     assert_true(small.points[small.advised].batch == 96);
     assert_true(small.kv_freed_bytes > 0.8 * small.kv_bytes);
-    assert_true(small.advised_replicas > 1 && small.run_count == 3);
+    /* Two would fit and gain, yet 20 requests a second need no more than one, and are slower on two. */
+    assert_true(small.shares[1].fits && small.run_count == 3);
+    assert_int_equal(small.runs[2].harm, KM_ADVICE_SLOWER);
+    assert_int_equal(small.advised_replicas, 1);
     double gain = small.shares[1].output_tokens_per_s[KM_SHARING_ADDING] /
                   small.shares[0].output_tokens_per_s[KM_SHARING_ADDING];
     assert_true(gain > 1.1 && gain < 2);
@@ -150,6 +154,73 @@ static void published_observations(void **state)
         assert_true(s->output_tokens_per_s[KM_SHARING_OVERLAP] <=
                     s->replicas * small.shares[0].output_tokens_per_s[0] * (1 + 1e-12));
     }
+}
+
+/* What counts as harm, at its limits. */
+static void harm(void **state)
+{
+    (void)state;
+    static const struct {
+        enum km_verdict verdict[2]; /* as it is, with the advice */
+        bool met[2];
+        double e2e_p99_s[2];
+        enum km_advice_harm harm;
+    } cases[] = {
+        {{KM_STABLE, KM_STABLE}, {false, false}, {10, 11}, KM_ADVICE_HARMLESS},
+        {{KM_STABLE, KM_STABLE}, {false, false}, {10, 11.01}, KM_ADVICE_SLOWER},
+        {{KM_STABLE, KM_STABLE}, {true, true}, {10, 20}, KM_ADVICE_HARMLESS}, /* the SLO says what counts */
+        {{KM_STABLE, KM_STABLE}, {false, true}, {10, 20}, KM_ADVICE_HARMLESS},
+        {{KM_STABLE, KM_STABLE}, {true, false}, {10, 5}, KM_ADVICE_MISSES_SLO},
+        {{KM_STABLE, KM_SATURATED}, {true, true}, {10, 5}, KM_ADVICE_SATURATES},
+        {{KM_UNKNOWN, KM_SATURATED}, {false, false}, {10, 5}, KM_ADVICE_SATURATES},
+        {{KM_SATURATED, KM_SATURATED}, {false, false}, {10, 10}, KM_ADVICE_HARMLESS},
+        {{KM_SATURATED, KM_STABLE}, {false, false}, {10, 10}, KM_ADVICE_HARMLESS},
+    };
+    static struct km_advice_run runs[2];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int j = 0; j < 2; j++) {
+            runs[j].summary.verdict = cases[i].verdict[j];
+            runs[j].summary.slo_attained = cases[i].met[j];
+            runs[j].summary.latency[KM_E2E].p99_s = cases[i].e2e_p99_s[j];
+        }
+        assert_int_equal(km_advice_harms(&runs[0], &runs[1]), cases[i].harm);
+    }
+}
+
+/* Advice that would saturate is withdrawn; what is named instead is what a run of it says. */
+static void withdrawn(void **state)
+{
+    (void)state;
+    const struct km_override overrides[] = {{"model", "qwen3-32b"}};
+    static struct km_advice advice;
+    struct km_error error = {0};
+    struct km_scenario scenario;
+    const struct km_advice_options how = {.epsilon = 0.1};
+    assert_int_equal(km_scenario_read(QUICKSTART, overrides, 1, &scenario, &error), KM_OK);
+    assert_int_equal(km_advise(&scenario, &how, &advice, &error), KM_OK);
+    km_scenario_release(&scenario);
+    assert_true(km_advice_is_withdrawn(&advice));
+    assert_int_equal(advice.runs[1].harm, KM_ADVICE_SATURATES);
+    const struct km_advice_run *instead = km_advice_instead(&advice);
+    assert_non_null(instead);
+    assert_true(instead->helps && instead->summary.slo_attained);
+    char key[96];
+    snprintf(key, sizeof key, "%s", instead->setting);
+    char *equals = strchr(key, '=');
+    assert_non_null(equals);
+    *equals = '\0';
+    struct km_fleet fleet;
+    static struct km_run_result result;
+    const struct km_override with[] = {overrides[0], {key, equals + 1}};
+    const struct km_run_options options = {.fast_forward = true};
+    assert_int_equal(km_scenario_read(QUICKSTART, with, 2, &scenario, &error), KM_OK);
+    assert_int_equal(km_fleet_create(&scenario, &fleet, &error), KM_OK);
+    assert_int_equal(km_fleet_run(&fleet, &scenario.workload, scenario.seed, &options, &result, &error),
+                     KM_OK);
+    assert_true(result.summary.latency[KM_E2E].p99_s == instead->summary.latency[KM_E2E].p99_s);
+    assert_true(result.summary.slo_attained);
+    km_fleet_release(&fleet);
+    km_scenario_release(&scenario);
 }
 
 static void refusals(void **state)
@@ -249,6 +320,8 @@ int main(void)
         cmocka_unit_test(knee_of_a_known_law),
         cmocka_unit_test(workers_do_not_matter),
         cmocka_unit_test(published_observations),
+        cmocka_unit_test(harm),
+        cmocka_unit_test(withdrawn),
         cmocka_unit_test(refusals),
         cmocka_unit_test(bad_flags),
         cmocka_unit_test(reports),

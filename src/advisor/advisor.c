@@ -269,18 +269,7 @@ static void confirm_job(void *context, uint64_t index)
         scenario.engine.num_gpu_blocks_override =
             (uint32_t)(advice->needed_blocks / scenario.cluster.data_parallel_size);
     }
-    run->max_num_seqs = scenario.engine.max_num_seqs;
-    run->replicas = scenario.cluster.replicas;
-    struct km_fleet fleet;
-    struct km_run_result result;
-    const struct km_run_options options = {.fast_forward = true};
-    c->statuses[index] = km_fleet_create(&scenario, &fleet, &c->errors[index]);
-    if (c->statuses[index] != KM_OK)
-        return;
-    c->statuses[index] =
-        km_fleet_run(&fleet, &scenario.workload, scenario.seed, &options, &result, &c->errors[index]);
-    km_fleet_release(&fleet);
-    run->summary = result.summary;
+    c->statuses[index] = km_advice_try(&scenario, run, &c->errors[index]);
 }
 
 static enum km_status confirm(const struct km_scenario *scenario, const struct km_advice_options *options,
@@ -299,7 +288,11 @@ static enum km_status confirm(const struct km_scenario *scenario, const struct k
             *error = c.errors[i];
             return c.statuses[i];
         }
-    return KM_OK;
+    for (uint32_t i = 1; i < out->run_count; i++)
+        out->runs[i].harm = km_advice_harms(&out->runs[0], &out->runs[i]);
+    if (out->run_count > 2 && out->runs[2].harm != KM_ADVICE_HARMLESS)
+        out->advised_replicas = 1;
+    return km_advice_is_withdrawn(out) ? km_advise_instead(scenario, options, out, error) : KM_OK;
 }
 
 enum km_status km_advise(const struct km_scenario *scenario, const struct km_advice_options *options,

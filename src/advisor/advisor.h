@@ -27,6 +27,13 @@
  *   overlap   min(R T, T / max(c, m))   what one engine leaves of the bandwidth another's arithmetic could
  *                                       overlap: nothing can be faster
  *
+ * Advice never harms. The advised batch, and the replicas that share, are run under the scenario's own
+ * arrivals beside the scenario as it is. What saturates a load that was carried, misses an SLO that was met
+ * or, where no SLO is met, makes the p99 of E2E latency worse by more than a tenth is withdrawn. What might
+ * help instead - fp8 weights, twice the tensor-parallel ranks, twice the replicas, with max_num_seqs as it is
+ * - is then run, too, and the best that does help is told: it meets the SLO or cuts that p99 by a tenth; of
+ * several those that meet the SLO, then the fewest GPUs.
+ *
  * Advice follows `adding`. Interference in caches, slower kernels on part of the multiprocessors and a host
  * with fewer cores than engines are not modelled. Latencies grow as each replica slows down: by R T / bound.
  */
@@ -38,6 +45,8 @@
 
 #define KM_ADVICE_POINTS 40
 #define KM_ADVICE_SHARES 8
+#define KM_ADVICE_TRIED  3
+#define KM_ADVICE_WORSE  0.1 /* by how much the p99 of E2E latency may grow, relative */
 
 struct km_advice_options {
     double epsilon;     /* 0 < epsilon <= 1; the paper's is 0.1 */
@@ -78,10 +87,15 @@ struct km_advice_share {
     bool slo_met; /* under KM_SHARING_ADDING */
 };
 
+enum km_advice_harm { KM_ADVICE_HARMLESS, KM_ADVICE_SATURATES, KM_ADVICE_MISSES_SLO, KM_ADVICE_SLOWER };
+
 struct km_advice_run { /* the scenario's own arrivals */
-    const char *name;  /* "as it is", "advised batch", "replicas sharing" */
-    uint32_t max_num_seqs, replicas;
+    const char *name;  /* "as it is", "advised batch", "replicas sharing"; of those tried "fp8 weights" ... */
+    char setting[96];  /* of those tried: the keys that were changed, "cluster.replicas=4" */
+    uint32_t max_num_seqs, replicas, gpus;
     struct km_summary summary;
+    enum km_advice_harm harm; /* of advice, against the scenario as it is */
+    bool helps;               /* of those tried */
 };
 
 struct km_advice {
@@ -104,11 +118,37 @@ struct km_advice {
     uint32_t advised_replicas; /* on the same GPUs; 1 = one engine */
     uint32_t run_count;
     struct km_advice_run runs[3];
+    uint32_t tried_count; /* what might help, where advice was withdrawn */
+    struct km_advice_run tried[KM_ADVICE_TRIED];
+    uint32_t
+        instead; /* tried[instead - 1] is the best of those that help; 0 = none does, or nothing was tried */
 };
+
+/* Was the advised batch withdrawn? */
+static inline bool km_advice_is_withdrawn(const struct km_advice *advice)
+{
+    return advice->runs[1].harm != KM_ADVICE_HARMLESS;
+}
+
+/* What helps instead; NULL when nothing does. */
+static inline const struct km_advice_run *km_advice_instead(const struct km_advice *advice)
+{
+    return advice->instead ? &advice->tried[advice->instead - 1] : NULL;
+}
+
+/* What advice does to the scenario; of the runs before and after. */
+enum km_advice_harm km_advice_harms(const struct km_advice_run *before, const struct km_advice_run *after);
 
 /* private to the folder (advisor_share.c): memory, sharing and advised_replicas, once the point is found */
 enum km_status km_advise_sharing(const struct km_setup *setup, struct km_advice *advice,
                                  struct km_error *error);
+
+/* private to the folder (instead.c): a run of the scenario's own arrivals; and, for advice that is withdrawn,
+ * what would help */
+enum km_status km_advice_try(const struct km_scenario *scenario, struct km_advice_run *run,
+                             struct km_error *error);
+enum km_status km_advise_instead(const struct km_scenario *scenario, const struct km_advice_options *options,
+                                 struct km_advice *out, struct km_error *error);
 
 /* KM_NO: the model does not fit, or no batch meets the SLO. KM_BAD_INPUT: cluster.groups, or a policy that
  * waits for a batch of a fixed size. */

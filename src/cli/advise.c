@@ -91,6 +91,8 @@ static int run(int argc, char **argv, struct km_error *error)
     if (status == KM_OK)
         status = publish(&scenario, &advice, json, error);
     km_scenario_release(&scenario);
+    if (status == KM_OK && km_advice_is_withdrawn(&advice) && !advice.instead)
+        return km_exit_code(KM_NO); /* neither the knee nor anything tried instead helps */
     return km_exit_code(status);
 }
 

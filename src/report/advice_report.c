@@ -2,6 +2,7 @@
 
 #include "report/cells.h"
 #include "report/json_writer.h"
+#include "report/report.h"
 
 #include <math.h>
 
@@ -47,7 +48,7 @@ static void curve(const struct km_advice *a, struct km_text *out)
                        km_cell_seconds(c[1], p->itl_mean_s), km_cell_seconds(c[2], p->itl_p99_s),
                        km_cell_percent(c[3], (double)p->peak_blocks / (double)a->blocks),
                        km_cell_percent(c[4], p->busy), km_cell_percent(c[5], p->mbu),
-                       i == a->advised ? "  <- advised"
+                       i == a->advised ? (km_advice_is_withdrawn(a) ? "  <- the knee" : "  <- advised")
                        : !p->slo_met   ? "  SLO missed"
                        : !p->efficient ? "  below epsilon"
                                        : "");
@@ -102,23 +103,67 @@ static void runs(const struct km_advice *a, struct km_text *out)
 {
     char c[8][KM_CELL];
     km_text_puts(out, "\nthe scenario's own arrivals\n");
-    km_text_printf(out, "%18s %8s %8s %9s %9s %9s %9s %11s %10s\n", "", "batch", "replicas", "TTFT p50",
-                   "TTFT p99", "TPOT p50", "TPOT p99", "tokens/s", "load");
-    for (uint32_t i = 0; i < a->run_count; i++) {
-        const struct km_summary *s = &a->runs[i].summary;
-        km_text_printf(
-            out, "%18s %8u %8u %9s %9s %9s %9s %11s %10s%s\n", a->runs[i].name, a->runs[i].max_num_seqs,
-            a->runs[i].replicas, km_cell_seconds(c[0], s->latency[KM_TTFT].p50_s),
-            km_cell_seconds(c[1], s->latency[KM_TTFT].p99_s),
-            km_cell_seconds(c[2], s->latency[KM_TPOT].p50_s),
-            km_cell_seconds(c[3], s->latency[KM_TPOT].p99_s), km_cell_rounded(c[4], s->output_tokens_per_s),
-            s->verdict == KM_STABLE      ? "stable"
-            : s->verdict == KM_SATURATED ? "saturated"
-                                         : "unknown",
-            !s->slo_stated    ? ""
-            : s->slo_attained ? "  SLO met"
-                              : "  SLO missed");
+    km_text_printf(out, "%18s %8s %8s %9s %9s %9s %9s %9s %11s %10s\n", "", "batch", "replicas", "TTFT p50",
+                   "TTFT p99", "TPOT p50", "TPOT p99", "E2E p99", "tokens/s", "load");
+    for (uint32_t i = 0; i < a->run_count + a->tried_count; i++) {
+        const struct km_advice_run *run = i < a->run_count ? &a->runs[i] : &a->tried[i - a->run_count];
+        const struct km_summary *s = &run->summary;
+        km_text_printf(out, "%18s %8u %8u %9s %9s %9s %9s %9s %11s %10s%s\n", run->name, run->max_num_seqs,
+                       run->replicas, km_cell_seconds(c[0], s->latency[KM_TTFT].p50_s),
+                       km_cell_seconds(c[1], s->latency[KM_TTFT].p99_s),
+                       km_cell_seconds(c[2], s->latency[KM_TPOT].p50_s),
+                       km_cell_seconds(c[3], s->latency[KM_TPOT].p99_s),
+                       km_cell_seconds(c[5], s->latency[KM_E2E].p99_s),
+                       km_cell_rounded(c[4], s->output_tokens_per_s),
+                       s->verdict == KM_STABLE      ? "stable"
+                       : s->verdict == KM_SATURATED ? "saturated"
+                                                    : "unknown",
+                       !s->slo_stated    ? ""
+                       : s->slo_attained ? "  SLO met"
+                                         : "  SLO missed");
     }
+}
+
+static const char *harm_words(enum km_advice_harm harm)
+{
+    static const char *const words[] = {
+        [KM_ADVICE_HARMLESS] = "",
+        [KM_ADVICE_SATURATES] = "with it the load saturates the replicas",
+        [KM_ADVICE_MISSES_SLO] = "it misses the SLO, which is met as it is",
+        [KM_ADVICE_SLOWER] = "it makes the p99 of E2E latency more than a tenth longer",
+    };
+    return words[harm];
+}
+
+static const char *harm_key(enum km_advice_harm harm)
+{
+    static const char *const keys[] = {
+        [KM_ADVICE_HARMLESS] = NULL,
+        [KM_ADVICE_SATURATES] = "saturates",
+        [KM_ADVICE_MISSES_SLO] = "misses_slo",
+        [KM_ADVICE_SLOWER] = "slower",
+    };
+    return keys[harm];
+}
+
+/* What was withdrawn, and what helps instead. */
+static void withdrawn(const struct km_advice *a, struct km_text *out)
+{
+    char c[2][KM_CELL];
+    km_text_printf(out, "\nadvice      keep max_num_seqs: %u. The knee of the curve is %u, but %s.\n",
+                   a->runs[0].max_num_seqs, advised_point(a)->batch, harm_words(a->runs[1].harm));
+    const struct km_advice_run *instead = km_advice_instead(a);
+    if (instead) {
+        km_text_printf(out, "            What helps: %s, p99 of E2E latency %s instead of %s%s\n",
+                       instead->setting, km_cell_seconds(c[0], instead->summary.latency[KM_E2E].p99_s),
+                       km_cell_seconds(c[1], a->runs[0].summary.latency[KM_E2E].p99_s),
+                       instead->summary.slo_attained ? ", SLO met" : "");
+        return;
+    }
+    km_text_puts(out, "            Tried without help:");
+    for (uint32_t i = 0; i < a->tried_count; i++)
+        km_text_printf(out, "%s %s", i ? "," : "", a->tried[i].name);
+    km_text_puts(out, a->tried_count ? "\n" : " nothing else is possible here\n");
 }
 
 void km_advice_report_text(const struct km_advice_report *r, struct km_text *out)
@@ -133,6 +178,11 @@ void km_advice_report_text(const struct km_advice_report *r, struct km_text *out
                    r->model, r->device, km_cell_rounded(c[0], a->mean_prompt_tokens),
                    km_cell_rounded(c[1], a->mean_output_tokens), a->epsilon);
     curve(a, out);
+    if (km_advice_is_withdrawn(a)) {
+        withdrawn(a, out);
+        runs(a, out);
+        return;
+    }
     km_text_printf(
         out,
         "\nadvice      max_num_seqs: %u, %s of the most throughput (%s tokens/s of %s up to batch %u)\n"
@@ -142,6 +192,9 @@ void km_advice_report_text(const struct km_advice_report *r, struct km_text *out
         bound_words(a->bound));
     memory(a, out);
     sharing(a, out);
+    if (a->run_count > 2 && a->runs[2].harm != KM_ADVICE_HARMLESS)
+        km_text_printf(out, "            %u replicas sharing are not advised: %s\n", a->runs[2].replicas,
+                       harm_words(a->runs[2].harm));
     runs(a, out);
 }
 
@@ -198,15 +251,21 @@ static void put_sharing(struct km_json_writer *w, const struct km_advice *a)
     km_json_put_close(w, ']');
 }
 
-static void put_runs(struct km_json_writer *w, const struct km_advice *a)
+static void put_runs(struct km_json_writer *w, const char *key, const struct km_advice_run *runs,
+                     uint32_t count)
 {
-    km_json_put_open(w, "runs", '[');
-    for (uint32_t i = 0; i < a->run_count; i++) {
-        const struct km_summary *s = &a->runs[i].summary;
+    km_json_put_open(w, key, '[');
+    for (uint32_t i = 0; i < count; i++) {
+        const struct km_summary *s = &runs[i].summary;
         km_json_put_open(w, NULL, '{');
-        km_json_put_string(w, "name", a->runs[i].name);
-        km_json_put_count(w, "max_num_seqs", a->runs[i].max_num_seqs);
-        km_json_put_count(w, "replicas", a->runs[i].replicas);
+        km_json_put_string(w, "name", runs[i].name);
+        km_json_put_string(w, "setting", runs[i].setting[0] ? runs[i].setting : NULL);
+        km_json_put_string(w, "harm", harm_key(runs[i].harm));
+        km_json_put_bool(w, "helps", runs[i].helps);
+        km_json_put_string(w, "load", km_verdict_name(s->verdict));
+        km_json_put_count(w, "max_num_seqs", runs[i].max_num_seqs);
+        km_json_put_count(w, "replicas", runs[i].replicas);
+        km_json_put_count(w, "gpus", runs[i].gpus);
         km_json_put_number(w, "requests_per_s", s->requests_per_s);
         km_json_put_number(w, "output_tokens_per_s", s->output_tokens_per_s);
         km_json_put_number(w, "ttft_p50_s", s->latency[KM_TTFT].p50_s);
@@ -240,7 +299,12 @@ void km_advice_report_json(const struct km_advice_report *r, struct km_text *out
     km_json_put_number(w, "mean_output_tokens", a->mean_output_tokens);
     km_json_put_count(w, "fits_batch", a->fits_batch);
     km_json_put_open(w, "advice", '{');
-    km_json_put_count(w, "max_num_seqs", p->batch);
+    const bool is_withdrawn = km_advice_is_withdrawn(a);
+    km_json_put_bool(w, "withdrawn", is_withdrawn);
+    km_json_put_string(w, "withdrawn_because", harm_key(a->runs[1].harm));
+    km_json_put_string(w, "instead", a->instead ? km_advice_instead(a)->setting : NULL);
+    km_json_put_count(w, "max_num_seqs", is_withdrawn ? a->runs[0].max_num_seqs : p->batch);
+    km_json_put_count(w, "knee", p->batch);
     km_json_put_string(w, "bound_by", bound_key(a->bound));
     km_json_put_count(w, "num_gpu_blocks", a->needed_blocks);
     km_json_put_number(w, "gpu_memory_utilization", a->needed_utilization);
@@ -257,6 +321,7 @@ void km_advice_report_json(const struct km_advice_report *r, struct km_text *out
     km_json_put_close(w, '}');
     put_points(w, a);
     put_sharing(w, a);
-    put_runs(w, a);
+    put_runs(w, "runs", a->runs, a->run_count);
+    put_runs(w, "tried", a->tried, a->tried_count);
     km_json_put_close(w, '}');
 }
