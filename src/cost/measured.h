@@ -6,8 +6,9 @@
  *   - prompts as so many chunks of their mean size after their mean past;
  *   - decodes as so many sequences of the mean context, times the profile's ratio for batches as ragged
  *     (attention_skew), if it has one;
- *   - both at once in attention_mixed, all prompts as one chunk with as many query-key pairs; without that
- *     table as the sum less one launch, where every decode takes a tile of the engine's mixed_tile_rows query
+ *   - both at once in attention_mixed, all prompts as one chunk with as many query-key pairs, in rows of
+ *     launches that share sequences out among multiprocessors or of such as do not, where the table tells
+ *     them apart; without that table as the sum less one launch, where every decode takes a tile of the engine's mixed_tile_rows query
  *     rows at the rate of long prompts if that takes longer than alone.
  *
  * A profile may be of kernels that stand in for the engine's own (provenance.kernels_of names another program
@@ -24,7 +25,8 @@
  *
  * A profile may name a supplement: another profile of the same device, in the same folder, that answers what
  * the profile has no rows for: classes, formats and words that are missing, and collectives of an
- * implementation and number of ranks that are. Its `kernels_of` and kernel_gap_us count for its own rows. */
+ * implementation and number of ranks that are. Its `kernels_of` and kernel_gap_us count for its own rows. It
+ * may name one of its own: a chain of three profiles at most. */
 #ifndef KM_COST_MEASURED_H
 #define KM_COST_MEASURED_H
 
