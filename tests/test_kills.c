@@ -96,7 +96,7 @@ static double now_s(void)
 static void test_killed_at_random_moments(void **state)
 {
     (void)state;
-    unsigned long moments = point_stride(ALL_MOMENTS, USUAL_MOMENTS) == 1 ? ALL_MOMENTS : USUAL_MOMENTS;
+    unsigned long moments = ALL_MOMENTS / point_stride(ALL_MOMENTS, USUAL_MOMENTS);
     uint64_t random = 1;
     for (const struct subject *s = subjects; s->name; s++) {
         const struct fault none = {0};

@@ -60,9 +60,11 @@ static enum km_status publish(const struct flags *flags, const struct km_report 
     struct km_text json = {0}, table = {0};
     km_report_json(report, &json);
     km_report_text(report, &table);
-    enum km_status status = km_run_output_commit(&sinks->output, &json, error);
+    const bool json_only = flags->json && strcmp(flags->json, "-") == 0;
+    enum km_status status =
+        km_run_output_commit(&sinks->output, &json, json_only ? NULL : flags->json, error);
     if (status == KM_OK)
-        status = km_publish(flags->json, &json, &table, error);
+        status = km_publish(json_only ? "-" : NULL, &json, &table, error);
     km_text_release(&json);
     km_text_release(&table);
     return status;

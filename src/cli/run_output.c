@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LONGEST_FOLDER 400
 
@@ -87,20 +88,44 @@ void km_run_output_list(const struct km_run_output *output, struct km_report *re
     report->replicas = output->replica_count <= KM_LISTED_REPLICAS ? output->listed : NULL;
 }
 
+/* --json DIR/result.json beside --output DIR is one file, however it is spelled. */
+static bool is_same(const struct km_outfile *a, const struct km_outfile *b)
+{
+    struct stat first, second;
+    return fstat(fileno(a->stream), &first) == 0 && fstat(fileno(b->stream), &second) == 0 &&
+           S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 enum km_status km_run_output_commit(struct km_run_output *output, const struct km_text *result_json,
-                                    struct km_error *error)
+                                    const char *json_path, struct km_error *error)
 {
     char path[LONGEST_FOLDER + 20];
-    struct km_outfile result;
-    if (!output->writes)
-        return KM_OK;
-    enum km_status status = km_outfile_open(&result, path_of(path, output, "result.json"), error);
-    if (status != KM_OK)
+    struct km_outfile json = {0}, result = {0}, *files[5];
+    size_t count = 0;
+    enum km_status status = json_path ? km_outfile_open(&json, json_path, error) : KM_OK;
+    if (status == KM_OK && output->writes)
+        status = km_outfile_open(&result, path_of(path, output, "result.json"), error);
+    if (status != KM_OK) {
+        km_outfile_abort(&json);
         return status;
-    fwrite(km_text_c(result_json), 1, result_json->length, result.stream);
-    struct km_outfile *const files[] = {&output->requests.file, &output->replicas.file, &output->fleet.file,
-                                        &result};
-    return km_outfiles_commit(files, sizeof files / sizeof *files, error);
+    }
+    if (json.stream && result.stream && is_same(&json, &result)) {
+        fclose(json.stream);
+        json.stream = NULL;
+    }
+    if (json.stream)
+        files[count++] = &json;
+    if (result.stream) {
+        files[count++] = &output->requests.file;
+        files[count++] = &output->replicas.file;
+        files[count++] = &output->fleet.file;
+        files[count++] = &result;
+    }
+    if (json.stream)
+        fwrite(km_text_c(result_json), 1, result_json->length, json.stream);
+    if (result.stream)
+        fwrite(km_text_c(result_json), 1, result_json->length, result.stream);
+    return count ? km_outfiles_commit(files, count, error) : KM_OK;
 }
 
 void km_run_output_abort(struct km_run_output *output)

@@ -26,10 +26,10 @@ void km_run_output_replica(struct km_run_output *output, const struct km_replica
 void km_run_output_resized(struct km_run_output *output, const struct km_group_size *size);
 /* The replicas that ended, for the report: borrowed from `output`. */
 void km_run_output_list(const struct km_run_output *output, struct km_report *report);
-/* All files appear, `result_json` as result.json: beside it lie files of its own run alone (base/outfile.h).
- */
+/* All files appear, or none: `result_json` as result.json, beside which lie files of its own run alone
+ * (base/outfile.h), and as `json_path` (NULL = not wanted). */
 enum km_status km_run_output_commit(struct km_run_output *output, const struct km_text *result_json,
-                                    struct km_error *error);
+                                    const char *json_path, struct km_error *error);
 void km_run_output_abort(struct km_run_output *output); /* harmless after commit */
 
 #endif

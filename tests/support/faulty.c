@@ -182,7 +182,7 @@ static enum outputs rows_now(const char *now, const char *whole)
 enum outputs outputs_now(const struct subject *subject)
 {
     const size_t s = index_of(subject);
-    bool all_old = true, all_new = true, rest_new = true, whole = true, there = true, first_old = false;
+    bool all_old = true, all_new = true, whole = true, sealed = true;
     for (int i = 0; i < MOST_OUTPUTS && subject->outputs[i]; i++) {
         char *now = without_wall_times(read_all(path_of(subject, subject->outputs[i])));
         if (subject->resumes) {
@@ -194,17 +194,15 @@ enum outputs outputs_now(const struct subject *subject)
         bool old = now && strcmp(now, before[s][i]) == 0, new = now &&strcmp(now, after[s][i]) == 0;
         all_old &= old;
         all_new &= new;
-        rest_new &= new || i == 0;
         whole &= old || new || (last && i > 0 && !now);
-        there = now != NULL;
-        first_old |= old && i == 0;
+        sealed = now != NULL;
         free(now);
     }
     if (all_new)
         return OUTPUTS_AFTER;
     if (all_old)
         return OUTPUTS_BEFORE;
-    return (rest_new && first_old) || (whole && !there) ? OUTPUTS_MIXED : OUTPUTS_BROKEN;
+    return whole && !sealed ? OUTPUTS_MIXED : OUTPUTS_BROKEN;
 }
 
 /* --- the program ---------------------------------------------------------------------------------------- */

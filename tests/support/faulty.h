@@ -45,9 +45,8 @@ const char *faulty_err(void);
 /* The folder as before: the outputs of another seed; of a sweep, nothing. */
 void stage(const struct subject *subject);
 
-/* How the outputs are now: all of before, all of after, or - of several - on the way: each whole, and either
- * the last, which seals the folder, is not there, or only the first, which is written after the folder, is
- * still of before. */
+/* How the outputs are now: all of before, all of after, or - of several - on the way: each whole, and the
+ * last, which seals them, not there. */
 enum outputs { OUTPUTS_BEFORE, OUTPUTS_AFTER, OUTPUTS_MIXED, OUTPUTS_BROKEN };
 enum outputs outputs_now(const struct subject *subject);
 bool has_leftovers(const struct subject *subject); /* anything there beyond inputs and outputs? */
