@@ -1,11 +1,11 @@
 /* Output that appears only when it is complete.
  *
- * A file is written to "<path>.kingman.tmp" beside its target, flushed to the disk and renamed on commit, so
- * that neither a crash nor a full disk nor Ctrl-C harms what was there before. The temporary is locked while
- * it is written: a second process that would write the same file is refused. It goes with any end of the
- * process that can be caught (km_outfiles_remove()); what a kill leaves behind nobody has locked, and the
- * next to write that file takes it over. What is there and no regular file (a device, a pipe) is written to
- * as it is. */
+ * A file is written to "<path>.kingman.tmp" beside its target, renamed on commit (flushed to the disk before,
+ * where it replaces one), so that neither a crash nor a full disk nor Ctrl-C harms what was there before. The
+ * temporary is locked while it is written: a second process that would write the same file is refused. It
+ * goes with any end of the process that can be caught (km_outfiles_remove()); what a kill leaves behind
+ * nobody has locked, and the next to write that file takes it over. What is there and no regular file (a
+ * device, a pipe) is written to as it is. */
 #ifndef KM_BASE_OUTFILE_H
 #define KM_BASE_OUTFILE_H
 
