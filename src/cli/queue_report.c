@@ -9,7 +9,7 @@
 
 static void put_cell(double value, int width, struct km_text *out)
 {
-    if (isnan(value))
+    if (!isfinite(value))
         km_text_printf(out, " %*s", width, "-");
     else
         km_text_printf(out, " %*.6g", width, value);
@@ -24,8 +24,9 @@ static void put_row(const char *name, double theory, const struct km_queue_estim
     if (simulated) {
         put_cell(simulated->value, 12, out);
         put_cell(simulated->ci95, 10, out);
-        if (fabs(theory) > 0 && !isnan(simulated->value))
-            km_text_printf(out, " %+9.2f%%", 100 * (simulated->value / theory - 1));
+        double ratio = fabs(theory) > 0 ? simulated->value / theory : (double)NAN;
+        if (isfinite(ratio))
+            km_text_printf(out, " %+9.2f%%", 100 * (ratio - 1));
     }
     km_text_puts(out, "\n");
 }

@@ -80,7 +80,10 @@ static double term_ratio(const struct km_slo_outcome *outcome)
     double limit = outcome->term.limit, value = outcome->value;
     if (km_slo_is_share(outcome->term.metric) && limit <= 0.0)
         return value > 0.0 ? 1.0 + value : 0.0;
-    double ratio = outcome->term.metric == KM_SLO_GOODPUT ? limit / value : value / limit;
+    bool none = outcome->term.metric == KM_SLO_GOODPUT && value <= 0.0;
+    double ratio = none                                     ? (double)INFINITY
+                   : outcome->term.metric == KM_SLO_GOODPUT ? limit / value
+                                                            : value / limit;
     if (isnan(ratio))
         return outcome->attained ? 0.0 : (double)INFINITY;
     return ratio;
@@ -155,7 +158,10 @@ void km_probe_explain(const struct km_probe *probe, struct km_text *out)
             continue;
         char name[160];
         km_slo_term_name(&outcome->term, name, sizeof name);
-        km_text_printf(out, "%s%s %.3g, limit %.3g%s", separator, name, outcome->value, outcome->term.limit,
+        char value[32] = "of nothing"; /* none was served */
+        if (!isnan(outcome->value))
+            snprintf(value, sizeof value, "%.3g", outcome->value);
+        km_text_printf(out, "%s%s %s, limit %.3g%s", separator, name, value, outcome->term.limit,
                        probe->cut ? " when stopped" : "");
         separator = "; ";
     }

@@ -38,8 +38,8 @@ const char *km_cell_seconds(char *out, double value_s)
         const char *name;
         double factor;
     } units[] = {{"s", 1}, {"ms", 1e3}, {"us", 1e6}, {"ns", 1e9}};
-    if (isnan(value_s) || value_s <= 0) {
-        snprintf(out, KM_CELL, isnan(value_s) ? "-" : "0 s");
+    if (!isfinite(value_s) || value_s <= 0) {
+        snprintf(out, KM_CELL, isfinite(value_s) ? "0 s" : "-");
         return out;
     }
     /* The smallest unit that leaves three digits before the point, as they will be printed. */
@@ -54,7 +54,7 @@ const char *km_cell_seconds(char *out, double value_s)
 
 const char *km_cell_percent(char *out, double share)
 {
-    if (isnan(share))
+    if (!isfinite(share))
         snprintf(out, KM_CELL, "-");
     else
         snprintf(out, KM_CELL, "%.1f %%", 100 * share);
@@ -78,6 +78,10 @@ const char *km_cell_scaled(char *out, double value)
 {
     static const char *const units[] = {"", "k", "M", "G", "T", "P", "E"};
     int unit = 0;
+    if (!isfinite(value)) {
+        snprintf(out, KM_CELL, "-");
+        return out;
+    }
     while (unit < 6 && fabs(value) >= 999.5) {
         value /= 1000.0;
         unit++;

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 static void put_latency(struct km_json_writer *w, const char *key, const struct km_report_group_latency *l,
                         uint64_t requests)
@@ -102,8 +103,10 @@ static void elastic(const struct km_report_group *g, struct km_text *out)
 
 static bool group_line(const struct km_report_group *g, struct km_text *out)
 {
-    char requests[KM_CELL], busy[KM_CELL], mean[KM_CELL], gap = ' ';
-    km_text_printf(out, "  %4.4g x %-12s %-12s %9s %8s", g->mean_replicas, g->device, g->layout,
+    char replicas[KM_CELL] = "-", requests[KM_CELL], busy[KM_CELL], mean[KM_CELL], gap = ' ';
+    if (isfinite(g->mean_replicas)) /* nothing completed: no mean */
+        snprintf(replicas, sizeof replicas, "%.4g", g->mean_replicas);
+    km_text_printf(out, "  %4s x %-12s %-12s %9s %8s", replicas, g->device, g->layout,
                    km_cell_count(requests, g->requests), km_cell_percent(busy, g->busy));
     km_text_printf(out, " %8s", km_cell_seconds(mean, g->ttft.mean_s));
     km_report_quantile_text(&gap, g->ttft.p99_s, 0.99, g->requests, out);
