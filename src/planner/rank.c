@@ -74,7 +74,7 @@ static double least_paid_s(const struct km_load *load, const struct km_candidate
         return load->paid_s;
     if (!load->open || load->asked.patience_s > 0.0)
         return 0.0;
-    return fmax(load->span_s, candidate->bounds.busy_s / replicas);
+    return replicas ? fmax(load->span_s, candidate->bounds.busy_s / replicas) : load->span_s;
 }
 
 #define ROUNDING (1.0 - 1e-9) /* of sums and quotients taken in another order than a run's */

@@ -113,7 +113,7 @@ static double lerp(double a, double b, double t)
 /* Of the time of steps with decodes, what prompts add. */
 static double prompt_share(const struct km_steps_at *at)
 {
-    return fmax(1.0 - at->decode_s / at->step_s, 0.0);
+    return at->step_s > 0.0 ? fmax(1.0 - at->decode_s / at->step_s, 0.0) : 0.0;
 }
 
 /* The steps at m: decodes alone exactly, what prompts add by interpolation of its share. */

@@ -11,6 +11,10 @@ void km_markov_stationary(double *p, size_t states, double *pi)
             double *row = p + i * states;
             if (row[n] <= 0)
                 continue;
+            if (leave <= 0) { /* whoever got there would stay */
+                row[n] = 0;
+                continue;
+            }
             double share = row[n] / leave;
             row[n] = share; /* kept for the way back */
             for (size_t j = 0; j < n; j++)

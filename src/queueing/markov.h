@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 /* `p`: [states * states] row by row, overwritten; its diagonal is not used. One recurrent class that holds
- * state 0. `pi`: [states], sums to 1. */
+ * state 0. A state whose ways down are all below the least double is as if it did not exist: of a queue that
+ * is stable, it is as far out. `pi`: [states], sums to 1. */
 void km_markov_stationary(double *p, size_t states, double *pi);
 
 #endif

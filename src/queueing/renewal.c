@@ -155,7 +155,8 @@ static void solve_near(const struct km_mg1 *queue, const double *x, size_t count
                                                extrapolate(plain[i].integral, now.integral),
                                                extrapolate(plain[i].moment, now.moment)};
             plain[i] = now;
-            change = fmax(change, fabs(out[i].h / before.h - 1));
+            if (out[i].h != before.h)
+                change = fmax(change, before.h != 0 ? fabs(out[i].h / before.h - 1) : HUGE_VAL);
         }
         size_t steps = grid.steps;
         grid_release(&grid);

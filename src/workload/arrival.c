@@ -79,7 +79,7 @@ double km_arrival_swung_s(double operational_s, double swing, double period_s)
             high = t;
         else
             low = t;
-        double step = excess / (1 - swing * cos(turn * t)), next = t - step;
+        double slope = 1 - swing * cos(turn * t), next = slope > 0 ? t - excess / slope : low;
         if (!(next > low && next < high))
             next = low + (high - low) / 2;
         if (fabs(next - t) <= 1e-13 * (period_s + t))
