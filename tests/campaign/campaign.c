@@ -40,7 +40,6 @@ struct campaign {
 static const struct {
     const char *law, *text;
 } known_faults[] = {
-    {"undefined number", "nan x "},     /* the table's mean number of replicas, where nothing completed */
     {"Little's law", "mean_in_system"}, /* requests that leave after the last completion */
     {NULL, NULL},
 };

@@ -93,7 +93,7 @@ static void draw_rows(const struct drawing *d)
          ties = chance(rng, 30);
     double gap_s = chance(rng, 50) ? spread(rng, 1e-4, 0.02) : spread(rng, 1e-3, 3);
     uint32_t longest_prompt = chance(rng, hashes ? 70 : 20) ? 3000 : 300;
-    uint64_t now_us = chance(rng, 50) ? 0 : pick(rng, 0, 100000000);
+    uint64_t now_us = chance(rng, 50) ? 0 : 1000 * (uint64_t)pick(rng, 0, 100000);
     c->row_count = pick(rng, 1, chance(rng, 20) ? 3 : chance(rng, 10) ? MOST_REQUESTS : 50);
     c->mooncake = !classes && !sessions && chance(rng, 30);
     for (size_t i = 0; i < c->row_count; i++) {
@@ -333,26 +333,25 @@ static void draw_terms(const struct drawing *d, const char *prefix)
 static void draw_slo(const struct drawing *d)
 {
     if (chance(d->rng, 15)) { /* a dot parts keys: this one cannot be set by itself */
-        case_set(d->c, "slo", "{e2e_p99.9_s: %.5g, ttft_p7.5_s: %.5g}", spread(d->rng, 0.1, 20),
-                 spread(d->rng, 1e-3, 20));
+        double e2e_s = spread(d->rng, 0.1, 20), ttft_s = spread(d->rng, 1e-3, 20);
+        case_set(d->c, "slo", "{e2e_p99.9_s: %.5g, ttft_p7.5_s: %.5g}", e2e_s, ttft_s);
         return;
     }
     draw_terms(d, "slo");
+    if (chance(d->rng, 20))
+        case_set(d->c, "slo.max_rejected_share", "%.3g", gsl_rng_uniform(d->rng));
+    if (chance(d->rng, 20))
+        case_set(d->c, "slo.max_abandoned_share", "%.3g", gsl_rng_uniform(d->rng));
     if (chance(d->rng, 30)) /* a class that is there, or none */
         draw_terms(d, d->c->row_count && d->c->rows[0].class_index && chance(d->rng, 80)
                           ? "slo.classes.c1"
                           : "slo.classes.nobody");
 }
 
-void draw_case(const struct keys *keys, uint64_t seed, uint64_t number, struct km_arena *arena,
-               struct random_scenario *out)
+void draw_case_by(const struct keys *keys, gsl_rng *rng, struct km_arena *arena, struct random_scenario *out)
 {
     memset(out, 0, sizeof *out);
-    out->seed = seed;
-    out->number = number;
     out->arena = arena;
-    /* km_random_stream() mixes its seed: neighbouring cases are unrelated. */
-    gsl_rng *rng = km_random_stream(seed * 1000003u + number, KM_RANDOM_ARRIVALS);
     const struct drawing d = {keys, rng, out};
     draw(&d, "model");
     draw(&d, "cluster.device");
@@ -376,5 +375,15 @@ void draw_case(const struct keys *keys, uint64_t seed, uint64_t number, struct k
     maybe(&d, 4, "sweep");
     maybe(&d, 4, "executor");
     maybe(&d, 30, "seed");
+}
+
+void draw_case(const struct keys *keys, uint64_t seed, uint64_t number, struct km_arena *arena,
+               struct random_scenario *out)
+{
+    /* km_random_stream() mixes its seed: neighbouring cases are unrelated. */
+    gsl_rng *rng = km_random_stream(seed * 1000003u + number, KM_RANDOM_ARRIVALS);
+    draw_case_by(keys, rng, arena, out);
+    out->seed = seed;
+    out->number = number;
     gsl_rng_free(rng);
 }

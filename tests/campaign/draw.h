@@ -9,5 +9,7 @@
 /* The case `number` of `seed`. What it holds lives in `arena`. */
 void draw_case(const struct keys *keys, uint64_t seed, uint64_t number, struct km_arena *arena,
                struct random_scenario *out);
+/* By any dice. */
+void draw_case_by(const struct keys *keys, gsl_rng *rng, struct km_arena *arena, struct random_scenario *out);
 
 #endif

@@ -143,6 +143,21 @@ static bool is_good(const struct run *run, const struct ended *row)
     return true;
 }
 
+/* Requests of no class that answers for itself. */
+static bool share_term_holds(const struct run *run, const struct km_slo_term *term, const cJSON *item,
+                             struct complaint *out)
+{
+    const struct km_summary *s = &run->result.summary;
+    double unserved = (double)(term->metric == KM_SLO_REJECTED_SHARE ? s->rejected : s->abandoned);
+    for (uint32_t i = 0; i < run->scenario.slo_count; i++)
+        if (run->scenario.slo[i].of_class && run->scenario.slo[i].metric == term->metric)
+            return true;
+    bool attained = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "attained"));
+    if (attained != (unserved <= term->limit * (double)run->count) && s->completed)
+        complain(out, "SLO", "%g unserved of %zu, attained: %d", unserved, run->count, attained);
+    return expect(item, "value_share", run->count ? unserved / (double)run->count : (double)NAN, "SLO", out);
+}
+
 void laws_of_slo(const struct run *run, const cJSON *json, struct complaint *out)
 {
     const cJSON *terms =
@@ -157,7 +172,12 @@ void laws_of_slo(const struct run *run, const cJSON *json, struct complaint *out
         expect(json, "slo.goodput_per_s", (double)good / duration_s, "goodput", out);
     if (cJSON_GetArraySize(terms) != (int)run->scenario.slo_count)
         complain(out, "SLO", "%d terms of %u", cJSON_GetArraySize(terms), run->scenario.slo_count);
-    for (uint32_t i = 0; i < run->scenario.slo_count; i++)
-        if (run->scenario.slo[i].metric < KM_LATENCY_COUNT && run->scenario.slo[i].metric != KM_ITL)
-            latency_term_holds(run, &run->scenario.slo[i], cJSON_GetArrayItem(terms, (int)i), out);
+    for (uint32_t i = 0; i < run->scenario.slo_count; i++) {
+        const struct km_slo_term *term = &run->scenario.slo[i];
+        if (term->metric < KM_LATENCY_COUNT && term->metric != KM_ITL)
+            latency_term_holds(run, term, cJSON_GetArrayItem(terms, (int)i), out);
+        if (!term->of_class &&
+            (term->metric == KM_SLO_REJECTED_SHARE || term->metric == KM_SLO_ABANDONED_SHARE))
+            share_term_holds(run, term, cJSON_GetArrayItem(terms, (int)i), out);
+    }
 }
