@@ -26,22 +26,6 @@ static const struct km_command *const commands[] = {
     NULL,
 };
 
-int km_exit_code(enum km_status status)
-{
-    switch (status) {
-    case KM_OK:
-        return 0;
-    case KM_NO:
-        return 1;
-    case KM_INTERRUPTED:
-        return 130;
-    case KM_BAD_INPUT:
-    case KM_IO:
-        break;
-    }
-    return 2;
-}
-
 static void usage(FILE *stream)
 {
     fputs("usage: kingman COMMAND ...\n\n", stream);

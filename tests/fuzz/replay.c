@@ -1,6 +1,7 @@
-/* Run a fuzz target over files, as an ordinary test: every file of the folders named, whole and cut short at
- * many places, and with single bytes changed. */
+/* replay [--whole] FOLDER...: run a fuzz target over files, as an ordinary test: every file of the folders
+ * named, whole and, without --whole, cut short at many places, and with single bytes changed. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ static void mangle(uint8_t *bytes, size_t size)
     }
 }
 
-static int replay_folder(const char *folder)
+static int replay_folder(const char *folder, bool whole)
 {
     int count = 0;
     DIR *stream = opendir(folder);
@@ -39,7 +40,11 @@ static int replay_folder(const char *folder)
         FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "rb");
         uint8_t *bytes = file ? malloc(LIMIT) : NULL;
         if (bytes) {
-            mangle(bytes, fread(bytes, 1, LIMIT, file));
+            size_t size = fread(bytes, 1, LIMIT, file);
+            if (whole)
+                LLVMFuzzerTestOneInput(bytes, size);
+            else
+                mangle(bytes, size);
             count++;
         }
         free(bytes);
@@ -52,11 +57,13 @@ static int replay_folder(const char *folder)
 
 int main(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
-        int count = replay_folder(argv[i]);
+    bool whole = argc > 1 && strcmp(argv[1], "--whole") == 0;
+    int first = whole ? 2 : 1;
+    for (int i = first; i < argc; i++) {
+        int count = replay_folder(argv[i], whole);
         printf("%s: %d files\n", argv[i], count);
         if (count == 0)
             return 1;
     }
-    return argc > 1 ? 0 : 1;
+    return argc > first ? 0 : 1;
 }
