@@ -35,12 +35,11 @@ struct campaign {
     struct worker *workers; /* [jobs] shared */
 };
 
-/* Faults that are known and open: a complaint of this law that holds this text is passed over. To end empty.
- */
+/* Faults that are known and open: a complaint of this law that holds this text is passed over. It is to be
+ * empty. */
 static const struct {
     const char *law, *text;
 } known_faults[] = {
-    {"Little's law", "mean_in_system"}, /* requests that leave after the last completion */
     {NULL, NULL},
 };
 

@@ -32,6 +32,14 @@ void laws_of_refusal(const struct run *run, struct complaint *out);
 /* Do two runs say the same, in rows, JSON, table and CSV? `what` names the law. */
 bool same_runs(const struct run *a, const struct run *b, const char *what, struct complaint *out);
 
+/* A run's span: from its first arrival to its last completion, and to the end of its last request that was
+ * let in, which may have left after that. */
+struct span {
+    uint64_t first_ps, last_ps, end_ps;
+    bool known; /* something completed */
+};
+struct span span_of(const struct run *run);
+
 /* --- helpers of the laws ------------------------------------------------------------------------------- */
 
 /* At a dotted path; NAN where it is null, and a complaint where there is nothing. */

@@ -28,9 +28,8 @@ struct spent {
     double gpu_s, rent_usd, gpu_j;
 };
 
-/* A fixed fleet is paid for the whole run: replicas x GPUs x duration. (Where requests left, the run may last
- * longer than its last completion.) */
-static void group_spends(const struct run *run, const cJSON *item, uint32_t index, double duration_s,
+/* A fixed fleet is paid for the whole run: replicas x GPUs x span. */
+static void group_spends(const struct run *run, const cJSON *item, uint32_t index, double span_s,
                          struct spent *spent, struct complaint *out)
 {
     const struct km_scenario *s = run->fleet.groups[index].scenario;
@@ -39,10 +38,9 @@ static void group_spends(const struct run *run, const cJSON *item, uint32_t inde
     const struct km_layout layout = km_scenario_layout(s);
     if (gpus != km_layout_ranks(&layout))
         complain(out, "bill", "%g GPUs a replica, not %u", gpus, km_layout_ranks(&layout));
-    if (!run->scenario.scaling.policy && run->result.summary.abandoned == 0 &&
-        !agree(gpu_s, s->cluster.replicas * gpus * duration_s, 1e-9))
+    if (!run->scenario.scaling.policy && !agree(gpu_s, s->cluster.replicas * gpus * span_s, 1e-9))
         complain(out, "bill", "%.12g GPU-seconds, not %u x %g x %.12g", gpu_s, s->cluster.replicas, gpus,
-                 duration_s);
+                 span_s);
     spent->gpu_s += gpu_s;
     spent->rent_usd += gpu_s / 3600 * (stated > 0 ? stated : s->device.price_usd_per_hour);
     spent->gpu_j += gpu_s * power_w(&s->device, json_number(item, "mfu", out), json_number(item, "mbu", out));
@@ -54,12 +52,13 @@ void laws_of_bill(const struct run *run, const cJSON *json, struct complaint *ou
         cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "fleet"), "groups");
     const struct km_economics *e = &run->scenario.economics;
     const struct km_summary *s = &run->result.summary;
-    double duration_s = json_number(json, "duration_s", out);
+    const struct span span = span_of(run);
+    double span_s = span.known ? (double)(span.end_ps - span.first_ps) * 1e-12 : 0;
     struct spent spent = {0};
-    if (!(duration_s > 0))
+    if (!(span_s > 0))
         return; /* nothing completed: everything is undefined */
     for (uint32_t i = 0; i < run->fleet.group_count; i++)
-        group_spends(run, cJSON_GetArrayItem(groups, (int)i), i, duration_s, &spent, out);
+        group_spends(run, cJSON_GetArrayItem(groups, (int)i), i, span_s, &spent, out);
     double site_kwh = (spent.gpu_j + spent.gpu_s * e->host_power_w_per_gpu) * e->pue / 3.6e6;
     double usd =
         spent.rent_usd + (e->electricity_usd_per_kwh > 0 ? site_kwh * e->electricity_usd_per_kwh : 0);
@@ -68,7 +67,7 @@ void laws_of_bill(const struct run *run, const cJSON *json, struct complaint *ou
     expect(json, "fleet.gpu_seconds", spent.gpu_s, "bill", out);
     expect(json, "cost.gpu_hours", spent.gpu_s / 3600, "bill", out);
     expect(json, "cost.usd", usd, "bill", out);
-    expect(json, "cost.usd_per_hour", usd / duration_s * 3600, "bill", out);
+    expect(json, "cost.usd_per_hour", usd / span_s * 3600, "bill", out);
     expect(json, "cost.usd_per_million_tokens", usd / tokens * 1e6, "bill", out);
     expect(json, "cost.usd_per_million_input_tokens", usd * share / (double)s->prompt_tokens * 1e6, "bill",
            out);

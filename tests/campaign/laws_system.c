@@ -6,25 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The run's span: from its first arrival to its last completion. */
-struct span {
-    uint64_t first_ps, last_ps;
-    bool known; /* something completed, and not at once */
-};
-
-static struct span span_of(const struct run *run)
-{
-    struct span span = {.first_ps = UINT64_MAX};
-    for (size_t i = 0; i < run->count; i++) {
-        const struct km_record *r = &run->rows[i].record;
-        span.first_ps = r->arrival_ps < span.first_ps ? r->arrival_ps : span.first_ps;
-        if (run->rows[i].outcome == KM_COMPLETED && r->last_token_ps > span.last_ps)
-            span.last_ps = r->last_token_ps;
-    }
-    span.known = run->result.summary.completed > 0;
-    return span;
-}
-
 /* When a request left the system. */
 static uint64_t left_ps(const struct run *run, const struct ended *row)
 {
@@ -33,6 +14,21 @@ static uint64_t left_ps(const struct run *run, const struct ended *row)
            : row->outcome == KM_ABANDONED
                ? r->arrival_ps + (uint64_t)(run->scenario.workload.patience_s * 1e12 + 0.5)
                : r->arrival_ps;
+}
+
+struct span span_of(const struct run *run)
+{
+    struct span span = {.first_ps = UINT64_MAX};
+    for (size_t i = 0; i < run->count; i++) {
+        const struct km_record *r = &run->rows[i].record;
+        span.first_ps = r->arrival_ps < span.first_ps ? r->arrival_ps : span.first_ps;
+        if (run->rows[i].outcome == KM_COMPLETED && r->last_token_ps > span.last_ps)
+            span.last_ps = r->last_token_ps;
+        if (run->rows[i].outcome != KM_REJECTED && left_ps(run, &run->rows[i]) > span.end_ps)
+            span.end_ps = left_ps(run, &run->rows[i]);
+    }
+    span.known = run->result.summary.completed > 0;
+    return span;
 }
 
 /* --- rates and Little's law ---------------------------------------------------------------------------- */
@@ -44,11 +40,9 @@ static double mean_in_system(const struct run *run, const struct span *span)
 {
     long double sum_ps = 0;
     for (size_t i = 0; i < run->count; i++) {
-        uint64_t from = run->rows[i].record.arrival_ps, to = left_ps(run, &run->rows[i]);
-        to = to < span->last_ps ? to : span->last_ps;
-        sum_ps += to > from ? (long double)(to - from) : 0;
+        sum_ps += (long double)(left_ps(run, &run->rows[i]) - run->rows[i].record.arrival_ps);
     }
-    return (double)(sum_ps / (long double)(span->last_ps - span->first_ps));
+    return (double)(sum_ps / (long double)(span->end_ps - span->first_ps));
 }
 
 /* The most in the system at once, where arrivals count before ends of the same moment, or after them. */
@@ -89,7 +83,7 @@ static void little_holds(const struct run *run, const cJSON *json, const struct 
     if (peak < (double)peak_in_system(run, false) || peak > (double)peak_in_system(run, true))
         complain(out, "peak in system", "%g, not from %" PRIu64 " to %" PRIu64, peak,
                  peak_in_system(run, false), peak_in_system(run, true));
-    if (span->known && span->last_ps > span->first_ps)
+    if (span->known && span->end_ps > span->first_ps)
         expect(json, "stability.mean_in_system", mean_in_system(run, span), "Little's law", out);
 }
 

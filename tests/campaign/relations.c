@@ -185,7 +185,11 @@ static enum verdict check_group(const struct random_scenario *c, const char *fol
 
 static void condition_twins(struct random_scenario *c)
 {
+    static const char *const waiting[] = {"fixed", "dynamic", "elastic"};
     from_trace(c);
+    for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++)
+        if (case_is(c, "engine.batching.policy", waiting[i]))
+            case_drop(c, "workload.patience_s");
     one_kind(c, 1);
     case_set(c, "cluster.router", "round_robin");
     c->row_count = c->row_count < MOST_REQUESTS / 2 ? c->row_count : MOST_REQUESTS / 2;
@@ -396,7 +400,9 @@ const struct relation relations[] = {
      "Every request of a trace sent twice, at the same moment, round robin to 2 replicas instead of 1: each "
      "replica "
      "sees the old stream, so every request has the old times. Equal replicas that do not scale, whatever "
-     "they are.",
+     "they are; but not patience under a policy that waits for company: that nobody will come is known when "
+     "the "
+     "whole fleet is idle, and a twin may give up in the same moment.",
      condition_twins, check_twins},
     {"more replicas",
      "Twice as many replicas, round robin: nobody ends later. One sequence at a time, host and steps in "
