@@ -224,12 +224,100 @@ static void a_run_ends_with_its_last_request(void **state)
     release(&outcome);
 }
 
+/* --- numbers that are none -------------------------------------------------------------------------------
+ */
+
+static void no_number_is_printed(void **state)
+{
+    (void)state;
+    put("fleet.yaml", "model: llama-3.1-8b\n"
+                      "cluster: {device: h200-sxm, groups: [{replicas: 1}, {device: h100-sxm}]}\n"
+                      "engine: {max_model_len: 64}\n"
+                      "workload: {arrivals: {process: at_once}, requests: 3, prompt_tokens: 100, "
+                      "output_tokens: 1}\n");
+    put("short.yaml",
+        "model: llama-3.1-8b\ncluster: {device: h200-sxm}\nengine: {max_model_len: 64}\n"
+        "workload: {arrivals: {process: poisson, rate_per_s: 1}, requests: 3, prompt_tokens: 100, "
+        "output_tokens: 10}\nslo: {ttft_p99_s: 1}\n"
+        "search: {max_gpus: 1, engine.batching.max_num_seqs: [4, 64]}\n");
+    static const struct fault faults[] = {
+        {"run fleet.yaml", 0, "- x h200-sxm", ""},
+        {"run fleet.yaml --json - --output none", 0, "\"mean_replicas\": null", ""},
+        {"plan short.yaml --quick", 1, "ttft_p99_s -, limit 1: no request of it was served", ""},
+        {"plan short.yaml --quick --json -", 1, "", ""},
+        {"run short.yaml", 1, "", ""},
+        {"sweep short.yaml --set 'sweep={engine.batching.max_num_seqs: [4, 64]}'", 0, "", ""},
+    };
+    CHECK(faults);
+}
+
+/* --- answers that must be refused ------------------------------------------------------------------------
+ */
+
+static void words_and_seeds(void **state)
+{
+    (void)state;
+    static const struct fault faults[] = {
+        {RUN "--output \"\"", 2, "", "--output: expected DIR, got nothing"},
+        {RUN "--json=", 2, "", "--json: expected"},
+        {RUN "--seed \"\"", 2, "", "--seed: expected N, got nothing"},
+        {RUN "--seed 18446744073709551615", 0, "seed 18446744073709551615", ""},
+        {RUN "--seed 18446744073709551616", 2, "", "too large"},
+        {RUN "--seed 99999999999999999999999", 2, "", "too large"},
+        {RUN "--set seed=99999999999999999999999", 2, "", "too large"},
+        {RUN "--set workload.requests=99999999999999999999999", 2, "", "expected an integer"},
+        {RUN "--set workload.bootstrap_block_s=1e-9", 2, "", "expected 0 or a number from 0.001"},
+        {RUN "--set workload.bootstrap_block_s=1e-3 --set workload.bootstrap_length=1e5", 2, "",
+         "blocks of the trace; at most 1e+07 are laid"},
+    };
+    CHECK(faults);
+}
+
+static void full_device(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {
+        "--help",      "--version",    "run --help",
+        "list models", "list --help",  "explain " KM_SOURCE_DIR "/configs/quickstart.yaml",
+        RUN,           RUN "--json -", "trace --help"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char command[400];
+        snprintf(command, sizeof command, "%s > /dev/full 2> full.err; echo $?", commands[i]);
+        struct outcome outcome = kingman(command);
+        assert_int_equal(outcome.code, 0);
+        char *said = slurp("full.err");
+        if (strcmp(outcome.out, "2\n") != 0 || count_lines(said) != 1)
+            fail_msg("%s: exit %s%s", commands[i], outcome.out, said);
+        free(said);
+        release(&outcome);
+    }
+}
+
+/* The H200 has 139.80 GiB, and graphs take 0.59 of them outside the budget: 1 - 0.634e9 / 150109880320. */
+static void graphs_beside_the_budget(void **state)
+{
+    (void)state;
+    static const struct fault faults[] = {
+        {RUN "--set engine.kv.gpu_memory_utilization=1", 1, "",
+         "gpu_memory_utilization may be at most 0.995, not 1"},
+        {RUN "--set engine.kv.gpu_memory_utilization=0.996", 1, "", "may be at most 0.995, not 0.996"},
+        {RUN "--set engine.kv.gpu_memory_utilization=0.995", 0, "50 completed of 50", ""},
+        {RUN "--set engine.kv.gpu_memory_utilization=1 --set engine.cudagraph_capture_sizes=none", 0,
+         "50 completed of 50", ""},
+    };
+    CHECK(faults);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_are_named),
         cmocka_unit_test(clock_ends),
         cmocka_unit_test(device_fields),
+        cmocka_unit_test(no_number_is_printed),
+        cmocka_unit_test(words_and_seeds),
+        cmocka_unit_test(full_device),
+        cmocka_unit_test(graphs_beside_the_budget),
         cmocka_unit_test(patience_serves_the_same),
         cmocka_unit_test(a_run_ends_with_its_last_request),
         cmocka_unit_test(units_left_out),

@@ -206,6 +206,27 @@ static enum km_advice_bound bound_of(const struct km_advice *advice, uint32_t la
     return advice->points[advice->advised].batch < largest_asked ? KM_ADVICE_MEMORY : KM_ADVICE_AT_MOST;
 }
 
+/* One sequence at a time is too slow already. */
+static enum km_status refuse(const struct km_advice_point *alone, struct km_error *error)
+{
+    const struct {
+        const char *words;
+        double value;
+    } parts[] = {{"TPOT ", alone->tpot_mean_s},
+                 {" s and ITL ", alone->itl_mean_s},
+                 {" s on average, ", alone->slo_ratio}};
+    struct km_text text = {0};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        km_text_puts(&text, parts[i].words);
+        km_text_number(&text, parts[i].value, 3);
+    }
+    enum km_status status = km_fail(
+        error, KM_NO, NULL, 0, 0,
+        "no batch size meets the SLO: one sequence at a time has %s times the limit", km_text_c(&text));
+    km_text_release(&text);
+    return status;
+}
+
 static enum km_status find_knee(const struct km_scenario *scenario, const struct km_advice_options *options,
                                 const struct km_setup *setup, struct km_advice *out, struct km_error *error)
 {
@@ -225,11 +246,7 @@ static enum km_status find_knee(const struct km_scenario *scenario, const struct
     out->fits_batch = (uint32_t)(fits < 1 ? 1 : fits > UINT32_MAX ? UINT32_MAX : fits);
     status = measure_grid(&curve, out, asked < out->fits_batch ? asked : out->fits_batch, error);
     if (status == KM_OK && best_point(out) == KM_ADVICE_POINTS)
-        return km_fail(
-            error, KM_NO, NULL, 0, 0,
-            "no batch size meets the SLO: one sequence at a time has TPOT %.3g s and ITL %.3g s on "
-            "average, %.3g times the limit",
-            out->points[0].tpot_mean_s, out->points[0].itl_mean_s, out->points[0].slo_ratio);
+        return refuse(&out->points[0], error);
     if (status == KM_OK)
         status = refine(&curve, out, error);
     if (status == KM_OK) {

@@ -39,17 +39,20 @@ static size_t take_digits(const char **text, char *out, size_t room)
     return count;
 }
 
-static bool parse_u64(const char *text, uint64_t *out)
+/* What 64 bits do not hold becomes the largest that they do, and *beyond. */
+static bool parse_u64(const char *text, uint64_t *out, bool *beyond)
 {
     char digits[LONGEST_NUMBER];
     size_t count = take_digits(&text, digits, sizeof digits);
     if (*text || count == 0 || (count > 1 && digits[0] == '0'))
         return false;
     uint64_t value = 0;
+    *beyond = false;
     for (size_t i = 0; i < count; i++) {
         uint64_t digit = (uint64_t)(digits[i] - '0');
         if (value > (UINT64_MAX - digit) / 10) {
-            *out = UINT64_MAX; /* past every limit below it */
+            *out = UINT64_MAX;
+            *beyond = true;
             return true;
         }
         value = value * 10 + digit;
@@ -145,10 +148,11 @@ enum km_status km_settings_u64(const struct km_yaml *value, const struct km_rang
                                uint64_t *out, struct km_error *error)
 {
     uint64_t number;
-    if (value->kind != KM_YAML_SCALAR || value->quoted || !parse_u64(value->text, &number) ||
+    bool beyond;
+    if (value->kind != KM_YAML_SCALAR || value->quoted || !parse_u64(value->text, &number, &beyond) ||
         !in_range(range, (double)number))
         return fail_range(value, KM_SETTING_U64, range, "", error);
-    if (number > limit)
+    if (beyond || number > limit)
         return fail_range(value, KM_SETTING_U64, range, " (too large)", error);
     *out = number;
     return KM_OK;

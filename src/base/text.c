@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,14 @@ void km_text_printf(struct km_text *text, const char *format, ...)
         text->length += (size_t)length;
     }
     va_end(again);
+}
+
+void km_text_number(struct km_text *text, double value, int digits)
+{
+    if (isfinite(value))
+        km_text_printf(text, "%.*g", digits, value);
+    else
+        km_text_puts(text, "-");
 }
 
 const char *km_text_c(const struct km_text *text)

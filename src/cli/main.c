@@ -35,6 +35,15 @@ static void usage(FILE *stream)
     fputs("\nkingman COMMAND --help tells more.\n", stream);
 }
 
+/* What was printed must have arrived, else it is no answer. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fputs("cannot write to stdout\n", stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     km_memory_guard_libraries();
@@ -45,11 +54,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         usage(stdout);
-        return 0;
+        return finish(0);
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("kingman " KM_VERSION);
-        return 0;
+        return finish(0);
     }
     struct km_suggestion suggestion = {.word = argv[1]};
     for (size_t i = 0; commands[i]; i++) {
@@ -64,11 +73,7 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s\n", line);
             return km_exit_code(error.status);
         }
-        if (fflush(stdout) != 0 || ferror(stdout)) {
-            fputs("cannot write to stdout\n", stderr);
-            return 2;
-        }
-        return code;
+        return finish(code);
     }
     fprintf(stderr, "unknown command \"%s\"%s%s%s\n", argv[1],
             suggestion.best ? "; did you mean " : " (kingman --help lists them)",

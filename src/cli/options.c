@@ -43,6 +43,9 @@ static enum km_status store(const struct km_option *option, const char *value, s
 {
     char *end = NULL;
     errno = 0;
+    if (option->kind == KM_OPTION_TEXT && !*value)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: expected %s, got nothing", option->name,
+                       option->value_name);
     if (option->kind == KM_OPTION_TEXT) {
         *(const char **)option->target = value;
     } else if (option->kind == KM_OPTION_LIST) {

@@ -69,10 +69,10 @@ void km_queue_text(const struct km_queue_section *section, const struct km_queue
         snprintf(name, sizeof name, "P(wait > %g s)", point->tail.t_s[i]);
         put_row(name, point->tail.probability[i], s ? &s->wait_tail[i] : NULL, out);
     }
-    if (!isnan(point->asymptote_eta_per_s))
+    if (isfinite(point->asymptote_eta_per_s) && isfinite(point->asymptote_coefficient))
         km_text_printf(out, "\nfar out P(wait > t) ~ %.6g exp(-%.6g t)\n", point->asymptote_coefficient,
                        point->asymptote_eta_per_s);
-    if (!isnan(point->bound_response_s))
+    if (isfinite(point->bound_response_s))
         km_text_printf(out, "\nmean response at most %.6g s by the simple bound\n", point->bound_response_s);
 }
 

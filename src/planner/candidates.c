@@ -178,10 +178,10 @@ static void read_memory(struct reading *reading, uint64_t i, const struct km_sce
     if (status == KM_OK) {
         km_fleet_release(&fleet);
         tell_start(reading, i, scenario);
-    } else if (status == KM_NO)
+    } else if (status == KM_NO && map.blocks == 0)
         tell_memory(reading, i, scenario, &map);
     else
-        fall(reading, i, KM_FATE_INVALID);
+        fall(reading, i, status == KM_NO ? KM_FATE_MEMORY : KM_FATE_INVALID);
 }
 
 /* Replicas share a node, or take whole ones. */

@@ -158,11 +158,10 @@ void km_probe_explain(const struct km_probe *probe, struct km_text *out)
             continue;
         char name[160];
         km_slo_term_name(&outcome->term, name, sizeof name);
-        char value[32] = "of nothing"; /* none was served */
-        if (!isnan(outcome->value))
-            snprintf(value, sizeof value, "%.3g", outcome->value);
-        km_text_printf(out, "%s%s %s, limit %.3g%s", separator, name, value, outcome->term.limit,
-                       probe->cut ? " when stopped" : "");
+        km_text_printf(out, "%s%s ", separator, name);
+        km_text_number(out, outcome->value, 3);
+        km_text_printf(out, ", limit %.3g%s%s", outcome->term.limit, probe->cut ? " when stopped" : "",
+                       isnan(outcome->value) ? ": no request of it was served" : "");
         separator = "; ";
     }
     if (!probe->load_bounded && probe->saturated) {

@@ -65,6 +65,8 @@ const char *km_cell_bytes(char *out, double bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     int unit = 0;
+    if (!isfinite(bytes))
+        return strcpy(out, "-");
     while (unit < 4 && fabs(bytes) >= 1023.95) {
         bytes /= 1024.0;
         unit++;

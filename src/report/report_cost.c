@@ -46,7 +46,7 @@ void km_report_cost_json(const struct km_bill *bill, struct km_json_writer *w)
 /* 1.25, 0.00123; "-" where undefined */
 static const char *amount(char *out, double value)
 {
-    if (isnan(value))
+    if (!isfinite(value))
         snprintf(out, KM_CELL, "-");
     else if (fabs(value) < 0.1)
         snprintf(out, KM_CELL, "%.3g", value);

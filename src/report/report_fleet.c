@@ -170,7 +170,7 @@ enum km_status km_replicas_csv_open(struct km_replicas_csv *csv, const char *pat
 /* Nothing where undefined. */
 static void write_number(FILE *stream, double value)
 {
-    if (isnan(value))
+    if (!isfinite(value))
         fputc(',', stream);
     else
         fprintf(stream, "%.9g,", value);

@@ -43,6 +43,26 @@ uint64_t km_setup_most_model_len(const struct km_scenario *scenario, uint64_t ra
     return scenario->engine.check_max_model_len ? rank_blocks * scenario->engine.block_size : UINT64_MAX;
 }
 
+bool km_setup_graphs_fit(const struct km_scenario *scenario, const struct km_memory_map *map, double *largest)
+{
+    const struct km_engine *engine = &scenario->engine;
+    const double device_bytes = scenario->device.memory_bytes;
+    *largest = fmax(0.0, floor((1.0 - map->graph_bytes / device_bytes) * 1e3) / 1e3);
+    return engine->graph_size_count == 0 || engine->num_gpu_blocks_override > 0 ||
+           map->budget_bytes + map->graph_bytes <= device_bytes;
+}
+
+static enum km_status refuse_graphs(const struct km_scenario *scenario, const struct km_memory_map *map,
+                                    double largest, struct km_error *error)
+{
+    return km_fail(
+        error, KM_NO, NULL, 0, 0,
+        "captured graphs of %.2f GiB do not fit beside the budget of %.1f GiB of the %.1f GiB of %s; "
+        "gpu_memory_utilization may be at most %g, not %g",
+        map->graph_bytes / KM_GIB, map->budget_bytes / KM_GIB, scenario->device.memory_bytes / KM_GIB,
+        scenario->device.name, largest, scenario->engine.gpu_memory_utilization);
+}
+
 static enum km_status refuse_memory(const struct km_scenario *scenario, const struct km_memory_map *map,
                                     struct km_error *error)
 {
@@ -77,6 +97,9 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
     if (out->blocks == 0)
         return refuse_memory(scenario, &out->memory, error);
     out->most_model_len = km_setup_most_model_len(scenario, out->rank_blocks);
+    double largest;
+    if (!km_setup_graphs_fit(scenario, &out->memory, &largest))
+        return refuse_graphs(scenario, &out->memory, largest, error);
     out->kv_manager = km_kv_find(scenario->engine.kv_manager);
     out->cost_config = (struct km_cost_config){
         .model = &scenario->model,

@@ -39,6 +39,11 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
  * longer: UINT64_MAX. Layers with a sliding window count in full, as their blocks do in the memory map. */
 uint64_t km_setup_most_model_len(const struct km_scenario *scenario, uint64_t rank_blocks);
 
+/* Do the captured graphs, which stand outside the budget, fit beside it? *largest: the gpu_memory_utilization
+ * up to which they do. Always without graphs, or with a stated number of blocks. */
+bool km_setup_graphs_fit(const struct km_scenario *scenario, const struct km_memory_map *map,
+                         double *largest);
+
 /* The parts of a scenario that the memory map is made from. */
 struct km_layout km_setup_layout(const struct km_scenario *scenario);
 struct km_memory_limits km_setup_limits(const struct km_scenario *scenario);

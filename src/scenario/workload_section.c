@@ -185,7 +185,8 @@ const struct km_setting km_workload_section[] = {
      .doc = "where to begin, in the stream's own time before scaling"},
     {"end_s", KM_SETTING_NUMBER, AT(end_s), KM_ABOVE_UP_TO(0, KM_TIME_LIMIT_S), .optional = true,
      .nullable = true, .doc = "where to end; null = nowhere"},
-    {"bootstrap_block_s", KM_SETTING_NUMBER, AT(bootstrap_block_s), KM_BETWEEN(0, KM_TIME_LIMIT_S),
+    {"bootstrap_block_s", KM_SETTING_NUMBER, AT(bootstrap_block_s),
+     KM_ZERO_OR(1e-3, KM_TIME_LIMIT_S, NULL), /* a block holds bursts; within a millisecond there are none */
      .optional = true,
      .doc = "run on blocks of the trace drawn by the seed, each this long; 0 = on the trace as it is"},
     {"bootstrap_length", KM_SETTING_NUMBER, AT(bootstrap_length), KM_BETWEEN(1e-3, 1e6), .optional = true,

@@ -16,6 +16,25 @@ struct km_source {
     uint64_t start_ps, end_ps;
 };
 
+/* Blocks are laid one by one, and most of so many would be empty. */
+#define MOST_BLOCKS 1e7
+
+static enum km_status check_blocks(const struct km_source *source,
+                                   const struct km_workload_settings *settings, struct km_error *error)
+{
+    size_t count;
+    const struct km_request *requests = km_recording_requests(source->recording, &count);
+    double length = settings->bootstrap_length > 0 ? settings->bootstrap_length : 1;
+    double span_s = count ? km_s_from_ps(requests[count - 1].arrival_ps - requests[0].arrival_ps) : 0;
+    double blocks = span_s * length / settings->bootstrap_block_s;
+    if (blocks <= MOST_BLOCKS)
+        return KM_OK;
+    return km_fail(
+        error, KM_BAD_INPUT, NULL, 0, 0,
+        "workload.bootstrap_block_s: %g s would make %.3g blocks of the trace; at most %g are laid",
+        settings->bootstrap_block_s, blocks, MOST_BLOCKS);
+}
+
 enum km_status km_source_open(const struct km_workload_settings *settings, uint64_t seed,
                               struct km_source **out, struct km_error *error)
 {
@@ -40,6 +59,11 @@ enum km_status km_source_open(const struct km_workload_settings *settings, uint6
         source->next = km_recording_find(source->recording, source->start_ps);
     if (bootstrap) {
         const uint64_t block_ps = km_ps_from_s(settings->bootstrap_block_s);
+        status = check_blocks(source, settings, error);
+        if (status != KM_OK) {
+            km_source_close(source);
+            return status;
+        }
         source->resample =
             km_resample_create(source->recording, source->start_ps, source->end_ps, block_ps ? block_ps : 1,
                                settings->bootstrap_length > 0 ? settings->bootstrap_length : 1, seed);
