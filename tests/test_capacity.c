@@ -543,46 +543,56 @@ static void test_decision(void **state)
 static void test_sensitivity(void **state)
 {
     (void)state;
-    struct plan *plan = MAKE(SHORT, "slo={ttft_p99_s: 0.3, tpot_p99_s: 0.015}", "cost.time_error=0.1");
+    struct plan *plan = MAKE(SHORT, "slo={ttft_p99_s: 0.3, tpot_p99_s: 0.015}", "seed=1");
+    const struct km_time_error off = {.fast = 0.9, .slow = 1.1, .source = "this test"};
+    const struct km_time_error unknown = {.fast = (double)NAN, .slow = (double)NAN, .source = "nothing"};
     struct km_capacity_options options = km_capacity_exact();
     options.step = 0.01;
     options.max_replications = 6;
     const struct km_capacity found = find(plan, NULL, &options);
     struct km_sensitivity one, two;
     struct km_error error = {0};
-    assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &options, &one, &error), KM_OK);
-    assert_near(one.time_error.relative, 0.1, 1e-12);
+    assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &off, &options, &one, &error),
+                     KM_OK);
+    assert_near(one.time_error.slow, 1.1, 1e-12);
     assert_true(one.low < found.scale && found.scale < one.high);
     assert_true(one.slower_scale < one.low && one.longer_scale < found.scale && one.slower_scale > 0);
     assert_near(one.headroom, found.scale - 1, 1e-12);
     assert_true(one.less_load.holds && one.more_load.holds);
     options.workers = 2;
-    assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &options, &two, &error), KM_OK);
+    assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &off, &options, &two, &error),
+                     KM_OK);
     assert_true(one.low == two.low && one.high == two.high && one.longer_scale == two.longer_scale);
+    options.workers = 1; /* nothing to compare with: no interval, and all else the same */
+    assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &unknown, &options, &two, &error),
+                     KM_OK);
+    assert_true(isnan(two.low) && isnan(two.high) && two.slower_scale == one.slower_scale);
     drop(plan);
 }
 
-/* The figures that stand for the cost models' own errors, and what replaces them. */
+/* What is stated counts before what was measured. */
 static void test_time_error(void **state)
 {
     (void)state;
     static const struct {
         const char *change;
-        double least, most;
+        double fast, slow;
+        bool measured;
     } cases[] = {
-        {"seed=1", 0.083, 0.083},
-        {"cost.time_error=0", 0, 0},
-        {"engine.step_time_error=0.02", 0.02, 0.02},
-        {"cost={model: profile}", 0.0431, 0.0829}, /* some of it measured, some not */
-        {"cost={model: linear, k4: 0.01}", 0, 0},
+        {"seed=1", 0.8, 1.3, true},
+        {"cost={model: profile}", 0.8, 1.3, true},
+        {"cost.time_error=0", 1, 1, false},
+        {"cost.time_error=0.1", 0.9, 1.1, false},
+        {"engine.step_time_error=0.02", 0.98, 1.02, false},
+        {"cost={model: linear, k4: 0.01}", 1, 1, false},
     };
+    const struct km_accuracy_answer closest = {.row = {.points = 9, .p10 = 0.8, .p90 = 1.3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct plan *plan = MAKE(SHORT, cases[i].change);
-        struct km_demand *demand = demand_of(plan);
-        try(plan, demand, 0, 1, true);
-        const struct km_time_error error = km_time_error_of(&plan->fleet);
-        assert_true(error.relative >= cases[i].least && error.relative <= cases[i].most && error.source[0]);
-        km_demand_destroy(demand);
+        const struct km_time_error error = km_time_error_of(&plan->scenario, &closest);
+        assert_near(error.fast, cases[i].fast, 1e-12);
+        assert_near(error.slow, cases[i].slow, 1e-12);
+        assert_true(error.measured == cases[i].measured && error.source[0]);
         drop(plan);
     }
 }

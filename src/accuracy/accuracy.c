@@ -141,8 +141,10 @@ static const enum km_accuracy_dim dropped[KM_ACCURACY_NONE] = {
 void km_accuracy_closest(const struct km_accuracy *accuracy, const struct km_accuracy_key *asked,
                          struct km_arena *arena, struct km_accuracy_answer *out)
 {
-    struct km_accuracy_key key = *asked;
-    *out = (struct km_accuracy_answer){.asked = *asked};
+    struct km_accuracy_key key;
+    for (int i = 0; i < KM_ACCURACY_DIMS; i++) /* the answer may outlive who asked */
+        key.of[i] = km_arena_strdup(arena, asked->of[i]);
+    *out = (struct km_accuracy_answer){.asked = key};
     for (int level = KM_ACCURACY_SAME; level < KM_ACCURACY_NONE; level++) {
         if (level > KM_ACCURACY_SAME)
             key.of[dropped[level]] = NULL;

@@ -100,7 +100,7 @@ struct km_accuracy_answer {
     struct km_accuracy_row row; /* without points where the level is NONE */
 };
 
-/* The closest row. `asked` states every dim. */
+/* The closest row. `asked` states every dim. All strings of the answer live in `arena`. */
 void km_accuracy_closest(const struct km_accuracy *accuracy, const struct km_accuracy_key *asked,
                          struct km_arena *arena, struct km_accuracy_answer *out);
 const char *km_accuracy_level_name(enum km_accuracy_level level); /* "same", "any_engine", ... */

@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROOFLINE_ERROR 0.083
-#define PROFILE_ERROR  0.043
-
 struct job {
     const struct km_capacity *found;
     const struct km_capacity_options *options;
@@ -137,71 +134,32 @@ enum km_status km_capacity_vary(const struct km_scenario *scenario, const struct
     return status;
 }
 
-/* Share of the looked-up time that no measurement stands behind. */
-static double unmeasured_share(const struct km_fleet *fleet)
+static struct km_time_error stated(double relative, const char *source)
 {
-    double all_s = 0.0, unmeasured_s = 0.0;
-    for (uint32_t g = 0; g < fleet->group_count; g++) {
-        const struct km_setup *setup = &fleet->groups[g];
-        struct km_coverage coverage = {0};
-        if (setup->executor->coverage)
-            setup->executor->coverage(setup->executor_state, &coverage);
-        for (int origin = 0; origin < KM_ORIGIN_COUNT; origin++) {
-            all_s += coverage.time_s[origin];
-            if (origin == KM_ORIGIN_EXTRAPOLATED || origin == KM_ORIGIN_MODEL)
-                unmeasured_s += coverage.time_s[origin];
-        }
-    }
-    return all_s > 0.0 ? unmeasured_s / all_s : 1.0;
+    return (struct km_time_error){1.0 - relative, 1.0 + relative, source, false};
 }
 
-struct km_time_error km_time_error_of(const struct km_fleet *fleet)
+struct km_time_error km_time_error_of(const struct km_scenario *scenario,
+                                      const struct km_accuracy_answer *closest)
 {
-    const struct km_scenario *scenario = fleet->scenario;
     if (scenario->time_error >= 0.0)
-        return (struct km_time_error){scenario->time_error, "stated by the scenario: cost.time_error"};
+        return stated(scenario->time_error, "stated by the scenario: cost.time_error");
     if (scenario->engine.step_time_error > 0.0)
-        return (struct km_time_error){scenario->engine.step_time_error,
-                                      "stated by the engine description: step_time_error"};
+        return stated(scenario->engine.step_time_error, "stated by the engine description: step_time_error");
     if (strcmp(scenario->cost_model, "linear") == 0)
-        return (struct km_time_error){0.0, "the linear law is taken as given"};
-    if (strcmp(scenario->cost_model, "profile") != 0)
-        return (struct km_time_error){ROOFLINE_ERROR, "roofline against a recorded engine: tests/validation"};
-    const double share = unmeasured_share(fleet);
-    return (struct km_time_error){PROFILE_ERROR * (1.0 - share) + ROOFLINE_ERROR * share,
-                                  "profile against a recorded engine: tests/validation"};
-}
-
-/* The error depends on what a run looks up: one at the capacity. */
-static enum km_status find_error(const struct km_fleet *fleet, struct km_demand *demand,
-                                 const struct km_capacity *found, const struct km_capacity_options *options,
-                                 struct km_sensitivity *out, struct km_error *error)
-{
-    const struct km_study study = {
-        .workload = &fleet->scenario->workload,
-        .options = options,
-        .demand = demand,
-        .seed = fleet->scenario->seed,
-    };
-    struct km_prober prober = {.study = &study, .fleet = fleet};
-    struct km_trial trial;
-    enum km_status status =
-        km_study_try(&prober, km_demand_first_drawn(demand), found->scale, true, &trial, error);
-    out->time_error = km_time_error_of(fleet);
-    return status;
+        return stated(0.0, "the linear law is taken as given");
+    return (struct km_time_error){closest->row.p10, closest->row.p90, "measured throughput", true};
 }
 
 static enum km_status ask_fleet(const struct km_scenario *scenario, struct km_demand *demand,
-                                const struct km_capacity *found, const struct km_capacity_options *options,
-                                struct km_sensitivity *out, struct km_error *error)
+                                const struct km_capacity_options *options, struct km_sensitivity *out,
+                                struct km_error *error)
 {
     struct km_fleet fleet;
     enum km_status status = km_fleet_create(scenario, &fleet, error);
     if (status != KM_OK)
         return status;
-    status = find_error(&fleet, demand, found, options, out, error);
-    if (status == KM_OK)
-        status = km_capacity_decide(&fleet, demand, 0.8, options, &out->less_load, error);
+    status = km_capacity_decide(&fleet, demand, 0.8, options, &out->less_load, error);
     if (status == KM_OK)
         status = km_capacity_decide(&fleet, demand, 1.2, options, &out->more_load, error);
     km_fleet_release(&fleet);
@@ -210,6 +168,7 @@ static enum km_status ask_fleet(const struct km_scenario *scenario, struct km_de
 
 enum km_status km_capacity_sensitivity(const struct km_scenario *scenario, struct km_demand *demand,
                                        const struct km_capacity *found,
+                                       const struct km_time_error *time_error,
                                        const struct km_capacity_options *options, struct km_sensitivity *out,
                                        struct km_error *error)
 {
@@ -218,22 +177,26 @@ enum km_status km_capacity_sensitivity(const struct km_scenario *scenario, struc
     struct km_demand *own = NULL;
     const bool borrowed = demand && found->length <= 1.0;
     enum km_status status = borrowed ? KM_OK : km_demand_create(&config, &own, error);
-    *out = (struct km_sensitivity){.headroom = found->scale - 1.0};
+    *out = (struct km_sensitivity){
+        .time_error = *time_error, .headroom = found->scale - 1.0, .low = (double)NAN, .high = (double)NAN};
     if (status == KM_OK)
-        status = ask_fleet(scenario, own ? own : demand, found, options, out, error);
+        status = ask_fleet(scenario, own ? own : demand, options, out, error);
     km_demand_destroy(own);
     if (status != KM_OK)
         return status;
     struct km_variation variations[] = {
-        {.time_scale = 1.0 + out->time_error.relative, .output_scale = 1.0, .prompt_scale = 1.0},
-        {.time_scale = 1.0 - out->time_error.relative, .output_scale = 1.0, .prompt_scale = 1.0},
         {.time_scale = 1.2, .output_scale = 1.0, .prompt_scale = 1.0},
         {.time_scale = 1.0, .output_scale = 1.2, .prompt_scale = 1.0},
+        {.time_scale = time_error->slow, .output_scale = 1.0, .prompt_scale = 1.0},
+        {.time_scale = time_error->fast, .output_scale = 1.0, .prompt_scale = 1.0},
     };
-    status = km_capacity_vary(scenario, found, options, variations, 4, error);
-    out->low = variations[0].scale;
-    out->high = variations[1].scale;
-    out->slower_scale = variations[2].scale;
-    out->longer_scale = variations[3].scale;
+    const bool known = isfinite(time_error->slow);
+    status = km_capacity_vary(scenario, found, options, variations, known ? 4 : 2, error);
+    out->slower_scale = variations[0].scale;
+    out->longer_scale = variations[1].scale;
+    if (known) {
+        out->low = variations[2].scale;
+        out->high = variations[3].scale;
+    }
     return status;
 }

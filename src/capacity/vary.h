@@ -7,6 +7,7 @@
 #ifndef KM_CAPACITY_VARY_H
 #define KM_CAPACITY_VARY_H
 
+#include "accuracy/accuracy.h"
 #include "capacity/capacity.h"
 
 struct km_variation {
@@ -25,30 +26,31 @@ enum km_status km_capacity_vary(const struct km_scenario *scenario, const struct
 
 /* --- the cost model's own error ------------------------------------------------------------------------- */
 
-/* How far, in relative terms, are this scenario's step times from the truth (one standard error, or the worst
- * that was seen)? In this order:
+/* Steps may really take `fast` to `slow` times as long as simulated. In this order:
  *
- *   cost.time_error of the scenario
- *   step_time_error of the engine description, when it was fitted to recorded steps
- *   linear: 0; the law is an assumption, not a measurement
- *   roofline: 8.3 %; profile: 4.3 % of what was measured or lies between measurements, 8.3 % of the rest.
- * These are the errors of the time that a saturated RTX 4090 took for 300 requests, hence of the sum of its
- * step times: the larger of those of the two recorded engines (tests/validation/README.md). The error of
- *   interpolation is part of them. */
+ *   cost.time_error e of the scenario: 1 - e to 1 + e
+ *   step_time_error of the engine description, when it was fitted to recorded steps: the same
+ *   linear: 1 to 1; the law is an assumption, not a measurement
+ *   what measurements say: the 10th and 90th percentile of predicted / measured throughput in the closest row
+ *   (accuracy/accuracy.h), since under load throughput is one over the steps' time; NAN where there are none.
+ */
 struct km_time_error {
-    double relative;
-    const char *source; /* static, or the scenario's */
+    double fast, slow;
+    const char *source; /* static: which of these */
+    bool measured;      /* the last */
 };
 
-/* A fleet that has run: of a profile, what its runs looked up counts. */
-struct km_time_error km_time_error_of(const struct km_fleet *fleet);
+/* `closest`: the answer for the scenario's KM_ACCURACY_PACE. */
+struct km_time_error km_time_error_of(const struct km_scenario *scenario,
+                                      const struct km_accuracy_answer *closest);
 
 /* --- what a planner asks next ----------------------------------------------------------------------------
  */
 
 struct km_sensitivity {
     struct km_time_error time_error;
-    double low, high; /* capacity if steps took 1 + error and 1 - error times as long */
+    double low,
+        high; /* capacity if steps took `slow` and `fast` times as long; NAN where these are not known */
     /* Does it hold at 0.8 and 1.2 times the rate asked for? */
     struct km_decision less_load, more_load;
     double headroom;     /* capacity over the rate asked for, less one */
@@ -60,6 +62,7 @@ struct km_sensitivity {
  * km_capacity_find(). */
 enum km_status km_capacity_sensitivity(const struct km_scenario *scenario, struct km_demand *demand,
                                        const struct km_capacity *found,
+                                       const struct km_time_error *time_error,
                                        const struct km_capacity_options *options, struct km_sensitivity *out,
                                        struct km_error *error);
 

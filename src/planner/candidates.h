@@ -3,7 +3,7 @@
 #ifndef KM_PLANNER_CANDIDATES_H
 #define KM_PLANNER_CANDIDATES_H
 
-#include "capacity/capacity.h"
+#include "capacity/vary.h"
 #include "planner/probe.h"
 
 /* What became of a candidate. */
@@ -52,6 +52,11 @@ struct km_candidate {
     struct km_decision decision; /* of that plan, when the probe holds; else no replications */
     struct km_probe *probe; /* at the asked load, with `replicas`; NULL = not simulated. Owned by the plan */
     struct km_capacity *capacity; /* its maximum rate; NULL = not looked for. In the plan's arena */
+    /* What measurements say of its step times (planner/certainty.h), where its rate is looked for: the
+     * closest row of throughput, in the plan's arena, or NULL. */
+    struct km_accuracy_answer *accuracy;
+    struct km_time_error time_error;
+    bool no_profile; /* cost model profile was asked for, but there is none of the device: roofline */
 };
 
 /* GPUs that are paid for: those of the replicas, or the whole nodes they stand on. */

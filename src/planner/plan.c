@@ -9,6 +9,7 @@
 #include "planner/rank.h"
 #include "planner/rates.h"
 #include "planner/round.h"
+#include "scenario/accuracy_key.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -336,6 +337,8 @@ static void make_entry(struct km_plan *plan, const struct ranked *ranked, struct
                                                                        replicas, candidate->probe)
                                       : (double)NAN,
         .cost = ranked->rank.parts[0],
+        .least_cost = (double)NAN,
+        .most_cost = (double)NAN,
     };
     plan->holding += candidate->fate == KM_FATE_HOLDS;
     plan->statistics.fates[candidate->fate]++;
@@ -373,6 +376,8 @@ static enum km_status read_question(const char *path, const struct km_override *
                          "no section \"search\": which plans are to be compared?");
     if (status == KM_OK)
         status = km_search_read(&plan->scenario, &plan->arena, &plan->search, error);
+    if (status == KM_OK)
+        status = km_scenario_read_accuracy(&plan->accuracy, error);
     if (status == KM_OK && plan->scenario.group_count)
         status = km_fail(error, KM_BAD_INPUT, path, 0, 0,
                          "cluster.groups: kingman plan compares clusters of equal replicas");
@@ -446,6 +451,7 @@ void km_plan_release(struct km_plan *plan)
     km_candidates_release(&plan->candidates);
     km_demand_destroy(plan->demand);
     km_load_release(&plan->load);
+    km_accuracy_release(&plan->accuracy);
     km_scenario_release(&plan->scenario);
     km_arena_release(&plan->arena);
     *plan = (struct km_plan){0};

@@ -60,6 +60,10 @@ struct km_plan_entry {
     double cost;                   /* by the objective; when it does not hold, the least it could be */
     bool on_front;                 /* no other plan that holds is at least as good in all, and better in one:
                                       USD per hour, the SLO's worst ratio, maximum rate */
+    /* By the objective, if the cost model errs as its measurements say (planner/certainty.h); NAN when not
+     * looked for: every plan has the winner's row. */
+    double least_cost, most_cost;
+    bool uncertain; /* it may cost no more than a plan above it */
 };
 
 /* Its maximum rate; NAN when there is none or it was not looked for. */
@@ -68,7 +72,8 @@ double km_plan_max_rate_per_s(const struct km_plan_entry *entry);
 struct km_plan {
     struct km_search search;
     struct km_load load;
-    struct km_demand *demand; /* other workloads like the load */
+    struct km_demand *demand;    /* other workloads like the load */
+    struct km_accuracy accuracy; /* what was measured, and predicted for it */
     struct km_candidates candidates;
     struct km_plan_entry *entries; /* [candidates.count] */
     struct km_sensitivity

@@ -12,7 +12,7 @@ enum km_status km_plan_confirm(const struct km_candidate_source *source,
                                struct km_candidate *candidate, bool *holds, struct km_error *error);
 
 /* To a few per cent, of the first `top` entries that hold, or of all in an exhaustive search, where it is not
- * known yet. */
+ * known yet; of those that stand on different rows of measurements, also what they could cost. */
 enum km_status km_plan_find_rates(const struct km_candidate_source *source,
                                   const struct km_plan_options *options, struct km_plan *plan,
                                   struct km_error *error);

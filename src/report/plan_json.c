@@ -132,6 +132,28 @@ static void put_settings(struct km_json_writer *w, const struct km_plan *plan, c
     km_json_put_close(w, '}');
 }
 
+static void put_time_error(struct km_json_writer *w, const struct km_time_error *off)
+{
+    km_json_put_open(w, "time_error", '{');
+    km_json_put_number(w, "fast", off->fast);
+    km_json_put_number(w, "slow", off->slow);
+    km_json_put_string(w, "source", off->source);
+    km_json_put_close(w, '}');
+}
+
+static void put_certainty(struct km_json_writer *w, const struct km_plan_entry *entry)
+{
+    if (entry->candidate->accuracy)
+        put_time_error(w, &entry->candidate->time_error);
+    else
+        km_json_put_null(w, "time_error");
+    km_report_accuracy_json(entry->candidate->accuracy, entry->candidate->accuracy ? 1 : 0, w);
+    km_json_put_number(w, "objective_least", entry->least_cost);
+    km_json_put_number(w, "objective_most", entry->most_cost);
+    km_json_put_bool(w, "uncertain", entry->uncertain);
+    km_json_put_bool(w, "no_profile", entry->candidate->no_profile);
+}
+
 static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint64_t index)
 {
     const struct km_plan_entry *entry = &plan->entries[index];
@@ -159,6 +181,7 @@ static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint
     km_json_put_number(w, holds ? "objective" : "objective_at_least", entry->cost);
     km_json_put_bool(w, "on_front", entry->on_front);
     put_capacity(w, entry, plan->load.rate_per_s);
+    put_certainty(w, entry);
     km_json_put_number(w, "weight_bytes_per_gpu", c->weight_bytes);
     km_json_put_number(w, "kv_bytes_per_gpu", c->kv_bytes);
     km_json_put_number(w, "memory_budget_bytes_per_gpu", c->budget_bytes);
@@ -179,8 +202,7 @@ static void put_what_if(struct km_json_writer *w, const struct km_plan *plan)
     }
     km_json_put_open(w, "winner_sensitivity", '{');
     km_json_put_number(w, "headroom", s->headroom);
-    km_json_put_number(w, "time_error", s->time_error.relative);
-    km_json_put_string(w, "time_error_source", s->time_error.source);
+    put_time_error(w, &s->time_error);
     km_json_put_number(w, "low_with_time_error_per_s", s->low * asked_per_s);
     km_json_put_number(w, "high_with_time_error_per_s", s->high * asked_per_s);
     put_decision(w, "load_20_percent_less", &s->less_load);

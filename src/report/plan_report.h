@@ -14,6 +14,9 @@ struct km_plan_report { /* everything is borrowed */
 };
 
 void km_plan_report_text(const struct km_plan_report *report, struct km_text *out);
+/* Part of the text: which ranks are uncertain, and what the first `shown` plans stand on, a line for each row
+ * of measurements. plan_accuracy.c */
+void km_plan_accuracy_text(const struct km_plan *plan, uint64_t shown, unsigned width, struct km_text *out);
 void km_plan_report_json(const struct km_plan_report *report, struct km_text *out);
 
 #endif

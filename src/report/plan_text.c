@@ -214,8 +214,10 @@ static bool put_row(const struct km_plan *plan, uint64_t rank, struct km_text *o
     char usd[KM_CELL], tokens[KM_CELL], cell[KM_CELL], gap = ' ';
     bool marked = false;
     double most_per_s = km_bounds_most_rate_per_s(&c->bounds, &plan->load, c->replicas);
-    km_text_printf(out, " %c %-4llu %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ',
-                   (unsigned long long)rank + 1, LABEL_WIDTH, LABEL_WIDTH, c->label, c->replicas, entry->gpus,
+    char place[24];
+    snprintf(place, sizeof place, "%llu%s", (unsigned long long)rank + 1, entry->uncertain ? "~" : "");
+    km_text_printf(out, " %c %-4s %-*.*s %4u %4u %8s %7s", entry->on_front ? '*' : ' ', place, LABEL_WIDTH,
+                   LABEL_WIDTH, c->label, c->replicas, entry->gpus,
                    km_cell_grouped(usd, entry->usd_per_hour, 2),
                    price_cell(tokens, by_energy(plan) ? kwh_per_million_tokens(plan, c->probe)
                                                       : entry->usd_per_million_tokens));
@@ -259,6 +261,7 @@ static void put_table(const struct km_plan_report *report, struct km_text *out)
     if (marked)
         km_text_printf(out, "   %s fewer than %d requests beyond it: too few to tell\n", KM_QUANTILE_MARK,
                        KM_QUANTILE_BEYOND);
+    km_plan_accuracy_text(plan, shown, PAGE_WIDTH, out);
 }
 
 /* --- the winner's margin -------------------------------------------------------------------------------- */
@@ -298,9 +301,10 @@ static void put_margin(const struct km_plan *plan, struct km_text *out)
             out,
             "   The interval reaches below the asked load: one replica more would be on the safe side.\n");
     if (!isnan(s->low) && !isnan(s->high))
-        km_text_printf(out, "   %-24s %s to %s/s (step times %s off: %s)\n", "if the cost model errs",
-                       km_cell_rounded(a, s->low * per_scale), km_cell_rounded(b, s->high * per_scale),
-                       km_cell_percent(percent, s->time_error.relative), s->time_error.source);
+        km_text_printf(out, "   %-24s %s to %s/s (steps take %.2f to %.2f times as long: %s)\n",
+                       "if the cost model errs", km_cell_rounded(a, s->low * per_scale),
+                       km_cell_rounded(b, s->high * per_scale), s->time_error.fast, s->time_error.slow,
+                       s->time_error.source);
     put_decision("20 % more load", &s->more_load, out);
     put_decision("20 % less load", &s->less_load, out);
     put_changed("steps 20 % slower", s->slower_scale, c->scale, c->rate_per_s, out);

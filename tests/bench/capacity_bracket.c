@@ -7,6 +7,7 @@
  * answer on FRESH replications that the search has not seen: new seeds, or other block bootstraps of the
  * trace, of the same length. Prints one line each. */
 #include "capacity/vary.h"
+#include "scenario/accuracy_key.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -67,6 +68,22 @@ static uint32_t count_holding(const struct km_fleet *fleet, double length, doubl
     return held;
 }
 
+static struct km_time_error time_error_of(const struct km_scenario *scenario, struct km_error *error)
+{
+    struct km_accuracy accuracy;
+    struct km_arena arena = {0};
+    struct km_accuracy_key key;
+    struct km_accuracy_answer closest;
+    if (km_scenario_read_accuracy(&accuracy, error) != KM_OK)
+        fail(error);
+    km_scenario_accuracy_key(scenario, KM_ACCURACY_PACE, &key);
+    km_accuracy_closest(&accuracy, &key, &arena, &closest);
+    const struct km_time_error off = km_time_error_of(scenario, &closest);
+    km_arena_release(&arena);
+    km_accuracy_release(&accuracy);
+    return off;
+}
+
 int main(int argc, char **argv)
 {
     struct km_override overrides[64];
@@ -110,12 +127,14 @@ int main(int argc, char **argv)
     began_s = cpu_s();
     struct km_sensitivity what_if;
     if (found.kind == KM_CAPACITY_FOUND) {
-        if (km_capacity_sensitivity(&scenario, NULL, &found, &exact, &what_if, &error) != KM_OK)
+        const struct km_time_error time_error = time_error_of(&scenario, &error);
+        if (km_capacity_sensitivity(&scenario, NULL, &found, &time_error, &exact, &what_if, &error) != KM_OK)
             fail(&error);
-        printf("what if: step times %.1f %% off: x %.4f to %.4f; steps 20 %% longer: %.4f; outputs 20 %% "
+        printf("what if: steps %.3f to %.3f times as long: x %.4f to %.4f; steps 20 %% longer: %.4f; outputs "
+               "20 %% "
                "longer: "
                "%.4f; %.3f CPU s\n",
-               100 * what_if.time_error.relative, what_if.low, what_if.high, what_if.slower_scale,
+               time_error.fast, time_error.slow, what_if.low, what_if.high, what_if.slower_scale,
                what_if.longer_scale, cpu_s() - began_s);
     }
     const uint32_t fresh = (uint32_t)strtoul(argv[2], NULL, 10);
