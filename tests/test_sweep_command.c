@@ -622,6 +622,34 @@ static void test_the_interval_of_a_recording(void **state)
     free(out);
 }
 
+/* Axes by --set: one replaced, one added, one refused by name. */
+static void test_axes_by_set(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sets, *last_row;
+    } table[] = {
+        {"--set 'sweep.engine.batching.max_num_seqs=[9]'", "9,20,9,2,ok,"},
+        {"--set 'sweep.workload.requests=[20, 30]' --set sweep.replications=1", "5,30,256,1,ok,"},
+        {"--set sweep.workload.requests=20 --set 'sweep.engine.kv.manager=[paged, prefix]'",
+         "11,20,256,prefix,2,ok,"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char arguments[300];
+        snprintf(arguments, sizeof arguments, "s.yaml %s --output t.csv", table[i].sets);
+        forget("t.csv");
+        expect("", arguments, 0);
+        char *rows = slurp("t.csv");
+        size_t last = strlen(rows) - 1;
+        while (last > 0 && rows[last - 1] != '\n')
+            last--;
+        if (strncmp(rows + last, table[i].last_row, strlen(table[i].last_row)) != 0)
+            fail_msg("%s: the last row is not %s\n%s", table[i].sets, table[i].last_row, rows);
+        free(rows);
+    }
+    expect_error("s.yaml --set sweep.engine.batching.max_num_seq=[1]", 2, "max_num_seqs");
+}
+
 static void test_a_run_that_is_refused(void **state)
 {
     (void)state;
@@ -678,6 +706,7 @@ int main(void)
         cmocka_unit_test(test_replications_share_their_seeds),
         cmocka_unit_test(test_replications_of_a_recording),
         cmocka_unit_test(test_the_interval_of_a_recording),
+        cmocka_unit_test(test_axes_by_set),
         cmocka_unit_test(test_a_run_that_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -161,6 +161,13 @@ static void overrides(void **state)
     assert_int_equal(km_yaml_override(root, "n.m", "1", "--set n.m=1", &arena, &error), KM_OK);
     assert_int_equal(km_yaml_override(root, "slo.ttft_p99.9_s", "1", "--set", &arena, &error), KM_OK);
     assert_non_null(km_yaml_get(km_yaml_get(root, "slo"), "ttft_p99.9_s"));
+    assert_int_equal(km_yaml_set(km_yaml_get(root, "a"), "c.d.e", "[3]", "--set", &arena, &error), KM_OK);
+    assert_int_equal(km_yaml_set(km_yaml_get(root, "a"), "b", "4", "--set", &arena, &error), KM_OK);
+    assert_int_equal(km_yaml_get(root, "a")->count, 2);
+    assert_int_equal(km_yaml_get(km_yaml_get(root, "a"), "c.d.e")->count, 1);
+    assert_int_equal(km_yaml_set(km_yaml_get(root, "s"), "b.c", "4", "--set", &arena, &error), KM_BAD_INPUT);
+    assert_string_equal(error.message, "s: not a mapping, cannot hold \"b.c\"");
+    assert_int_equal(km_yaml_set(root, "", "4", "--set", &arena, &error), KM_BAD_INPUT);
     static const struct {
         const char *key, *value, *message;
     } bad[] = {

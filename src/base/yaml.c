@@ -299,6 +299,24 @@ static void put(struct km_yaml *mapping, const char *key, struct km_yaml *value,
     mapping->items = items;
 }
 
+enum km_status km_yaml_set(struct km_yaml *mapping, const char *key, const char *value, const char *label,
+                           struct km_arena *arena, struct km_error *error)
+{
+    struct km_yaml *leaf;
+    enum km_status status = km_yaml_parse(value, strlen(value), label, false, arena, &leaf, error);
+    if (status == KM_OK && !*key)
+        status = km_fail(error, KM_BAD_INPUT, label, 0, 0, "empty key");
+    if (status == KM_OK && mapping->kind != KM_YAML_MAPPING) {
+        char path[256];
+        km_yaml_path(mapping, path, sizeof path);
+        status =
+            km_fail(error, KM_BAD_INPUT, label, 0, 0, "%s: not a mapping, cannot hold \"%s\"", path, key);
+    }
+    if (status == KM_OK)
+        put(mapping, km_arena_strdup(arena, key), leaf, arena);
+    return status;
+}
+
 enum km_status km_yaml_override(struct km_yaml *root, const char *key, const char *value, const char *label,
                                 struct km_arena *arena, struct km_error *error)
 {

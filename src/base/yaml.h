@@ -54,6 +54,10 @@ enum km_status km_yaml_parse(const char *text, size_t bytes, const char *name, b
 enum km_status km_yaml_override(struct km_yaml *root, const char *key, const char *value, const char *label,
                                 struct km_arena *arena, struct km_error *error);
 
+/* Put `value` under `key` as it stands, dots and all, into a mapping. */
+enum km_status km_yaml_set(struct km_yaml *mapping, const char *key, const char *value, const char *label,
+                           struct km_arena *arena, struct km_error *error);
+
 /* The value of `key`; NULL when absent or when `mapping` is NULL or no mapping. */
 struct km_yaml *km_yaml_get(const struct km_yaml *mapping, const char *key);
 bool km_yaml_is_null(const struct km_yaml *node); /* plain and empty, ~ or null */

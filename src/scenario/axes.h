@@ -7,6 +7,8 @@
  *       workload.rate_scale: {from: 0.1, to: 10, points: 5, spacing: log}
  *       cluster.device: h200-sxm                                      # one value
  *
+ * `--set sweep.workload.rate_scale=[1, 2]` replaces one axis, or adds it; `--set sweep={...}` replaces all.
+ *
  * A value is any YAML that the key itself may hold. A point of the grid is one override a key; the last axis
  * moves fastest. */
 #ifndef KM_SCENARIO_AXES_H

@@ -367,6 +367,28 @@ static enum km_status read_groups(struct km_yaml *const *trees, uint32_t count, 
     return KM_OK;
 }
 
+enum km_status km_scenario_override(struct km_yaml *root, const struct km_override *override,
+                                    struct km_arena *arena, struct km_error *error)
+{
+    static const char *const sections[] = {"sweep", "search"};
+    const char *label = km_arena_printf(arena, "--set %s=%s", override->key, override->value);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        size_t length = strlen(sections[i]);
+        if (strncmp(override->key, sections[i], length) != 0 || override->key[length] != '.')
+            continue;
+        struct km_yaml *section = km_yaml_get(root, sections[i]);
+        enum km_status status = KM_OK;
+        if (!section || km_yaml_is_null(section)) {
+            status = km_yaml_set(root, sections[i], "{}", label, arena, error);
+            section = km_yaml_get(root, sections[i]);
+        }
+        return status == KM_OK
+                   ? km_yaml_set(section, override->key + length + 1, override->value, label, arena, error)
+                   : status;
+    }
+    return km_yaml_override(root, override->key, override->value, label, arena, error);
+}
+
 static enum km_status read_file(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *s, struct km_error *error)
 {
@@ -377,10 +399,8 @@ static enum km_status read_file(const char *path, const struct km_override *over
     enum km_status status = km_yaml_read(path, &s->arena, &root, error);
     if (status == KM_OK && root->kind != KM_YAML_MAPPING)
         status = km_yaml_fail(root, error, "expected a mapping with model, cluster, workload");
-    for (size_t i = 0; status == KM_OK && i < override_count; i++) {
-        const char *label = km_arena_printf(&s->arena, "--set %s=%s", overrides[i].key, overrides[i].value);
-        status = km_yaml_override(root, overrides[i].key, overrides[i].value, label, &s->arena, error);
-    }
+    for (size_t i = 0; status == KM_OK && i < override_count; i++)
+        status = km_scenario_override(root, &overrides[i], &s->arena, error);
     if (status == KM_OK)
         status = km_cluster_split(root, &s->arena, &trees, &groups, error);
     if (status == KM_OK)

@@ -71,6 +71,11 @@ struct km_override {
     const char *key, *value; /* "a.b.c", YAML text */
 };
 
+/* Put an override into the tree of a file. What follows "sweep." or "search." is one key of that section, an
+ * axis (scenario/axes.h), dots and all: "sweep.engine.kv.manager" is the axis over engine.kv.manager. */
+enum km_status km_scenario_override(struct km_yaml *root, const struct km_override *override,
+                                    struct km_arena *arena, struct km_error *error);
+
 /* Read, override, resolve and check. On failure nothing is left to free. */
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error);

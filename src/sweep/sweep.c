@@ -235,10 +235,8 @@ enum km_status km_sweep_read(const char *path, const struct km_override *overrid
     out->path = km_arena_strdup(&out->arena, path);
     struct km_yaml *root;
     enum km_status status = km_yaml_read(path, &out->arena, &root, error);
-    for (size_t i = 0; status == KM_OK && i < override_count; i++) {
-        const char *label = km_arena_printf(&out->arena, "--set %s=%s", overrides[i].key, overrides[i].value);
-        status = km_yaml_override(root, overrides[i].key, overrides[i].value, label, &out->arena, error);
-    }
+    for (size_t i = 0; status == KM_OK && i < override_count; i++)
+        status = km_scenario_override(root, &overrides[i], &out->arena, error);
     if (status == KM_OK)
         status = read_section(out, root, replications, error);
     if (status == KM_OK)
