@@ -650,6 +650,31 @@ static void test_axes_by_set(void **state)
     expect_error("s.yaml --set sweep.engine.batching.max_num_seq=[1]", 2, "max_num_seqs");
 }
 
+/* `show` chooses the table's figures and is no part of the question; a saturated point has no latencies. */
+static void test_what_a_table_shows(void **state)
+{
+    (void)state;
+    forget("t.csv");
+    expect("", "s.yaml --set 'sweep={workload.requests: [20]}' --output t.csv", 0);
+    expect("", "s.yaml --set 'sweep={workload.requests: [20], show: [e2e_s.mean, cost.usd]}' --output t.csv",
+           0);
+    char *out = slurp("out");
+    if (strncmp(out, "requests  E2E mean  ", 20) != 0 || !strstr(out, "  USD\n") || strstr(out, "TTFT"))
+        fail_msg("%s", out);
+    free(out);
+    expect("",
+           "s.yaml --set 'sweep={engine.batching.max_num_seqs: [1, 64], show: [e2e_s.p99]}' "
+           "--set workload.requests=2000",
+           0);
+    out = slurp("out");
+    if (!strstr(out, "\n1                   -\n64   ") || !strstr(out, "\n- more than the system can serve"))
+        fail_msg("%s", out);
+    free(out);
+    expect_error("s.yaml --set 'sweep.show=[e2e_s.p98]'", 2, "did you mean \"e2e_s.p99\"?");
+    expect_error("s.yaml --set 'sweep.show=e2e_s.p99'", 2, "expected a list of figures");
+    expect_error("s.yaml --set 'sweep.show=[[e2e_s.p99]]'", 2, "expected a figure");
+}
+
 static void test_a_run_that_is_refused(void **state)
 {
     (void)state;
@@ -707,6 +732,7 @@ int main(void)
         cmocka_unit_test(test_replications_of_a_recording),
         cmocka_unit_test(test_the_interval_of_a_recording),
         cmocka_unit_test(test_axes_by_set),
+        cmocka_unit_test(test_what_a_table_shows),
         cmocka_unit_test(test_a_run_that_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -189,6 +189,8 @@ static enum km_status read_question(const struct flags *flags, uint32_t threads,
     if (status == KM_OK)
         status = km_sweep_read(flags->path, overrides->items, overrides->count, (uint32_t)flags->replications,
                                KM_VERSION, &task->sweep, error);
+    if (status == KM_OK)
+        status = km_sweep_table_check(task->sweep.show, error);
     if (status != KM_OK)
         return status;
     name_columns(task, format);

@@ -1,7 +1,10 @@
 #include "cli/sweep_table.h"
 
+#include "base/settings.h"
+#include "base/suggest.h"
 #include "metrics/quantile.h"
 #include "report/cells.h"
+#include "report/report.h"
 #include "workload/resample.h"
 
 #include <gsl/gsl_cdf.h>
@@ -16,15 +19,28 @@ static const struct figure {
     const char *column, *heading;
     enum unit unit;
     const char *thin; /* column that names its quantiles of too few samples; NULL: it is none */
+    bool usual;       /* shown where nobody says what to show */
 } figures[] = {
-    {"throughput.requests_per_s", "requests/s", PLAIN, NULL},
-    {"throughput.output_tokens_per_s", "tokens/s", PLAIN, NULL},
-    {"ttft_s.p99", "TTFT p99", SECONDS, "ttft_s.too_few_samples_for"},
-    {"tpot_s.p99", "TPOT p99", SECONDS, "tpot_s.too_few_samples_for"},
-    {"e2e_s.p99", "E2E p99", SECONDS, "e2e_s.too_few_samples_for"},
-    {"slo.attained", "SLO met", YES, NULL},
-    {"slo.goodput_per_s", "goodput/s", PLAIN, NULL},
-    {"cost.usd_per_million_output_tokens", "USD/M output", PLAIN, NULL},
+    {"throughput.requests_per_s", "requests/s", PLAIN, NULL, true},
+    {"throughput.output_tokens_per_s", "tokens/s", PLAIN, NULL, true},
+    {"ttft_s.mean", "TTFT mean", SECONDS, NULL, false},
+    {"ttft_s.p99", "TTFT p99", SECONDS, "ttft_s.too_few_samples_for", true},
+    {"tpot_s.mean", "TPOT mean", SECONDS, NULL, false},
+    {"tpot_s.p99", "TPOT p99", SECONDS, "tpot_s.too_few_samples_for", true},
+    {"itl_s.p99", "ITL p99", SECONDS, "itl_s.too_few_samples_for", false},
+    {"e2e_s.mean", "E2E mean", SECONDS, NULL, false},
+    {"e2e_s.p99", "E2E p99", SECONDS, "e2e_s.too_few_samples_for", true},
+    {"slo.attained", "SLO met", YES, NULL, true},
+    {"slo.goodput_per_s", "goodput/s", PLAIN, NULL, true},
+    {"kv.prefix_hit_rate", "prefix hits", PLAIN, NULL, false},
+    {"utilization.busy", "busy", PLAIN, NULL, false},
+    {"utilization.mfu", "MFU", PLAIN, NULL, false},
+    {"utilization.mbu", "MBU", PLAIN, NULL, false},
+    {"cost.gpus", "GPUs", PLAIN, NULL, false},
+    {"cost.usd", "USD", PLAIN, NULL, false},
+    {"cost.usd_per_hour", "USD/h", PLAIN, NULL, false},
+    {"cost.usd_per_million_output_tokens", "USD/M output", PLAIN, NULL, true},
+    {"cost.energy_per_output_token_j", "J/output", PLAIN, NULL, false},
 };
 #define FIGURES (sizeof figures / sizeof figures[0])
 
@@ -35,7 +51,8 @@ struct moments { /* Welford */
 
 struct value {
     struct moments samples[KM_SWEEP_SAMPLES];
-    bool thin; /* a quantile, and too few samples in one of the runs */
+    bool thin;      /* a quantile, and too few samples in one of the runs */
+    bool saturated; /* a latency, and one of the runs is saturated: it grows as long as the load lasts */
 };
 
 struct point {
@@ -46,7 +63,8 @@ struct point {
 struct km_sweep_table {
     const struct km_sweep *sweep;
     const struct km_rows *rows;
-    uint32_t status, reason, sample;          /* where they are; UINT32_MAX: nowhere */
+    bool shown[FIGURES];
+    uint32_t status, reason, sample, verdict; /* where they are; UINT32_MAX: nowhere */
     uint32_t columns[FIGURES], thin[FIGURES]; /* the same */
     struct point *points;                     /* [points] */
 };
@@ -59,6 +77,36 @@ static uint32_t find_column(const struct km_rows *rows, const char *name)
     return UINT32_MAX;
 }
 
+static bool is_shown(const struct km_yaml *show, const struct figure *figure)
+{
+    for (size_t i = 0; show && i < show->count; i++)
+        if (strcmp(show->items[i]->text, figure->column) == 0)
+            return true;
+    return !show && figure->usual;
+}
+
+enum km_status km_sweep_table_check(const struct km_yaml *show, struct km_error *error)
+{
+    if (show && (show->kind != KM_YAML_SEQUENCE || show->count == 0))
+        return km_yaml_fail(show, error, "expected a list of figures such as [ttft_s.p99, slo.attained]");
+    for (size_t i = 0; show && i < show->count; i++) {
+        const char *name;
+        enum km_status status = km_settings_text(show->items[i], "a figure", &name, error);
+        struct km_suggestion suggestion = {.word = name};
+        bool found = false;
+        for (size_t k = 0; status == KM_OK && k < FIGURES; k++) {
+            found |= strcmp(figures[k].column, name) == 0;
+            km_suggest_offer(&suggestion, figures[k].column);
+        }
+        if (status == KM_OK && !found)
+            status = km_settings_unknown_name(show->items[i], suggestion.best,
+                                              "ttft_s.p99, slo.attained, ...", error);
+        if (status != KM_OK)
+            return status;
+    }
+    return KM_OK;
+}
+
 struct km_sweep_table *km_sweep_table_create(const struct km_sweep *sweep, const struct km_rows *rows)
 {
     struct km_sweep_table *table = km_alloc(sizeof *table);
@@ -66,8 +114,10 @@ struct km_sweep_table *km_sweep_table_create(const struct km_sweep *sweep, const
                                      .rows = rows,
                                      .status = find_column(rows, "status"),
                                      .reason = find_column(rows, "reason"),
-                                     .sample = find_column(rows, "sample")};
+                                     .sample = find_column(rows, "sample"),
+                                     .verdict = find_column(rows, "stability.verdict")};
     for (size_t i = 0; i < FIGURES; i++) {
+        table->shown[i] = is_shown(sweep->show, &figures[i]);
         table->columns[i] = find_column(rows, figures[i].column);
         table->thin[i] = figures[i].thin ? find_column(rows, figures[i].thin) : UINT32_MAX;
     }
@@ -147,11 +197,13 @@ void km_sweep_table_row(struct km_sweep_table *table, const char *const *cells)
         point->reason = reason.bytes;
     }
     enum km_sweep_sample sample = read_sample(cells[table->sample]);
+    bool saturated = strcmp(cells[table->verdict], km_verdict_name(KM_SATURATED)) == 0;
     for (size_t i = 0; i < FIGURES; i++) {
         struct value *value = &point->figures[i];
         const char *text = table->columns[i] == UINT32_MAX ? "" : cells[table->columns[i]];
         const char *thin = table->thin[i] == UINT32_MAX ? "" : cells[table->thin[i]];
         value->thin |= names_quantile(thin, figures[i].column);
+        value->saturated |= figures[i].unit == SECONDS && saturated;
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
             add(&value->samples[sample], *text == 't');
         else if (*text)
@@ -182,7 +234,7 @@ static void format_figure(char *out, size_t size, const struct value *value, enu
 {
     char number[KM_CELL], width[KM_CELL];
     double half = half_width(value);
-    if (count_runs(value) == 0)
+    if (count_runs(value) == 0 || value->saturated)
         snprintf(out, size, "-");
     else if (unit == YES)
         format_share(out, size, value);
@@ -255,7 +307,7 @@ static void measure(const struct km_sweep_table *table, struct layout *layout)
     for (size_t i = 0; i < FIGURES; i++) {
         for (uint64_t point = 0; point < axes->points; point++) {
             char text[3 * KM_CELL];
-            if (count_runs(&table->points[point].figures[i]) == 0)
+            if (!table->shown[i] || count_runs(&table->points[point].figures[i]) == 0)
                 continue;
             format_figure(text, sizeof text, &table->points[point].figures[i], figures[i].unit);
             size_t width = width_of(text), heading = width_of(figures[i].heading);
@@ -288,11 +340,12 @@ static void print_point(const struct km_sweep_table *table, const struct layout 
 /* What the +- of this table's points are, and which have none. */
 static void print_notes(const struct km_sweep_table *table, struct km_text *out)
 {
-    bool has[KM_SWEEP_SAMPLES] = {0}, alone = false, thin = false;
+    bool has[KM_SWEEP_SAMPLES] = {0}, alone = false, thin = false, saturated = false;
     for (uint64_t point = 0; point < table->sweep->axes.points; point++) {
         for (size_t i = 0; i < FIGURES; i++) {
             const struct value *value = &table->points[point].figures[i];
-            thin |= value->thin;
+            thin |= value->thin && table->shown[i];
+            saturated |= value->saturated && table->shown[i];
             for (int sample = 0; sample < KM_SWEEP_SAMPLES; sample++)
                 has[sample] |= value->samples[sample].count > 0;
             alone |= value->samples[KM_SWEEP_RECORDED].count > 0 && isnan(half_width(value));
@@ -301,6 +354,8 @@ static void print_notes(const struct km_sweep_table *table, struct km_text *out)
     if (thin)
         km_text_printf(out, "%s fewer than %d requests beyond it in a run: too few to tell\n",
                        KM_QUANTILE_MARK, KM_QUANTILE_BEYOND);
+    if (saturated)
+        km_text_puts(out, "- more than the system can serve: latencies grow as long as the load lasts\n");
     uint32_t replications = table->sweep->replications;
     if (replications < 2)
         return;

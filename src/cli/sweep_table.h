@@ -2,7 +2,8 @@
  * several replications a figure is their mean and the half-width of its 95 % confidence interval (Student's
  * t: the runs of a point are independent draws); of a recording its own figure, and the interval by resamples
  * of it, or none (sweep/sample.h says which). Quantiles of too few samples are marked (metrics/quantile.h).
- * Figures that no run has are left out. */
+ * Figures that no run has are left out, and latencies of a saturated run: they grow as long as the load
+ * lasts. */
 #ifndef KM_CLI_SWEEP_TABLE_H
 #define KM_CLI_SWEEP_TABLE_H
 
@@ -13,7 +14,9 @@
 
 struct km_sweep_table; /* opaque */
 
-/* Borrows both. */
+/* What `show:` of the section says: KM_BAD_INPUT for a figure that no table has. NULL: the usual ones. */
+enum km_status km_sweep_table_check(const struct km_yaml *show, struct km_error *error);
+/* Borrows both; `show` is checked. */
 struct km_sweep_table *km_sweep_table_create(const struct km_sweep *sweep, const struct km_rows *rows);
 void km_sweep_table_destroy(struct km_sweep_table *table);
 /* The rows, each once, in the order of their numbers. */

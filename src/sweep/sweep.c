@@ -154,16 +154,20 @@ static void add_tree(struct inputs *inputs, const struct km_yaml *node)
         add_tree(inputs, node->items[i]);
 }
 
-/* The part of the question that is in the scenario; `search:` is another command's. */
-static uint64_t print_tree(const struct km_yaml *root, uint64_t print)
+/* Keys and values of a mapping, all but one. */
+static uint64_t print_members(const struct km_yaml *mapping, const char *but, uint64_t print)
 {
     struct km_text text = {0};
-    for (size_t i = 0; i < root->count; i++) {
-        if (strcmp(root->items[i]->key, "search") == 0)
+    for (size_t i = 0; i < mapping->count; i++) {
+        if (strcmp(mapping->items[i]->key, but) == 0)
             continue;
+        print = km_fingerprint_add_text(print, mapping->items[i]->key);
+        if (strcmp(mapping->items[i]->key, "sweep") == 0) {
+            print = print_members(mapping->items[i], "show", print); /* a table's, not a run's */
+            continue;
+        }
         km_text_reset(&text);
-        km_yaml_write(root->items[i], &text);
-        print = km_fingerprint_add_text(print, root->items[i]->key);
+        km_yaml_write(mapping->items[i], &text);
         print = km_fingerprint_add_text(print, km_text_c(&text));
     }
     km_text_release(&text);
@@ -180,7 +184,8 @@ static enum km_status take_fingerprint(struct km_sweep *sweep, const struct km_y
     struct inputs inputs = {.arena = &sweep->arena, .folder = km_lookup_folder(sweep->path, &sweep->arena)};
     add_tree(&inputs, root);
     add_named(&inputs, first.engine.name); /* the default one is nowhere in the tree */
-    uint64_t print = print_tree(root, km_fingerprint_add_text(KM_FINGERPRINT_START, version));
+    /* `search:` is another command's. */
+    uint64_t print = print_members(root, "search", km_fingerprint_add_text(KM_FINGERPRINT_START, version));
     print = km_fingerprint_add(print, &sweep->replications, sizeof sweep->replications);
     for (size_t i = 0; status == KM_OK && i < inputs.count; i++)
         status = km_fingerprint_add_file(&print, inputs.paths[i], error);
@@ -206,12 +211,13 @@ static enum km_status read_replications(const struct km_yaml *section, uint32_t 
 static enum km_status read_section(struct km_sweep *sweep, const struct km_yaml *root, uint32_t replications,
                                    struct km_error *error)
 {
-    static const char *const reserved[] = {"replications", NULL};
+    static const char *const reserved[] = {"replications", "show", NULL};
     const struct km_yaml *section = km_yaml_get(root, "sweep");
     if (!section)
         return km_fail(error, KM_BAD_INPUT, sweep->path, 0, 0,
                        "nothing to sweep: there is no section such as sweep: {workload.rate_scale: [1, 2]}");
     enum km_status status = km_axes_read(section, reserved, &sweep->arena, &sweep->axes, error);
+    sweep->show = km_yaml_get(section, "show");
     if (status == KM_OK)
         status = read_replications(section, &sweep->replications, error);
     if (status != KM_OK)

@@ -1,10 +1,11 @@
 /* A sweep: one scenario run at every point of a grid, each point with several seeds.
  *
- * The grid is the scenario's section `sweep:` (scenario/axes.h), which may also say `replications: 5`. Runs
- * are numbered from 0: run = point * replications + replication, so that the replications of a point follow
- * one another. Replication r of every point runs with the seed of that point's scenario + r: points share
- * their random numbers, and differences between them are not of the draw (common random numbers). Of a trace
- * with its own times the first replication is the trace, the others are resampled (sweep/sample.h).
+ * The grid is the scenario's section `sweep:` (scenario/axes.h), which may also say `replications: 5`, and
+ * which figures its table is to `show: [e2e_s.mean, slo.attained]` (no part of the question). Runs are
+ * numbered from 0: run = point * replications + replication, so that the replications of a point follow one
+ * another. Replication r of every point runs with the seed of that point's scenario + r: points share their
+ * random numbers, and differences between them are not of the draw (common random numbers). Of a trace with
+ * its own times the first replication is the trace, the others are resampled (sweep/sample.h).
  *
  * A run is a function of the sweep and its number alone, so it does not matter who computes it, or when. */
 #ifndef KM_SWEEP_SWEEP_H
@@ -25,7 +26,9 @@ struct km_sweep {
     size_t base_count;
     struct km_axes axes;
     uint32_t replications;
-    uint64_t runs;                     /* axes.points * replications */
+    uint64_t runs; /* axes.points * replications */
+    const struct km_yaml
+        *show; /* `show: [ttft_s.p99]`: figures that the table is to show; NULL = not stated */
     struct km_profile_store *profiles; /* owned: measured profiles, read once for all runs */
     /* Of the question: the scenario with its overrides (comments aside), the replications, `version`, and the
      * contents of every file that it or an axis names. 16 hexadecimal digits. */
