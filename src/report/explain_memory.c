@@ -46,7 +46,7 @@ static void kv_cache(const struct km_explanation *e, struct km_text *out)
     if (e->blocks_overridden)
         km_text_printf(out, "      num_gpu_blocks_override: %s blocks are used\n",
                        km_cell_count(a, e->blocks / e->data_parallel_size));
-    if (e->max_model_len > e->most_model_len) {
+    if (e->blocks > 0 && e->max_model_len > e->most_model_len) { /* else nothing fits, which is said */
         km_text_puts(out, "      ");
         km_report_start_text(out, e->max_model_len, e->most_model_len);
         km_text_puts(out, "\n");
