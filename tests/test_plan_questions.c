@@ -230,9 +230,12 @@ static void test_run_length(void **state)
         uint64_t requests;
     } cases[] = {
         /* 5,000 at least */
-        {"{process: poisson, rate_per_s: 1}", "{ttft_p99_s: 2}", 5000},
-        /* 20 / (1 - 0.999) */
-        {"{process: poisson, rate_per_s: 1}", "{ttft_p99.9_s: 2}", 20000},
+        {"{process: poisson, rate_per_s: 1}", "{ttft_p90_s: 2}", 5000},
+        /* 400 / (1 - 0.99) */
+        {"{process: poisson, rate_per_s: 1}", "{ttft_p99_s: 2}", 40000},
+        /* 100,000, not 400 / (1 - 0.999); 20 / (1 - 0.9999) */
+        {"{process: poisson, rate_per_s: 1}", "{ttft_p99.9_s: 2}", 100000},
+        {"{process: poisson, rate_per_s: 1}", "{ttft_p99.99_s: 2}", 200000},
         /* 40 limits of 4 s, or 20 stays of 30 s, at 40/s */
         {"{process: poisson, rate_per_s: 40}", "{ttft_p90_s: 4}", 24000},
         /* 40 limits of 30 s */

@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-#define BEYOND           20.0   /* samples beyond the tightest quantile */
+#define BEYOND           400.0  /* samples beyond the tightest quantile */
+#define BEYOND_LEAST     20.0   /* where that takes more than MOST requests */
 #define WAITS            40.0   /* a run over the longest wait allowed */
 #define STAYS            20.0   /* a run over a request's stay; requests of a client */
 #define UNLIMITED_STAY_S 30.0   /* where the SLO does not say how long a request may stay */
@@ -63,8 +64,9 @@ uint64_t km_length_requests(const struct km_scenario *scenario, double rate_per_
     const struct km_workload_settings *workload = &scenario->workload;
     const double scale = workload->output_tokens_scale > 0 ? workload->output_tokens_scale : 1.0;
     const double output_tokens = scale * km_distribution_mean_tokens(&workload->output_tokens);
+    const double share = 1.0 - tightest_quantile(scenario);
     /* The rounding is that of 1 - q. */
-    const double of_quantile = ceil(BEYOND / (1.0 - tightest_quantile(scenario)) * (1.0 - 1e-9));
+    const double of_quantile = ceil(fmax(fmin(BEYOND / share, MOST), BEYOND_LEAST / share) * (1.0 - 1e-9));
     double of_time, most = (double)INFINITY;
     if (workload->process == KM_ARRIVAL_CLOSED_LOOP) {
         of_time = STAYS * (double)workload->clients;
