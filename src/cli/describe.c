@@ -27,10 +27,22 @@ static const char *describe_coverage(const struct km_setup *setup, const char *p
             : "");
 }
 
+const char *km_cli_doubt(const struct km_coverage *coverage, const char *device, struct km_arena *arena)
+{
+    struct km_text words = {0};
+    const struct km_doubt doubt = km_coverage_doubt(coverage);
+    const char *warning =
+        km_doubt_describe(&doubt, device, &words) ? km_arena_strdup(arena, km_text_c(&words)) : NULL;
+    km_text_release(&words);
+    return warning;
+}
+
 static void describe_coverages(const struct km_fleet *fleet, struct km_arena *arena, struct km_report *report)
 {
     const char **notes = km_arena_alloc(arena, 2 * fleet->group_count * sizeof *notes);
+    const char **warnings = km_arena_alloc(arena, fleet->group_count * sizeof *warnings);
     report->notes = notes;
+    report->warnings = warnings;
     for (uint32_t i = 0; i < fleet->group_count; i++) {
         const struct km_setup *setup = &fleet->groups[i];
         if (setup->scenario->no_profile)
@@ -39,8 +51,13 @@ static void describe_coverages(const struct km_fleet *fleet, struct km_arena *ar
         const char *prefix =
             fleet->group_count > 1 ? km_arena_printf(arena, "%s: ", setup->scenario->device.name) : "";
         const char *note = describe_coverage(setup, prefix, arena);
-        if (note)
-            notes[report->note_count++] = note;
+        if (!note)
+            continue;
+        struct km_coverage coverage;
+        notes[report->note_count++] = note;
+        setup->executor->coverage(setup->executor_state, &coverage);
+        warnings[report->warning_count] = km_cli_doubt(&coverage, setup->scenario->device.name, arena);
+        report->warning_count += warnings[report->warning_count] != NULL;
     }
 }
 

@@ -14,6 +14,9 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
 void km_cli_describe_fleet(const struct km_fleet *fleet, const struct km_run_result *result,
                            struct km_arena *arena, struct km_report *report);
 
+/* What makes an answer of this coverage on this device doubtful, in words of `arena`; NULL: nothing. */
+const char *km_cli_doubt(const struct km_coverage *coverage, const char *device, struct km_arena *arena);
+
 /* The closest row of each metric (km_accuracy_metrics), for each kind of replicas. Strings live in `arena` or
  * are the scenario's. */
 enum km_status km_cli_describe_accuracy(const struct km_scenario *scenario, struct km_arena *arena,

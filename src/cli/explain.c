@@ -113,6 +113,21 @@ static enum km_status read_request(const struct km_scenario *scenario, const str
     return read_sweep(flags, at_most(sequences, UINT32_MAX), out, error);
 }
 
+/* Of the steps explained. */
+static const char *doubt(const struct km_explanation *explanation, struct km_arena *arena)
+{
+    struct km_coverage coverage = {0};
+    for (size_t i = 0; i < explanation->step_count; i++) {
+        const struct km_step_account *account = &explanation->steps[i].account;
+        for (uint32_t k = 0; k < account->op_count; k++) {
+            const struct km_op_cost *cost = &account->ops[k];
+            km_coverage_add(&coverage, cost->op->name, cost->origin, cost->time_s, cost->formula_s,
+                            cost->supplement);
+        }
+    }
+    return km_cli_doubt(&coverage, explanation->device, arena);
+}
+
 /* Replicas of one kind; *shown: there is an answer, even where the model does not fit. Appends. */
 static enum km_status explain(const struct km_scenario *scenario, const struct flags *flags,
                               struct km_text *json, struct km_text *table, bool *shown,
@@ -152,11 +167,16 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         status = km_setup_create(scenario, &setup, &unfit);
     if (status == KM_OK && !flags->memory_only)
         status = km_explain_steps(&setup, &request, &arena, &explanation, &unfit);
-    const char *note;
+    const char *note, *warning;
     if (status == KM_OK && scenario->no_profile) {
         note = km_arena_printf(&arena, "no profile of %s: roofline", scenario->device.name);
         explanation.notes = &note;
         explanation.note_count = 1;
+    }
+    if (status == KM_OK && strcmp(scenario->cost_model, "profile") == 0 && !scenario->no_profile) {
+        warning = doubt(&explanation, &arena);
+        explanation.warnings = &warning;
+        explanation.warning_count = warning ? 1 : 0;
     }
     if (status == KM_OK && !flags->memory_only)
         status = km_cli_describe_accuracy(scenario, &arena, &explanation.accuracy,

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/registry.h"
+#include "cost/coverage.h"
 #include "cost/shape.h"
 #include "engine/engine.h"
 #include "hardware/device.h"
@@ -44,29 +45,13 @@ struct km_cost_config {
     enum km_power_state power_state;
 };
 
-/* Where an operator's time comes from; each is less certain than the one before. */
-enum km_origin {
-    KM_ORIGIN_MEASURED,     /* this very shape */
-    KM_ORIGIN_INTERPOLATED, /* between measured shapes */
-    KM_ORIGIN_EXTRAPOLATED, /* beyond them: the roofline at the edge's efficiency */
-    KM_ORIGIN_MODEL,        /* not measured: the cost model's formula */
-    KM_ORIGIN_COUNT,
-};
-const char *km_origin_name(enum km_origin origin); /* "measured", ... */
-
-/* Device time by origin, over the steps that a cost model was asked for. A run of decode-only steps that is
- * drawn as a line is asked for once, so these are shares, not totals. */
-struct km_coverage {
-    double time_s[KM_ORIGIN_COUNT];
-    double supplement_s; /* of these: by rows of the profile's supplement (cost/measured.h) */
-};
-
 /* One operator's part of a step, for the breakdown. */
 struct km_op_cost {
     const struct km_op *op;
     uint32_t stage;
     double rows;   /* as run, padding included */
-    double time_s; /* all `op->count` executions */
+    double time_s;    /* all `op->count` executions */
+    double formula_s; /* the same by formula, whatever was measured */
     double flops, bytes;
     const char *bound_by; /* "compute", "memory", "network", "launch" */
     enum km_origin origin;

@@ -10,10 +10,3 @@ const struct km_entry *const km_cost_registry[] = {
     &km_cost_linear.entry,
     NULL,
 };
-
-const char *km_origin_name(enum km_origin origin)
-{
-    static const char *const names[KM_ORIGIN_COUNT] = {"measured", "interpolated", "extrapolated",
-                                                       "not measured"};
-    return names[origin];
-}

@@ -168,20 +168,21 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
                     continue;
                 struct km_attention_load load;
                 km_attention_load(&r->config.layout, r->config.engine, op, shape, &load);
-                cost.time_s = attention_time(r, op, &load, &cost);
+                cost.formula_s = cost.time_s = attention_time(r, op, &load, &cost);
                 if (r->measured && op->group.ranks < 2)
                     km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin,
                                           &cost.supplement);
             } else {
                 if (cost.rows <= 0.0)
                     continue;
-                cost.time_s = row_op_time(r, op, cost.rows, &cost);
+                cost.formula_s = cost.time_s = row_op_time(r, op, cost.rows, &cost);
                 if (r->measured)
                     km_measured_rows(r->measured, op, cost.rows, &cost.time_s, &cost.origin,
                                      &cost.supplement);
                 scale_product(r, &cost);
             }
             cost.time_s *= op->count;
+            cost.formula_s *= op->count;
             cost.flops *= op->count;
             cost.bytes *= op->count;
             each(context, &cost);
@@ -200,9 +201,8 @@ static void sum_stage(void *context, const struct km_op_cost *cost)
     if (sums->stage_s)
         sums->stage_s[cost->stage] += cost->time_s;
     if (sums->coverage)
-        sums->coverage->time_s[cost->origin] += cost->time_s;
-    if (sums->coverage && cost->supplement)
-        sums->coverage->supplement_s += cost->time_s;
+        km_coverage_add(sums->coverage, cost->op->name, cost->origin, cost->time_s, cost->formula_s,
+                        cost->supplement);
 }
 
 static void clear(const struct roofline *r, double *stage_s)
@@ -259,10 +259,11 @@ static void roofline_decode_attention(const void *state, const struct km_decode_
             struct km_attention_load load;
             struct km_op_cost cost = {.op = op, .stage = s};
             km_attention_load(&r->config.layout, r->config.engine, op, &shape, &load);
-            cost.time_s = attention_time(r, op, &load, &cost);
+            cost.formula_s = cost.time_s = attention_time(r, op, &load, &cost);
             if (r->measured && op->group.ranks < 2)
                 km_measured_attention(r->measured, op, &load, &cost.time_s, &cost.origin, &cost.supplement);
             cost.time_s *= op->count;
+            cost.formula_s *= op->count;
             sum_stage(&sums, &cost);
         }
     if (r->measured)

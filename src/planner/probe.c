@@ -108,6 +108,14 @@ static void judge(const struct km_summary *summary, struct km_probe *out)
     out->holds = attained && summary->completed > 0 && !out->cut;
 }
 
+static struct km_doubt doubt_of(const struct km_setup *setup)
+{
+    struct km_coverage coverage = {0};
+    if (setup->executor->coverage && strcmp(setup->scenario->cost_model, "profile") == 0)
+        setup->executor->coverage(setup->executor_state, &coverage);
+    return km_coverage_doubt(&coverage);
+}
+
 enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *load, bool whole,
                             struct km_probe *out, struct km_error *error)
 {
@@ -141,6 +149,7 @@ enum km_status km_probe_run(const struct km_fleet *fleet, const struct km_load *
         .kv_peak = result.simulation.capacity_blocks
                        ? (double)s->peak_blocks / (double)result.simulation.capacity_blocks
                        : (double)NAN,
+        .doubt = doubt_of(fleet->groups),
         .events = result.simulation.work.events,
     };
     memcpy(out->latency, s->latency, sizeof out->latency);

@@ -31,6 +31,7 @@ struct km_probe {
     double busy, mfu, mbu, prefix_hit_rate;
     double kv_peak; /* share of the blocks */
     struct km_bill bill;
+    struct km_doubt doubt; /* of its step times, where they come from a measured profile */
     uint64_t events;
 };
 

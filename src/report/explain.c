@@ -55,9 +55,10 @@ void km_explain_text(const struct km_explanation *e, struct km_text *out)
     if (e->sweep_count)
         km_text_puts(out, "\n");
     km_explain_sweep_text(e, out);
-    if (e->note_count || e->accuracy_count)
+    if (e->note_count || e->warning_count || e->accuracy_count)
         km_text_puts(out, "\n");
     for (size_t i = 0; i < e->note_count; i++)
         km_text_printf(out, "note: %s\n", e->notes[i]);
+    km_report_warnings_text(e->warnings, e->warning_count, "warning: ", out);
     km_report_accuracy_text(e->accuracy, e->accuracy_count, "accuracy: ", out);
 }

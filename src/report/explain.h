@@ -43,6 +43,8 @@ struct km_explanation { /* everything is borrowed */
 
     const char *const *notes; /* [note_count] one line each */
     size_t note_count;
+    const char *const *warnings; /* [warning_count] one line each: what makes the answer doubtful */
+    size_t warning_count;
     const struct km_accuracy_answer *accuracy; /* [accuracy_count] as in report.h */
     size_t accuracy_count;
 

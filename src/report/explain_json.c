@@ -195,6 +195,7 @@ void km_explain_json(const struct km_explanation *e, struct km_text *out)
     for (size_t i = 0; i < e->note_count; i++)
         km_json_put_string(&w, NULL, e->notes[i]);
     km_json_put_close(&w, ']');
+    km_report_warnings_json(e->warnings, e->warning_count, &w);
     km_report_accuracy_json(e->accuracy, e->accuracy_count, &w);
     km_json_put_string(&w, "version", e->version);
     km_json_put_close(&w, '}');

@@ -44,6 +44,11 @@ void km_report_accuracy_json(const struct km_accuracy_answer *answers, size_t co
 void km_report_accuracy_text(const struct km_accuracy_answer *answers, size_t count, const char *label,
                              struct km_text *out);
 
+/* report_warnings.c: member "warnings"; a line each, with its label */
+void km_report_warnings_json(const char *const *warnings, size_t count, struct km_json_writer *w);
+void km_report_warnings_text(const char *const *warnings, size_t count, const char *label,
+                             struct km_text *out);
+
 /* report_start.c: does the engine start, and with what at most (UINT64_MAX: with anything); the text is for
  * one that does not */
 void km_report_start_json(struct km_json_writer *w, uint32_t max_model_len, uint64_t most_model_len);

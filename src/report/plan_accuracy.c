@@ -37,6 +37,33 @@ static void put_row(const struct km_plan_entry *entry, const char *ranks, unsign
     km_text_release(&words);
 }
 
+static bool is_doubtful(const struct km_plan_entry *entry)
+{
+    const struct km_probe *probe = entry->candidate->probe;
+    return probe && (probe->doubt.guessed_op || probe->doubt.extrapolated_op);
+}
+
+/* One warning, of the best plan that needs it, and which others do. */
+static void put_warning(const struct km_plan *plan, uint64_t count, unsigned width, struct km_text *out)
+{
+    struct km_text words = {0};
+    uint64_t first = 0, others = 0;
+    while (first < count && !is_doubtful(&plan->entries[first]))
+        first++;
+    if (first == count)
+        return;
+    const struct km_candidate *candidate = plan->entries[first].candidate;
+    km_text_printf(&words, "rank %llu: ", (unsigned long long)first + 1);
+    km_doubt_describe(&candidate->probe->doubt, candidate->device, &words);
+    for (uint64_t i = first + 1; i < count; i++)
+        if (is_doubtful(&plan->entries[i]))
+            km_text_printf(&words, "%s%llu", others++ ? ", " : "; so it is, more or less, with rank ",
+                           (unsigned long long)i + 1);
+    km_text_puts(out, "   Warning: ");
+    km_put_wrapped(km_text_c(&words), 12, width, out);
+    km_text_release(&words);
+}
+
 void km_plan_accuracy_text(const struct km_plan *plan, uint64_t shown, unsigned width, struct km_text *out)
 {
     uint64_t count = 0;
@@ -54,4 +81,5 @@ void km_plan_accuracy_text(const struct km_plan *plan, uint64_t shown, unsigned 
             put_row(&plan->entries[i], km_text_c(&ranks), width, out);
         km_text_release(&ranks);
     }
+    put_warning(plan, shown, width, out);
 }

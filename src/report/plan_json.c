@@ -152,6 +152,11 @@ static void put_certainty(struct km_json_writer *w, const struct km_plan_entry *
     km_json_put_number(w, "objective_most", entry->most_cost);
     km_json_put_bool(w, "uncertain", entry->uncertain);
     km_json_put_bool(w, "no_profile", entry->candidate->no_profile);
+    struct km_text words = {0};
+    const bool doubtful = entry->candidate->probe && km_doubt_describe(&entry->candidate->probe->doubt,
+                                                                       entry->candidate->device, &words);
+    km_json_put_string(w, "warning", doubtful ? km_text_c(&words) : NULL);
+    km_text_release(&words);
 }
 
 static void put_entry(struct km_json_writer *w, const struct km_plan *plan, uint64_t index)

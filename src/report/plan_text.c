@@ -319,15 +319,15 @@ static const char *fate_words(enum km_fate fate)
     case KM_FATE_BEATEN:
         return "cannot be among the best: even the least they could cost is more";
     case KM_FATE_SLO:
-        return "simulated, and miss the SLO";
+        return "simulated, SLO missed";
     case KM_FATE_THROUGHPUT:
         return "too little throughput, whatever the schedule";
     case KM_FATE_LATENCY:
         return "too slow even for a request alone";
     case KM_FATE_BUDGET:
-        return "take more GPUs than max_gpus";
+        return "beyond max_gpus with a single replica";
     case KM_FATE_MEMORY:
-        return "do not fit into memory, or their engine does not start";
+        return "without room in memory, or with an engine that would not start";
     case KM_FATE_LAYOUT:
         return "cannot be split so";
     case KM_FATE_INVALID:

@@ -66,6 +66,8 @@ struct km_report { /* everything is borrowed */
     size_t reason_count;
     const char *const *notes; /* [note_count] one line each: extrapolated beyond a profile, and the like */
     size_t note_count;
+    const char *const *warnings; /* [warning_count] one line each: what makes the answer doubtful */
+    size_t warning_count;
     /* How far such predictions were from measurements: a row for each metric (km_accuracy_metrics), of each
      * kind of replicas. */
     const struct km_accuracy_answer *accuracy; /* [accuracy_count] */

@@ -141,6 +141,7 @@ void km_report_json(const struct km_report *r, struct km_text *out)
     for (size_t i = 0; i < r->note_count; i++)
         km_json_put_string(w, NULL, r->notes[i]);
     km_json_put_close(w, ']');
+    km_report_warnings_json(r->warnings, r->warning_count, w);
     km_report_accuracy_json(r->accuracy, r->accuracy_count, w);
     km_json_put_open(w, "simulator", '{');
     km_json_put_number(w, "wall_s", r->wall_s);

@@ -150,6 +150,7 @@ void km_report_text(const struct km_report *r, struct km_text *out)
     km_report_slo_text(s, out);
     for (size_t i = 0; i < r->note_count; i++)
         km_text_printf(out, LABEL "%s\n", "note", r->notes[i]);
+    km_report_warnings_text(r->warnings, r->warning_count, "warning     ", out);
     km_report_accuracy_text(r->accuracy, r->accuracy_count, "accuracy    ", out);
     km_text_printf(out, LABEL "%s wall, %s events, %s requests/s", "simulator", km_cell_seconds(a, r->wall_s),
                    km_cell_count(b, r->events),
