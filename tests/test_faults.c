@@ -46,20 +46,24 @@ static void check(const struct fault *fault)
 /* --- names that outlive who stated them ------------------------------------------------------------------
  */
 
+/* The median of a class rests on at least 20 samples; here are as many, all at once. */
+#define EIGHT                                                                                                \
+    "0,500,50,batch\n0,500,50,chat\n0,500,50,batch\n0,500,50,chat\n0,500,50,batch\n0,500,50,chat\n"          \
+    "0,500,50,batch\n0,500,50,chat\n"
+
 static void classes_are_named(void **state)
 {
     (void)state;
-    put("classes.csv", "arrival_s,prompt_tokens,output_tokens,class\n"
-                       "0,500,50,batch\n0.1,500,50,chat\n0.2,500,50,batch\n0.3,500,50,chat\n");
+    put("classes.csv", "arrival_s,prompt_tokens,output_tokens,class\n" EIGHT EIGHT EIGHT EIGHT EIGHT);
     put("classes.yaml", "model: llama-3.1-8b\n"
                         "cluster: {device: h200-sxm}\n"
                         "workload: {trace: classes.csv}\n"
-                        "slo: {classes: {chat: {ttft_p99_s: 0.001}}}\n"
+                        "slo: {classes: {chat: {ttft_p50_s: 0.001}}}\n"
                         "search: {max_gpus: 1, engine.batching.max_num_seqs: [4, 64]}\n");
     static const struct fault faults[] = {
-        {"plan classes.yaml --quick", 1, "classes.chat.ttft_p99_s 0.0", ""},
-        {"plan classes.yaml --quick --json -", 1, "classes.chat.ttft_p99_s 0.0", ""},
-        {"run classes.yaml", 1, "chat ttft p99", ""},
+        {"plan classes.yaml --quick", 1, "classes.chat.ttft_p50_s 0.3", ""},
+        {"plan classes.yaml --quick --json -", 1, "classes.chat.ttft_p50_s 0.3", ""},
+        {"run classes.yaml", 1, "chat ttft p50", ""},
     };
     CHECK(faults);
 }

@@ -29,6 +29,15 @@ static char folder[] = "/dev/shm/kingman-faulty-XXXXXX"; /* in memory: much is f
     "cluster: {device: h200-sxm, replicas: 2}\n"                                                             \
     "workload:\n" WORKLOAD
 
+/* A recording of ten seconds, which is short for a plan: synthetic workloads are drawn at least 5,000
+ * requests long. */
+#define SECOND(second)                                                                                       \
+    second ".00,300,20\n" second ".05,120,35\n" second ".20,700,4\n" second ".21,80,12\n" second             \
+           ".40,500,9\n" second ".55,260,27\n"
+#define RECORDING                                                                                            \
+    "arrival_s,prompt_tokens,output_tokens\n" SECOND("0") SECOND("1") SECOND("2") SECOND("3") SECOND("4")    \
+        SECOND("5") SECOND("6") SECOND("7") SECOND("8") SECOND("9")
+
 static const struct {
     const char *name, *text;
 } inputs[] = {
@@ -37,9 +46,10 @@ static const struct {
      FLEET "  requests: 40\nsweep: {workload.requests: [60, 10, 30], cluster.replicas: [1, 2]}\n"},
     {"plan.yaml", "model: llama-3.1-8b\n"
                   "cluster: {device: h200-sxm}\n"
-                  "workload:\n" WORKLOAD "  requests: 60\n"
-                  "slo: {ttft_p99_s: 1.0}\n"
+                  "workload: {trace: recording.csv}\n"
+                  "slo: {ttft_p50_s: 1.0}\n"
                   "search: {max_gpus: 2, cluster.tensor_parallel_size: [1, 2]}\n"},
+    {"recording.csv", RECORDING},
     {"queue.yaml", "queue:\n"
                    "  discipline: mg1\n"
                    "  arrival_rate_per_s: 0.025\n"
