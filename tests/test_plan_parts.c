@@ -333,6 +333,48 @@ static void front_by_hand(void **state)
             fail_msg("row %zu is%s on the front", i, entries[i].on_front ? "" : " not");
 }
 
+/* --- several loads -------------------------------------------------------------------------------------- */
+
+static void loads_of_a_search(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *search, *key;
+        uint32_t count;
+        const char *first, *last, *error; /* the message has this in it */
+    } cases[] = {
+        {"{rate_per_s: 5}", NULL, 0, NULL, NULL, NULL},
+        {"{cluster.device: [h100-sxm]}", NULL, 0, NULL, NULL, NULL},
+        {"{rate_per_s: [5]}", "search.rate_per_s", 1, "5", "5", NULL},
+        {"{rate_per_s: [5, 2.5e1, 40]}", "search.rate_per_s", 3, "5", "40", NULL},
+        {"{rate_scale: [0.5, 2]}", "search.rate_scale", 2, "0.5", "2", NULL},
+        {"{rate_per_s: []}", NULL, 0, NULL, NULL, "search.rate_per_s: expected 1 to 1000 loads"},
+        {"{rate_per_s: [5, fast]}", NULL, 0, NULL, NULL, "search.rate_per_s[1]: expected a number"},
+        {"{rate_per_s: [0]}", NULL, 0, NULL, NULL, "search.rate_per_s[0]: expected a number"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct km_override overrides[] = {{"search", cases[i].search}};
+        struct km_arena arena = {0};
+        struct km_scenario scenario;
+        struct km_error error = {0};
+        const char *key = NULL, *const *values = NULL;
+        uint32_t count = 0;
+        read_scenario(overrides, 1, &scenario);
+        enum km_status status = km_search_loads(&scenario, &arena, &key, &values, &count, &error);
+        assert_int_equal(status, cases[i].error ? KM_BAD_INPUT : KM_OK);
+        if (cases[i].error)
+            assert_non_null(strstr(error.message, cases[i].error));
+        assert_int_equal(count, cases[i].error ? 0 : cases[i].count);
+        if (count) {
+            assert_string_equal(key, cases[i].key);
+            assert_string_equal(values[0], cases[i].first);
+            assert_string_equal(values[count - 1], cases[i].last);
+        }
+        km_arena_release(&arena);
+        km_scenario_release(&scenario);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +388,7 @@ int main(void)
         cmocka_unit_test(round_keeps_the_best),
         cmocka_unit_test(least_cost_by_hand),
         cmocka_unit_test(front_by_hand),
+        cmocka_unit_test(loads_of_a_search),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,19 +73,48 @@ static enum km_status read_count(const struct km_yaml *section, const char *key,
     return status;
 }
 
+static const struct km_range load_range = {.min = 1e-9, .max = 1e9, .has_min = true, .has_max = true};
+
 static enum km_status read_load(const struct km_yaml *section, struct km_search *out, struct km_error *error)
 {
-    static const struct km_range range = {.min = 1e-9, .max = 1e9, .has_min = true, .has_max = true};
     const struct km_yaml *scale = km_yaml_get(section, "rate_scale");
     const struct km_yaml *rate = km_yaml_get(section, "rate_per_s");
     enum km_status status = KM_OK;
     if (scale && rate)
         return km_yaml_fail_key(rate, error, "rate_scale already says what must be sustained");
     if (scale)
-        status = km_settings_number(scale, &range, &out->rate_scale, error);
+        status = km_settings_number(scale, &load_range, &out->rate_scale, error);
     if (rate)
-        status = km_settings_number(rate, &range, &out->rate_per_s, error);
+        status = km_settings_number(rate, &load_range, &out->rate_per_s, error);
     return status;
+}
+
+enum km_status km_search_loads(const struct km_scenario *scenario, struct km_arena *arena, const char **key,
+                               const char *const **values, uint32_t *count, struct km_error *error)
+{
+    static const char *const keys[] = {"search.rate_per_s", "search.rate_scale"};
+    *count = 0;
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const struct km_yaml *list = km_yaml_get(scenario->search, strchr(keys[k], '.') + 1);
+        if (!list || list->kind != KM_YAML_SEQUENCE)
+            continue;
+        if (list->count == 0 || list->count > KM_SEARCH_LIMIT_LOADS)
+            return km_yaml_fail(list, error, "expected 1 to %u loads", KM_SEARCH_LIMIT_LOADS);
+        const char **texts = km_arena_alloc(arena, list->count * sizeof *texts);
+        for (size_t i = 0; i < list->count; i++) {
+            const struct km_yaml *item = list->items[i];
+            double load;
+            enum km_status status = km_settings_number(item, &load_range, &load, error);
+            if (status != KM_OK)
+                return status;
+            texts[i] = km_arena_strdup(arena, item->text);
+        }
+        *key = keys[k];
+        *values = texts;
+        *count = (uint32_t)list->count;
+        return KM_OK;
+    }
+    return KM_OK;
 }
 
 static bool is_within(const char *key, const char *section)

@@ -5,7 +5,8 @@
  *       max_gpus: 16                # of a whole plan, all replicas
  *       rent: gpu                   # gpu | node: whole nodes are paid for, and count against max_gpus
  *       rate_scale: 2               # the load to sustain, over the scenario's; or
- *       rate_per_s: 12              # the load itself, in requests per second
+ *       rate_per_s: 12              # the load itself, in requests per second; either may be a list: then
+ *                                   # kingman plan answers one load after the other
  *       top: 5                      # plans to rank: the best so many, each with its maximum rate
  *       cluster.device: [h200-sxm, h100-sxm]
  *       cluster.tensor_parallel_size: divisors   # every size the model can be split by, up to a node
@@ -20,6 +21,7 @@
 #include "scenario/axes.h"
 
 #define KM_SEARCH_LIMIT_POINTS 100000u
+#define KM_SEARCH_LIMIT_LOADS  1000u
 
 enum km_objective {
     KM_OBJECTIVE_GPUS,
@@ -46,6 +48,11 @@ struct km_search {
 /* Of scenario->search, which must be there. Everything lives in `arena`. */
 enum km_status km_search_read(const struct km_scenario *scenario, struct km_arena *arena,
                               struct km_search *out, struct km_error *error);
+
+/* The values of a rate_per_s (or rate_scale) that is a list: a search for each. *count is 0 when neither is. `scenario`
+ * may have no search. Everything lives in `arena`. */
+enum km_status km_search_loads(const struct km_scenario *scenario, struct km_arena *arena, const char **key,
+                               const char *const **values, uint32_t *count, struct km_error *error);
 
 /* Where the value of an axis is stated: its place in the list, or the axis. */
 const struct km_yaml *km_search_value_at(const struct km_axis *axis, uint32_t value);

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define PAGE_WIDTH 80u
+#define PAGE_WIDTH    80u
+#define SOURCES_WIDTH 40u
 
 static void put_key(struct km_json_writer *w, const char *name, const struct km_accuracy_key *key)
 {
@@ -77,6 +78,18 @@ static size_t left_out(const struct km_accuracy *accuracy)
     return count;
 }
 
+/* As they are, or how many where that is too long for a line. */
+static void put_sources(const char *sources, struct km_text *out)
+{
+    unsigned commas = 0;
+    for (const char *c = sources; *c; c++)
+        commas += *c == ',';
+    if (strlen(sources) <= SOURCES_WIDTH)
+        km_text_printf(out, "%s\n", sources);
+    else
+        km_text_printf(out, "%u: --json\n", commas + 1);
+}
+
 void km_accuracy_report_text(const struct km_accuracy *accuracy, const struct km_accuracy_row *rows,
                              size_t count, struct km_text *out)
 {
@@ -91,8 +104,9 @@ void km_accuracy_report_text(const struct km_accuracy *accuracy, const struct km
         for (int dim = 0; dim < KM_ACCURACY_DIMS; dim++)
             if (rows[i].key.of[dim])
                 km_text_printf(out, "%-*s  ", (int)widths[dim], rows[i].key.of[dim]);
-        km_text_printf(out, "%6u  %6.3f  %5.3f  %5.3f  %s\n", rows[i].points, rows[i].median, rows[i].p10,
-                       rows[i].p90, rows[i].sources);
+        km_text_printf(out, "%6u  %6.3f  %5.3f  %5.3f  ", rows[i].points, rows[i].median, rows[i].p10,
+                       rows[i].p90);
+        put_sources(rows[i].sources, out);
     }
     km_text_printf(out,
                    "\npredicted over measured; %zu points, %zu of them left out (fitted, or not predicted); "
