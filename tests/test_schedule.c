@@ -476,6 +476,54 @@ static void two_stages(void **state)
     }
 }
 
+/* With placeholders three batches are in flight in two stages of 500, and a sequence decodes every other one
+ * (vllm/v1/core/sched/async_scheduler.py: next_decode_eligible_step = current_step + pp_size). At most 2 tokens a batch.
+ *
+ *  batch  formed  stage 0    stage 1    of
+ *    1        0      0- 500   500-1000  A's prompt
+ *    2        0    500-1000  1000-1500  B's prompt
+ *    3        0   1000-1500  1500-2000  A: its first token is a placeholder, and the first stage waits for it
+ *    4     1000   1500-2000  2000-2500  B, and C, who came at 100, when batch 3 stood already
+ *    5     1500   2000-2500  2500-3000  A, its last
+ *    6     2000   2500-3000  3000-3500  B, its last
+ *
+ * Without, batch 3 is formed at 1000, when A's token is back, and C is in it. */
+static void placeholders(void **state)
+{
+    (void)state;
+    struct synthetic synthetic = {.step_ps = 500, .stages = 2};
+    struct km_replica_config config = roomy(&synthetic, true);
+    const struct scripted three[] = {{0, 2, 3}, {0, 2, 3}, {100, 1, 1}};
+    config.stages = 2;
+    config.batching.max_num_batched_tokens = 2;
+    expect("two groups", &config, three, 3,
+           (const struct expected[]){
+               {0, 0, 1000, 3000, 0}, {0, 500, 1500, 3500, 0}, {1000, 1000, 2000, 2000, 0}});
+    config.placeholders = true;
+    expect("placeholders", &config, three, 3,
+           (const struct expected[]){
+               {0, 0, 1000, 3000, 0}, {0, 500, 1500, 3500, 0}, {1000, 1500, 2500, 2500, 0}});
+    /* Alone: batches 2 and 4 stay empty, and the engine waits for the one before. */
+    expect("placeholders, alone", &config, three, 1, (const struct expected[]){{0, 0, 1000, 3000, 0}});
+}
+
+/* The first stage of a batch waits for the tokens of the batch two before, prompts too
+ * (vllm/v1/worker/gpu/pp_utils.py). A token takes 100 on a stage; C could start at 1000, and starts at 1600. */
+static void prompts_wait_for_tokens(void **state)
+{
+    (void)state;
+    struct synthetic synthetic = {.token_ps = 100, .stages = 2};
+    struct km_replica_config config = roomy(&synthetic, true);
+    const struct scripted three[] = {{0, 8, 1}, {0, 2, 1}, {0, 8, 1}};
+    config.stages = 2;
+    config.batching.max_num_batched_tokens = 9;
+    config.batching.enable_chunked_prefill = false;
+    config.placeholders = true;
+    expect(
+        "prompts wait", &config, three, 3,
+        (const struct expected[]){{0, 0, 1600, 1600, 0}, {0, 800, 1800, 1800, 0}, {0, 1600, 3200, 3200, 0}});
+}
+
 /* A burst of m prompts, one batch each, through P equal stages takes m + P - 1 stage times, so every stage
  * idles a share (P - 1) / (m + P - 1) of it: the bubble of a pipeline (GPipe, Huang et al. 2019). */
 static void pipeline_bubble(void **state)
@@ -483,9 +531,10 @@ static void pipeline_bubble(void **state)
     (void)state;
     for (uint32_t stages = 1; stages <= 6; stages++)
         for (uint32_t m = 1; m <= 12; m++)
-            for (int async = 0; async < 2; async++) {
+            for (int mode = 0; mode < 3; mode++) {
                 struct synthetic synthetic = {.step_ps = 1000000000, .stages = stages};
-                struct km_replica_config config = roomy(&synthetic, async);
+                struct km_replica_config config = roomy(&synthetic, mode > 0);
+                config.placeholders = mode > 1;
                 config.stages = stages;
                 config.batching.max_num_batched_tokens = 8;
                 struct scripted burst[12];
@@ -523,6 +572,8 @@ int main(void)
         cmocka_unit_test(most_sequences),
         cmocka_unit_test(company_that_never_comes),
         cmocka_unit_test(two_stages),
+        cmocka_unit_test(placeholders),
+        cmocka_unit_test(prompts_wait_for_tokens),
         cmocka_unit_test(pipeline_bubble),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

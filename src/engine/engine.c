@@ -24,3 +24,10 @@ bool km_engine_is(const char *name, const char *program)
     size_t n = strlen(program);
     return strncmp(name, program, n) == 0 && (name[n] == '\0' || name[n] == '-');
 }
+
+bool km_engine_places_tokens(const struct km_engine *engine, bool model_is_dense)
+{
+    return engine->async_scheduling &&
+           (engine->pipeline_placeholders == KM_PLACEHOLDERS_ALL ||
+            (engine->pipeline_placeholders == KM_PLACEHOLDERS_DENSE && model_is_dense));
+}

@@ -38,6 +38,16 @@ enum km_peer_kernel {
     KM_PEERS_CUSTOM, /* vLLM's custom all-reduce */
 };
 
+/* Models whose sequences, in a pipeline under asynchronous scheduling, decode every pipeline_parallel_size steps
+ * whether or not the token before has come back: until then a placeholder stands for it (vLLM's
+ * v1/core/sched/async_scheduler.py, next_decode_eligible_step; config/vllm.py says for which models). The
+ * others decode again when their batch has returned. */
+enum km_placeholders {
+    KM_PLACEHOLDERS_NONE,
+    KM_PLACEHOLDERS_DENSE, /* without experts and recurrent layers */
+    KM_PLACEHOLDERS_ALL,
+};
+
 /* When an engine takes which all-reduce inside a node. */
 struct km_all_reduce_rule {
     enum km_all_reduce algorithm;
@@ -60,6 +70,7 @@ struct km_engine {
     uint32_t long_prefill_token_threshold; /* 0 = none */
     bool enable_chunked_prefill;
     bool async_scheduling;
+    enum km_placeholders pipeline_placeholders; /* under async_scheduling: of which models */
     uint32_t batch_size, batch_cap; /* of the policies that form whole batches; 0 = not stated */
     double max_wait_s;
     bool pad_prompts;
@@ -126,6 +137,9 @@ struct km_engine {
 /* Tokens the step is padded to: the next captured size, or `tokens` outside the graphs (*captured =
  * false). */
 uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured);
+
+/* Does it run a pipeline of such a model with placeholders (enum km_placeholders)? */
+bool km_engine_places_tokens(const struct km_engine *engine, bool model_is_dense);
 
 /* Is the engine of this name the program, in whatever version? "vllm-0.26" and "vllm" are "vllm". */
 bool km_engine_is(const char *name, const char *program);

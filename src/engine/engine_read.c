@@ -119,6 +119,7 @@ static void write_rules(const void *field, struct km_text *out)
 }
 
 static const char *const experts_names[] = {"any", "grouped", "fused", NULL};
+static const char *const placeholder_names[] = {"none", "dense", "all", NULL};
 static const char *const peer_names[] = {"any", "custom", NULL};
 
 static const struct km_setting collective_settings[] = {
@@ -142,6 +143,11 @@ static const struct km_setting batching_settings[] = {
     {"enable_chunked_prefill", KM_SETTING_BOOL, AT(enable_chunked_prefill),
      .doc = "split a prompt over several steps when the budget is short"},
     {"async_scheduling", KM_SETTING_BOOL, AT(async_scheduling), .doc = "form the next batch while one runs"},
+    {"pipeline_placeholders", KM_SETTING_ENUM, AT(pipeline_placeholders), .names = placeholder_names,
+     .optional = true,
+     .doc =
+         "async_scheduling in a pipeline: which models decode every pipeline_parallel_size steps, before the "
+         "last token is back"},
     {"batch_size", KM_SETTING_U32, AT(batch_size), KM_AT_LEAST(1), .optional = true, .nullable = true,
      .doc = "fixed, elastic: requests of a batch"},
     {"batch_cap", KM_SETTING_U32, AT(batch_cap), KM_AT_LEAST(1), .optional = true, .nullable = true,

@@ -51,10 +51,12 @@ static void collect_operators(const struct km_step_source *source, struct km_are
     source->cost->breakdown(source->cost_state, &out->shape, collect, &collector);
 }
 
-static void pace(const struct km_engine *engine, struct km_step_account *a)
+static void pace(const struct km_engine *engine, bool placeholders, struct km_step_account *a)
 {
     double around_s = a->form_s + a->process_s;
     double alone_s = around_s + (a->captured ? a->launch_s + a->device_s : fmax(a->launch_s, a->device_s));
+    if (placeholders) /* formed while its sequences' last batch still runs */
+        alone_s = a->device_s;
     bool launch_counts = !a->captured && a->launch_s > a->device_s;
     if (a->stages == 1 && engine->async_scheduling) {
         a->step_s = fmax(a->device_s, a->host_s);
@@ -96,6 +98,6 @@ void km_step_account(const struct km_step_source *source, const struct km_step_s
     out->launch_s = (double)time.launch_ps * 1e-12;
     out->process_s = (double)time.process_ps * 1e-12;
     out->host_s = out->form_s + out->launch_s + out->process_s;
-    out->batches_in_flight = stages == 1 ? 1 : stages + (engine->async_scheduling ? 1 : 0);
-    pace(engine, out);
+    out->batches_in_flight = stages;
+    pace(engine, km_engine_places_tokens(engine, km_model_is_dense(source->config->model)), out);
 }

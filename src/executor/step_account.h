@@ -7,8 +7,10 @@
  *     overlapped, one stage:   max(D, H)
  *     one batch at a time:     form + launch + D + process           from captured graphs
  *                              form + max(launch, D) + process       outside them: kernels run as they come
- *     P stages, M batches in flight (each sequence in one of them):
- *                              max(M * max_s D_s, M * H, the step all by itself)
+ *     P stages, P groups of sequences in turn:
+ *                              max(P * max_s D_s, P * H, the step all by itself)
+ *     with placeholders (a group's batch is formed while its last one runs):
+ *                              max(P * max_s D_s, P * H, D)
  *
  * (the last is the cycle time of a closed tandem of stations with constant service times). */
 #ifndef KM_EXECUTOR_STEP_ACCOUNT_H

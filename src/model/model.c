@@ -187,3 +187,13 @@ double km_layer_state_values(const struct km_layer *layer)
         return ssd_conv_width(layer) * window + inner * layer->ssm_state;
     return 0;
 }
+
+bool km_model_is_dense(const struct km_model *model)
+{
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const struct km_layer *layer = &model->layers[i];
+        if (layer->mlp == KM_MLP_MOE || (layer->mixer != KM_ATTENTION && layer->mixer != KM_MLA))
+            return false;
+    }
+    return true;
+}

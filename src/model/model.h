@@ -90,6 +90,9 @@ enum km_status km_model_read(const char *path, struct km_arena *arena, struct km
 enum km_status km_model_parse(const char *text, size_t bytes, const char *path, struct km_arena *arena,
                               struct km_model *out, struct km_error *error);
 
+/* Attention and a dense MLP in every layer: no experts, nothing recurrent. */
+bool km_model_is_dense(const struct km_model *model);
+
 /* Parameters by tensor class (counts, not bytes). */
 struct km_parameters {
     double embedding, lm_head; /* embedding: with learned positions; lm_head: 0 (or its bias) when tied */

@@ -75,20 +75,31 @@ static void join_late(struct km_replica *replica, struct km_slot *slot)
     batch->late[batch->late_count++] = slot->sequence.slot;
 }
 
-/* The lane of the next batch: of the cohorts that are back, the largest, into which the members of the others
- * move. */
+/* May what took part in batch `last` be part of the one that is being formed? */
+static bool is_due(const struct km_replica *replica, uint64_t last)
+{
+    return last == 0 || last + replica->config.stages <= replica->batch.flight->number;
+}
+
+static bool lane_is_due(const struct km_replica *replica, const struct km_cohort *cohort)
+{
+    return replica->run_ahead ? is_due(replica, cohort->last_batch) : !cohort->in_flight;
+}
+
+/* The lane of the next batch: of the cohorts that are due, the largest, into which the members of the others
+ * move. None: its own turn's, which is empty. */
 static void choose_lane(struct km_replica *replica)
 {
     uint32_t best = UINT32_MAX;
     for (uint32_t lane = 0; lane < replica->lane_count; lane++)
-        if (!replica->lanes[lane].in_flight &&
+        if (lane_is_due(replica, &replica->lanes[lane]) &&
             (best == UINT32_MAX || replica->lanes[lane].count > replica->lanes[best].count))
             best = lane;
     assert(best != UINT32_MAX);
     replica->lane = best;
     for (uint32_t lane = 0; lane < replica->lane_count; lane++) {
         struct km_cohort *cohort = &replica->lanes[lane];
-        if (lane == best || cohort->in_flight)
+        if (lane == best || !lane_is_due(replica, cohort))
             continue;
         while (cohort->count) {
             struct km_slot *slot = slot_at(replica, cohort->finish.entries[0].item);
@@ -104,7 +115,7 @@ void km_batch_open(struct km_replica *replica, uint64_t now_ps)
     batch->replica = replica;
     batch->flight = &replica->flights[(replica->flight_first + replica->flight_count) % replica->max_flights];
     struct km_flight *flight = batch->flight;
-    *flight = (struct km_flight){.number = replica->batches + 1,
+    *flight = (struct km_flight){.number = ++replica->batches,
                                  .entries = flight->entries,
                                  .entry_capacity = flight->entry_capacity,
                                  .classes = {flight->classes.counts, flight->classes.capacity, 0}};
@@ -121,7 +132,8 @@ void km_batch_open(struct km_replica *replica, uint64_t now_ps)
     size_t kept = 0;
     for (size_t i = 0; i < replica->loose_count; i++) {
         struct km_slot *slot = slot_at(replica, replica->loose[i]);
-        if (replica->lane_count == 1 || slot->in_batch < oldest)
+        if (replica->lane_count == 1 ||
+            (replica->run_ahead ? is_due(replica, slot->in_batch) : slot->in_batch < oldest))
             join_late(replica, slot);
         else
             replica->loose[kept++] = replica->loose[i];
@@ -435,6 +447,17 @@ static void count_pairs(struct km_replica *replica, const struct km_batch *batch
     }
 }
 
+/* With placeholders, the first stage waits for the tokens of the batch `stages` before: prompts, too
+ * (vllm/v1/worker/gpu/pp_utils.py). */
+static uint64_t tokens_back_ps(struct km_replica *replica, const struct km_flight *flight)
+{
+    uint64_t back_ps = 0;
+    for (uint32_t i = 0; replica->run_ahead && i < replica->flight_count; i++)
+        if (flight_at(replica, i)->number + replica->config.stages <= flight->number)
+            back_ps = flight_at(replica, i)->end_ps;
+    return back_ps;
+}
+
 /* When the batch runs: after its predecessors on every stage, and not before the host has done its part. */
 static void schedule(struct km_replica *replica, struct km_flight *flight, const struct km_step_time *time,
                      const uint64_t *stage_ps, uint64_t now_ps)
@@ -442,6 +465,8 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
     uint64_t formed_ps = km_ps_after(now_ps, time->form_ps);
     uint64_t launched_ps = km_ps_after(formed_ps, time->launch_ps);
     uint64_t at = time->captured ? launched_ps : formed_ps;
+    uint64_t back_ps = tokens_back_ps(replica, flight);
+    at = at < back_ps ? back_ps : at;
     uint64_t busy_ps = 0;
     for (uint32_t s = 0; s < replica->config.stages; s++) {
         if (at < replica->stage_free_ps[s])
@@ -547,7 +572,6 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
     replica->decode_pairs += shape.decode.sum_context;
     replica->decode_pairs_windowed += shape.decode.sum_windowed;
     count_pairs(replica, batch);
-    replica->batches = flight->number;
     cohort->last_batch = flight->steps_cohort ? flight->number : cohort->last_batch;
     cohort->in_flight = replica->lane_count > 1;
     replica->flight_count++;

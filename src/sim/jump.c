@@ -228,7 +228,7 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
     replica->config.kv_manager->decode(replica->kv, &cohort->growth, cohort->clock, steps);
     cohort->clock += steps;
     uint64_t before_end_ps = before ? before->end_ps : 0;
-    replica->batches += steps;
+    replica->batches += steps - 1; /* the first was opened */
     replica->flight_count = overlapped ? 2 : 1;
     for (uint32_t i = 0; i < replica->flight_count; i++) {
         struct km_flight *flight = flight_at(replica, i);

@@ -14,10 +14,11 @@ struct km_replica *km_replica_create(const struct km_replica_config *config)
     replica->config = *config;
     replica->kv = config->kv_manager->create(&config->kv);
     replica->policy_state = km_alloc(config->policy->state_bytes);
+    replica->run_ahead = config->stages > 1 && config->placeholders;
     replica->max_flights = config->stages == 1 ? (config->async_scheduling ? 2 : 1)
-                                               : config->stages + (config->async_scheduling ? 1 : 0);
+                                               : config->stages + (replica->run_ahead ? 1 : 0);
     replica->flights = km_alloc(replica->max_flights * sizeof *replica->flights);
-    replica->lane_count = config->stages == 1 ? 1 : replica->max_flights;
+    replica->lane_count = config->stages;
     replica->lanes = km_alloc(replica->lane_count * sizeof *replica->lanes);
     for (uint32_t i = 0; i < replica->lane_count; i++)
         km_cohort_init(&replica->lanes[i], config->kv.block_size, config->window);

@@ -2,7 +2,7 @@
  *
  * The engine's host is one serial resource. It forms a batch, launches it, and processes the results of the
  * oldest batch in flight, in that order of preference; at most `max_flights` batches are submitted and not
- * yet processed (2 with overlapped scheduling, 1 without; with P pipeline stages P + 1 and P). A batch runs
+ * yet processed (2 with overlapped scheduling, 1 without; with P pipeline stages P, and P + 1 with placeholders). A batch runs
  * stage by stage, each stage serving batches in order. All times follow from these rules; the replica acts
  * only at the moments km_replica_next() names.
  *
@@ -30,6 +30,7 @@ struct km_replica_config {
     void *executor_state; /* borrowed */
     uint32_t stages;      /* pipeline stages, 1 .. KM_MAX_STAGES */
     bool async_scheduling;
+    bool placeholders; /* in a pipeline: sequences decode every `stages` batches, their last token not yet back */
     bool fast_forward;
     uint32_t window; /* sliding window of the model's local layers; 0 = none */
     uint64_t ingest_ps;
