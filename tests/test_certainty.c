@@ -125,8 +125,7 @@ static void test_plan(void **state)
             {"search", search},
             {"cost", cases[i].cost},
             {"slo", "{tpot_p95_s: 0.03}"},
-            {"workload", "{requests: 1000, arrivals: {process: poisson, rate_per_s: 4}, prompt_tokens: 500, "
-                         "output_tokens: 50}"},
+            {"workload", "{trace: " KM_SOURCE_DIR "/traces/conversation-synthetic.csv, end_s: 100}"},
         };
         const struct km_plan_options options = {.workers = 2};
         struct km_plan plan;

@@ -211,8 +211,10 @@ static void test_closed_loop(void **state)
 
 /* --- reports -------------------------------------------------------------------------------------------- */
 
+/* Some 500 requests of a recording: a synthetic load would be drawn ten times as long. */
+#define RECORDED "workload: {trace: " KM_SOURCE_DIR "/traces/conversation-synthetic.csv, end_s: 100}\n"
 #define SOME_SEARCH                                                                                          \
-    HEAD LOAD SLO "search:\n"                                                                                \
+    HEAD RECORDED SLO "search:\n"                                                                            \
                   "  cluster.device: [h200-sxm, a100-80g-sxm, l40s]\n"                                       \
                   "  cluster.tensor_parallel_size: [1, 2]\n"                                                 \
                   "  engine.batching.max_num_batched_tokens: [1024, 8192]\n"

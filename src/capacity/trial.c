@@ -169,7 +169,8 @@ static int farthest(const struct km_summary *summary)
         const struct km_slo_outcome *outcome = &summary->slo[i];
         if (outcome->attained || outcome->term.metric == KM_SLO_GOODPUT)
             continue;
-        const double beyond = isnan(outcome->value) ? (double)INFINITY : outcome->value / outcome->term.limit;
+        const double limit = outcome->term.limit;
+        const double beyond = limit > 0.0 && !isnan(outcome->value) ? outcome->value / limit : (double)INFINITY;
         if (worst == KM_TRIAL_NO_TERM || beyond > most) {
             worst = (int)i;
             most = beyond;

@@ -6,8 +6,9 @@ double km_plan_usd_per_hour(const struct km_search *search, const struct km_cand
                             uint32_t replicas, const struct km_probe *probe)
 {
     double rent = km_candidate_rented_gpus(search, candidate, replicas) * candidate->usd_per_gpu_hour;
-    double electricity = probe ? probe->bill.electricity_usd / probe->duration_s * 3600.0 : 0.0;
-    return electricity > 0.0 ? rent + electricity : rent;
+    return probe && probe->bill.electricity_usd > 0.0
+               ? rent + probe->bill.electricity_usd / probe->duration_s * 3600.0
+               : rent;
 }
 
 /* A plan that does not hold serves no such load: what its run took is what it costs. */

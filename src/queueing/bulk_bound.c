@@ -16,7 +16,7 @@ enum km_status km_bulk_bound(double rate_per_s, double alpha_s, double tau0_s, d
                          "alpha and tau0 must be finite and >= 0, and not both 0");
     double x = rate_per_s * alpha_s;
     if (status == KM_OK)
-        status = km_queue_judge(&answer, x, 1 / alpha_s, error);
+        status = km_queue_judge(&answer, x, alpha_s > 0 ? 1 / alpha_s : (double)INFINITY, error);
     if (status != KM_OK)
         return status;
     double phi0 = (alpha_s + tau0_s) / (2 * (1 - x)) *
