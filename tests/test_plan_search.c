@@ -215,9 +215,9 @@ static void test_closed_loop(void **state)
 #define RECORDED "workload: {trace: " KM_SOURCE_DIR "/traces/conversation-synthetic.csv, end_s: 100}\n"
 #define SOME_SEARCH                                                                                          \
     HEAD RECORDED SLO "search:\n"                                                                            \
-                  "  cluster.device: [h200-sxm, a100-80g-sxm, l40s]\n"                                       \
-                  "  cluster.tensor_parallel_size: [1, 2]\n"                                                 \
-                  "  engine.batching.max_num_batched_tokens: [1024, 8192]\n"
+                      "  cluster.device: [h200-sxm, a100-80g-sxm, l40s]\n"                                   \
+                      "  cluster.tensor_parallel_size: [1, 2]\n"                                             \
+                      "  engine.batching.max_num_batched_tokens: [1024, 8192]\n"
 
 static void report_of(const struct km_plan *plan, bool json, struct km_text *out)
 {

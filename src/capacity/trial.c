@@ -170,7 +170,8 @@ static int farthest(const struct km_summary *summary)
         if (outcome->attained || outcome->term.metric == KM_SLO_GOODPUT)
             continue;
         const double limit = outcome->term.limit;
-        const double beyond = limit > 0.0 && !isnan(outcome->value) ? outcome->value / limit : (double)INFINITY;
+        const double beyond =
+            limit > 0.0 && !isnan(outcome->value) ? outcome->value / limit : (double)INFINITY;
         if (worst == KM_TRIAL_NO_TERM || beyond > most) {
             worst = (int)i;
             most = beyond;
