@@ -165,7 +165,9 @@ static void test_memory_adds_up(void **state)
         assert_true(fabs(weights - number(root, "memory.weights.total_bytes")) <= 1.0);
         double left = number(root, "memory.budget_bytes") - weights -
                       number(root, "memory.activation_bytes") - number(root, "memory.state_bytes") -
-                      number(root, "memory.reserve_bytes");
+                      number(root, "memory.reserve_bytes") - number(root, "memory.padding_bytes");
+        if (cJSON_IsTrue(at(root, "memory.graphs_in_budget")))
+            left -= number(root, "memory.graph_reserve_bytes");
         assert_true(fabs(left - number(root, "memory.kv_bytes")) <= 1.0);
         assert_true(number(root, "memory.blocks") == floor(left / number(root, "memory.block_bytes")));
         assert_true(number(root, "memory.fragmentation_bytes") ==
@@ -346,7 +348,7 @@ static void test_too_small(void **state)
     assert_string_equal(
         error.message,
         "llama-3.1-70b does not fit on 1 x h200-sxm: weights 131.4 GiB + activations 2.0 + state 0.0 + "
-        "reserve 0.2 "
+        "other 0.2 "
         "leave no KV block of the budget of 125.8 GiB a GPU (139.8 x gpu_memory_utilization 0.9); "
         "tensor_parallel_size 2 would fit (weights 65.7 GiB a GPU, 23983 KV blocks), or fp8 weights (weights "
         "67.7 "

@@ -95,7 +95,7 @@ static void weigh_memory(const struct km_setup *setup, struct km_advice *out)
     const struct km_scenario *scenario = setup->scenario;
     out->budget_bytes = map->budget_bytes;
     out->weight_bytes = map->weight_bytes;
-    out->other_bytes = map->activation_bytes + map->state_bytes + map->reserve_bytes;
+    out->other_bytes = km_memory_others(map);
     out->blocks = setup->blocks;
     /* Smaller batches leave a little more memory to the cache than the scenario's own. */
     uint64_t peak = out->points[out->advised].peak_blocks;

@@ -25,9 +25,12 @@ bool km_engine_is(const char *name, const char *program)
     return strncmp(name, program, n) == 0 && (name[n] == '\0' || name[n] == '-');
 }
 
+bool km_scope_has(enum km_model_scope scope, bool model_is_dense)
+{
+    return scope == KM_SCOPE_ALL || scope == (model_is_dense ? KM_SCOPE_DENSE : KM_SCOPE_NOT_DENSE);
+}
+
 bool km_engine_places_tokens(const struct km_engine *engine, bool model_is_dense)
 {
-    return engine->async_scheduling &&
-           (engine->pipeline_placeholders == KM_PLACEHOLDERS_ALL ||
-            (engine->pipeline_placeholders == KM_PLACEHOLDERS_DENSE && model_is_dense));
+    return engine->async_scheduling && km_scope_has(engine->pipeline_placeholders, model_is_dense);
 }

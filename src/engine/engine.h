@@ -38,14 +38,13 @@ enum km_peer_kernel {
     KM_PEERS_CUSTOM, /* vLLM's custom all-reduce */
 };
 
-/* Models whose sequences, in a pipeline under asynchronous scheduling, decode every pipeline_parallel_size steps
- * whether or not the token before has come back: until then a placeholder stands for it (vLLM's
- * v1/core/sched/async_scheduler.py, next_decode_eligible_step; config/vllm.py says for which models). The
- * others decode again when their batch has returned. */
-enum km_placeholders {
-    KM_PLACEHOLDERS_NONE,
-    KM_PLACEHOLDERS_DENSE, /* without experts and recurrent layers */
-    KM_PLACEHOLDERS_ALL,
+/* Which models something holds for. vLLM 0.26 runs dense ones by another model runner than most of the others
+ * (vllm/config/vllm.py, use_v2_model_runner). */
+enum km_model_scope {
+    KM_SCOPE_NONE,
+    KM_SCOPE_DENSE,     /* attention and a dense MLP in every layer */
+    KM_SCOPE_NOT_DENSE, /* with experts or recurrent layers */
+    KM_SCOPE_ALL,
 };
 
 /* When an engine takes which all-reduce inside a node. */
@@ -70,7 +69,11 @@ struct km_engine {
     uint32_t long_prefill_token_threshold; /* 0 = none */
     bool enable_chunked_prefill;
     bool async_scheduling;
-    enum km_placeholders pipeline_placeholders; /* under async_scheduling: of which models */
+    /* Models whose sequences, in a pipeline under asynchronous scheduling, decode every pipeline_parallel_size
+     * steps whether or not the token before has come back: until then a placeholder stands for it (vLLM's
+     * v1/core/sched/async_scheduler.py, next_decode_eligible_step). The others decode again when their batch
+     * has returned. */
+    enum km_model_scope pipeline_placeholders;
     uint32_t batch_size, batch_cap; /* of the policies that form whole batches; 0 = not stated */
     double max_wait_s;
     bool pad_prompts;
@@ -130,6 +133,13 @@ struct km_engine {
     double reserve_bytes;          /* runtime, communication and other memory inside the utilisation budget */
     double graph_reserve_bytes;    /* captured graphs, outside the budget */
     double activation_bytes_scale; /* peak activation workspace over the largest step's analytic size */
+    /* What sampling takes when the engine profiles its peak at start, if that is more: so many bytes for each
+     * of max_num_seqs sequences and entry of the vocabulary, on every rank; and for which models */
+    double sampler_bytes;
+    enum km_model_scope sampler_profiled;
+    enum km_model_scope graphs_in_budget; /* models whose graph_reserve_bytes counts inside the budget */
+    /* The sizes that the kernels of MXFP4 experts need, rounded up to; 0 = as stored */
+    uint32_t mxfp4_hidden_multiple, mxfp4_intermediate_multiple;
 
     struct km_composition composition; /* optional: another simulator's rules */
 };
@@ -138,7 +148,10 @@ struct km_engine {
  * false). */
 uint32_t km_engine_padded_tokens(const struct km_engine *engine, uint32_t tokens, bool *captured);
 
-/* Does it run a pipeline of such a model with placeholders (enum km_placeholders)? */
+/* Is such a model within the scope? */
+bool km_scope_has(enum km_model_scope scope, bool model_is_dense);
+
+/* Does it run a pipeline of such a model with placeholders (pipeline_placeholders)? */
 bool km_engine_places_tokens(const struct km_engine *engine, bool model_is_dense);
 
 /* Is the engine of this name the program, in whatever version? "vllm-0.26" and "vllm" are "vllm". */

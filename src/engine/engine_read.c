@@ -119,7 +119,7 @@ static void write_rules(const void *field, struct km_text *out)
 }
 
 static const char *const experts_names[] = {"any", "grouped", "fused", NULL};
-static const char *const placeholder_names[] = {"none", "dense", "all", NULL};
+static const char *const scope_names[] = {"none", "dense", "not_dense", "all", NULL};
 static const char *const peer_names[] = {"any", "custom", NULL};
 
 static const struct km_setting collective_settings[] = {
@@ -143,7 +143,7 @@ static const struct km_setting batching_settings[] = {
     {"enable_chunked_prefill", KM_SETTING_BOOL, AT(enable_chunked_prefill),
      .doc = "split a prompt over several steps when the budget is short"},
     {"async_scheduling", KM_SETTING_BOOL, AT(async_scheduling), .doc = "form the next batch while one runs"},
-    {"pipeline_placeholders", KM_SETTING_ENUM, AT(pipeline_placeholders), .names = placeholder_names,
+    {"pipeline_placeholders", KM_SETTING_ENUM, AT(pipeline_placeholders), .names = scope_names,
      .optional = true,
      .doc =
          "async_scheduling in a pipeline: which models decode every pipeline_parallel_size steps, before the "
@@ -220,9 +220,21 @@ static const struct km_setting memory_settings[] = {
     {"reserve_bytes", KM_SETTING_NUMBER, AT(reserve_bytes), MEMORY,
      .doc = "runtime and other memory inside the utilisation budget"},
     {"graph_reserve_bytes", KM_SETTING_NUMBER, AT(graph_reserve_bytes), MEMORY,
-     .doc = "captured graphs, outside the budget"},
+     .doc = "captured graphs, outside the budget unless graphs_in_budget has the model"},
     {"activation_bytes_scale", KM_SETTING_NUMBER, AT(activation_bytes_scale), KM_BETWEEN(0, 1e3),
      .doc = "peak activation workspace over the analytic size of the largest step"},
+    {"sampler_bytes", KM_SETTING_NUMBER, AT(sampler_bytes), KM_BETWEEN(0, 1e3), .optional = true,
+     .doc = "sampling at the start's profiling: a sequence of max_num_seqs and vocabulary entry; counts if "
+            "more"},
+    {"sampler_profiled", KM_SETTING_ENUM, AT(sampler_profiled), .names = scope_names, .optional = true,
+     .doc = "models of which sampler_bytes counts"},
+    {"graphs_in_budget", KM_SETTING_ENUM, AT(graphs_in_budget), .names = scope_names, .optional = true,
+     .doc = "models whose graph_reserve_bytes counts inside the budget"},
+    {"mxfp4_hidden_multiple", KM_SETTING_U32, AT(mxfp4_hidden_multiple), KM_BETWEEN(0, 65536),
+     .optional = true,
+     .doc = "MXFP4 experts are loaded with the hidden size rounded up to it; 0 = as stored"},
+    {"mxfp4_intermediate_multiple", KM_SETTING_U32, AT(mxfp4_intermediate_multiple), KM_BETWEEN(0, 65536),
+     .optional = true, .doc = "the same for a rank's share of an expert's intermediate size"},
     {0},
 };
 

@@ -102,6 +102,51 @@ static double activation_bytes(const struct km_model *model, const struct km_pre
     return bytes * limits->activation_scale;
 }
 
+/* What sampling takes while the engine profiles itself: the logits of all sequences, sorted for top-k and
+ * top-p, on every rank (vllm/v1/worker/gpu_model_runner.py, _dummy_sampler_run). */
+static double sampler_bytes(const struct km_model *model, const struct km_memory_limits *limits)
+{
+    return limits->sampler_bytes * limits->max_num_seqs * model->vocab;
+}
+
+static double rounded_up(double value, uint32_t multiple)
+{
+    return multiple ? ceil(value / multiple) * multiple : value;
+}
+
+/* Experts in MXFP4 are padded for their kernels when they are loaded
+ * (vllm/model_executor/layers/fused_moe/oracle/mxfp4.py). */
+static double padding_bytes(const struct km_model *model, const struct km_precision *precision,
+                            const struct km_layout *layout, uint32_t stage,
+                            const struct km_memory_limits *limits)
+{
+    double bytes = 0.0;
+    uint32_t first, count;
+    if (precision->weights != KM_MXFP4)
+        return 0.0;
+    km_layout_stage(model, layout, stage, &first, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct km_layer *layer = &model->layers[first + i];
+        if (layer->mlp != KM_MLP_MOE)
+            continue;
+        struct km_parameters part;
+        km_layer_parameters(model, layer, &part);
+        const double width =
+            layer->expert_intermediate / (layout->expert_parallel ? 1.0 : (double)layout->tensor_parallel);
+        const double grown = rounded_up(width, limits->mxfp4_intermediate_multiple) / width *
+                             rounded_up(model->hidden, limits->mxfp4_hidden_multiple) / model->hidden;
+        bytes += part.routed_experts / km_layout_expert_ranks(layout) * km_dtype_bytes(precision->weights) *
+                 (grown - 1.0);
+    }
+    return bytes;
+}
+
+double km_memory_others(const struct km_memory_map *map)
+{
+    return map->padding_bytes + map->activation_bytes + map->state_bytes + map->reserve_bytes +
+           (map->graphs_in_budget ? map->graph_bytes : 0.0);
+}
+
 static void stage_map(const struct km_model *model, const struct km_precision *precision,
                       const struct km_layout *layout, const struct km_memory_limits *limits, uint32_t stage,
                       struct km_memory_map *out)
@@ -120,14 +165,18 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         .state_bytes = state_values * 2.0 * limits->max_num_seqs,
         .reserve_bytes = limits->reserve_bytes,
         .graph_bytes = limits->graph_reserve_bytes,
+        .graphs_in_budget = limits->graphs_in_budget,
+        .padding_bytes = padding_bytes(model, precision, layout, stage, limits),
         .kv_bytes_per_token = kv_values * km_dtype_bytes(precision->kv_cache) / km_layout_kv_shares(layout),
     };
+    out->sampler_decides = sampler_bytes(model, limits) > out->activation_bytes;
+    if (out->sampler_decides)
+        out->activation_bytes = sampler_bytes(model, limits);
     km_memory_weights(model, precision, layout, stage, &out->weights);
     out->weight_bytes = sum(&out->weights);
     out->block_bytes = out->kv_bytes_per_token * limits->block_size;
     out->fragmentation_bytes = out->block_bytes / 2.0 * limits->max_num_seqs;
-    out->kv_bytes =
-        out->budget_bytes - out->weight_bytes - out->activation_bytes - out->state_bytes - out->reserve_bytes;
+    out->kv_bytes = out->budget_bytes - out->weight_bytes - km_memory_others(out);
     /* A model without a KV cache (all state-space) is limited by sequences alone: blocks are counted, but
      * take nothing. */
     double blocks = out->block_bytes > 0.0 ? floor(out->kv_bytes / out->block_bytes) * data

@@ -1,7 +1,7 @@
 /* Memory map of one rank: what stands in the device's memory, and how many KV blocks are left.
  *
- *     blocks = floor((usable * gpu_memory_utilization - weights - activations - state - reserve) /
- * block_bytes)
+ *     blocks = floor((usable * gpu_memory_utilization - weights - padding - activations - state - reserve
+ *                     [- graphs]) / block_bytes)
  *
  * (design section 4; vLLM profiles the same terms at start). With pipeline stages the fullest stage decides.
  * Ranks that share a sequence's KV cache (context- and KV-parallel) each hold their share of every block;
@@ -12,6 +12,7 @@
 #include "model/layout.h"
 #include "model/model.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define KM_GIB (1024.0 * 1024.0 * 1024.0)
@@ -21,7 +22,11 @@ struct km_memory_limits {
     double device_bytes; /* what the runtime reports */
     double gpu_memory_utilization;
     double reserve_bytes;       /* runtime, communication and other memory inside the budget */
-    double graph_reserve_bytes; /* captured graphs, outside the budget */
+    double graph_reserve_bytes; /* captured graphs */
+    bool graphs_in_budget;      /* else they stand outside it */
+    double sampler_bytes; /* sampling at the start's profiling: of each sequence and vocabulary entry; 0 = not
+                             profiled */
+    uint32_t mxfp4_hidden_multiple, mxfp4_intermediate_multiple; /* 0 = as stored */
     double activation_scale;    /* peak workspace over the analytic size below */
     uint32_t block_size;
     uint32_t max_num_batched_tokens;
@@ -41,10 +46,13 @@ struct km_memory_map {
     double budget_bytes;
     double weight_bytes;
     struct km_memory_weights weights; /* the same by class */
-    double activation_bytes;
+    double padding_bytes;            /* MXFP4 experts as loaded, beyond the weights as stored */
+    double activation_bytes; /* the peak at the start's profiling: of the largest step, or of sampling */
+    bool sampler_decides;    /* of sampling */
     double state_bytes; /* constant state of max_num_seqs sequences (state-space layers) */
     double reserve_bytes;
     double graph_bytes;
+    bool graphs_in_budget;
     double kv_bytes;           /* left for blocks; negative when the model does not fit */
     double block_bytes;        /* this rank's share of a block of block_size tokens */
     double kv_bytes_per_token; /* the same of a token */
@@ -57,6 +65,9 @@ struct km_memory_map {
 void km_memory_map(const struct km_model *model, const struct km_precision *precision,
                    const struct km_layout *layout, const struct km_memory_limits *limits,
                    struct km_memory_map *out);
+
+/* What of the budget neither weights nor KV cache take. */
+double km_memory_others(const struct km_memory_map *map);
 
 /* Parameters on one rank of a stage. Matrices of the layers and vocabularies split evenly over the tensor
  * ranks, routed experts over the tensor and data ranks, nothing over context and KV groups; on every rank

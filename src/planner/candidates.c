@@ -143,9 +143,8 @@ static void tell_memory(struct reading *reading, uint64_t i, const struct km_sce
     km_fit_describe(&fit, &would);
     km_fail(&reading->errors[i], KM_NO, NULL, 0, 0,
             "weights %.1f GiB + %.1f others leave no KV block of %.1f GiB a GPU; %s",
-            map->weight_bytes / KM_GIB,
-            (map->activation_bytes + map->state_bytes + map->reserve_bytes) / KM_GIB,
-            map->budget_bytes / KM_GIB, km_text_c(&would));
+            map->weight_bytes / KM_GIB, km_memory_others(map) / KM_GIB, map->budget_bytes / KM_GIB,
+            km_text_c(&would));
     km_text_release(&would);
     fall(reading, i, KM_FATE_MEMORY);
 }

@@ -64,7 +64,8 @@ static void mixed_step(const struct km_group_load *load, const struct km_step_sh
     if (load->m && clock->stages > 1) {
         /* A long batch holds up the slowest stage, or the whole cycle by its own way through the pipeline. */
         double cycle_s = km_step_pace_s(clock, &load->decode);
-        double held_s = fmax(step.slowest_s - load->decode.slowest_s, km_step_alone_s(&step) - cycle_s);
+        double held_s =
+            fmax(step.slowest_s - load->decode.slowest_s, km_step_through_s(clock, &step) - cycle_s);
         like_s = after_s = cycle_s / km_step_batches(clock) + fmax(held_s, 0.0);
     } else if (load->m == 0) {
         like_s = after_s = km_step_alone_s(&step); /* nothing ran when it was formed */

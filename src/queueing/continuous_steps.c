@@ -198,7 +198,8 @@ void km_steps_at(const struct km_continuous_question *q, uint32_t m, struct km_s
     take_moments(groups, law, &mean);
     out->step_s = mean.time_s / mean.steps;
     out->residual_s = mean.square / (2.0 * mean.time_s);
-    out->ahead_s = q->clock->overlapped ? out->step_s : 0.0;
+    const bool ahead = q->clock->stages == 1 ? q->clock->overlapped : q->clock->placeholders;
+    out->ahead_s = ahead ? out->step_s : 0.0;
     struct own own = {0};
     /* Who starts with an arrival came in the same group, of which longer ones see more arrivals. */
     for (uint32_t j = 0; j <= groups->most; j++)

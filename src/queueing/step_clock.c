@@ -34,7 +34,12 @@ double km_step_alone_s(const struct km_step_seconds *step)
 
 uint32_t km_step_batches(const struct km_step_clock *clock)
 {
-    return clock->stages == 1 ? 1 : clock->stages + (clock->overlapped ? 1 : 0);
+    return clock->stages;
+}
+
+double km_step_through_s(const struct km_step_clock *clock, const struct km_step_seconds *step)
+{
+    return clock->stages > 1 && clock->placeholders ? step->device_s : km_step_alone_s(step);
 }
 
 double km_step_pace_s(const struct km_step_clock *clock, const struct km_step_seconds *step)
@@ -43,7 +48,7 @@ double km_step_pace_s(const struct km_step_clock *clock, const struct km_step_se
     if (clock->stages == 1)
         return clock->overlapped ? fmax(step->device_s, host_s) : km_step_alone_s(step);
     double batches = km_step_batches(clock);
-    return fmax(fmax(batches * step->slowest_s, batches * host_s), km_step_alone_s(step));
+    return fmax(fmax(batches * step->slowest_s, batches * host_s), km_step_through_s(clock, step));
 }
 
 double km_step_after_s(const struct km_step_clock *clock, const struct km_step_seconds *step,

@@ -10,8 +10,8 @@
  * hide their host
  *
  * The last: the host forms the next step when the step before begins, so it gains that step's time on the
- * launch, which in turn delays the forming of the step after. With P pipeline stages and B batches in flight
- * a cycle takes max(B * slowest stage, B * H, the step by itself). (src/executor/step_account.h has the same
+ * launch, which in turn delays the forming of the step after. With P pipeline stages, and as many groups of
+ * sequences, a cycle takes max(P * slowest stage, P * H, the step by itself; with placeholders D). (src/executor/step_account.h has the same
  * rules for one account.) */
 #ifndef KM_QUEUEING_STEP_CLOCK_H
 #define KM_QUEUEING_STEP_CLOCK_H
@@ -32,8 +32,9 @@ struct km_step_clock {
     void *context;
     void (*time)(void *context, const struct km_step_shape *shape, struct km_step_seconds *out);
     bool overlapped;
-    uint32_t stages; /* pipeline stages, 1 .. 64 */
-    uint32_t window; /* sliding window of the model's local layers; 0 = none */
+    bool placeholders; /* in a pipeline: a group's batch is formed while its last one runs */
+    uint32_t stages;   /* pipeline stages, 1 .. 64 */
+    uint32_t window;   /* sliding window of the model's local layers; 0 = none */
 };
 
 /* A cost model by itself, without a host: km_step_clock.context is a `struct km_cost_clock *`. */
@@ -48,6 +49,9 @@ struct km_step_clock km_step_clock_of_cost(struct km_cost_clock *clock);
 double km_step_host_s(const struct km_step_seconds *step);
 /* A step all by itself, from forming to results. */
 double km_step_alone_s(const struct km_step_seconds *step);
+/* From where its sequences' last tokens are there to where their next are: a step by itself, but for what
+ * placeholders let the host do meanwhile. */
+double km_step_through_s(const struct km_step_clock *clock, const struct km_step_seconds *step);
 /* From one token of a sequence to its next, in a run of such steps. */
 double km_step_pace_s(const struct km_step_clock *clock, const struct km_step_seconds *step);
 /* What `step` adds to the time line when it follows steps like `before` (with one stage); `before` NULL:

@@ -34,10 +34,13 @@ static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
     km_json_put_number(w, "router_bytes", weights->router);
     km_json_put_number(w, "norms_bytes", weights->norms);
     km_json_put_close(w, '}');
+    km_json_put_number(w, "padding_bytes", map->padding_bytes);
     km_json_put_number(w, "activation_bytes", map->activation_bytes);
+    km_json_put_bool(w, "sampler_decides", map->sampler_decides);
     km_json_put_number(w, "state_bytes", map->state_bytes);
     km_json_put_number(w, "reserve_bytes", map->reserve_bytes);
     km_json_put_number(w, "graph_reserve_bytes", map->graph_bytes);
+    km_json_put_bool(w, "graphs_in_budget", map->graphs_in_budget);
     km_json_put_number(w, "kv_bytes", map->kv_bytes);
     km_json_put_count(w, "block_size", e->block_size);
     km_json_put_number(w, "block_bytes", map->block_bytes);

@@ -83,15 +83,24 @@ void km_explain_memory_text(const struct km_explanation *e, struct km_text *out)
     term(out, "budget", map->budget_bytes, note);
     term(out, "- weights", map->weight_bytes, "");
     weights(&map->weights, out);
-    snprintf(note, sizeof note, "workspace of a step of %u tokens", e->max_num_batched_tokens);
+    if (map->padding_bytes > 0.0)
+        term(out, "- padding", map->padding_bytes, "of MXFP4 experts, as their kernels load them");
+    if (map->sampler_decides)
+        snprintf(note, sizeof note, "sampling from %u sequences, as profiled at the start", e->max_num_seqs);
+    else
+        snprintf(note, sizeof note, "workspace of a step of %u tokens", e->max_num_batched_tokens);
     term(out, "- activations", map->activation_bytes, note);
     if (map->state_bytes > 0.0) {
         snprintf(note, sizeof note, "constant state of %u sequences", e->max_num_seqs);
         term(out, "- state", map->state_bytes, note);
     }
     term(out, "- reserve", map->reserve_bytes, "runtime, communication buffers, other");
+    if (map->graphs_in_budget)
+        term(out, "- CUDA graphs", map->graph_bytes, "captured within the budget");
     kv_cache(e, out);
-    term(out, "outside: CUDA graphs", map->graph_bytes, "captured beyond the budget");
-    term(out, "outside: left", e->device_bytes - map->budget_bytes - map->graph_bytes, "");
+    if (!map->graphs_in_budget)
+        term(out, "outside: CUDA graphs", map->graph_bytes, "captured beyond the budget");
+    term(out, "outside: left",
+         e->device_bytes - map->budget_bytes - (map->graphs_in_budget ? 0.0 : map->graph_bytes), "");
     concurrency(e, out);
 }

@@ -159,6 +159,7 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
         .context = (void *)(uintptr_t)setup, /* only read; the executor's caches lie behind its own pointer */
         .time = ask_executor,
         .overlapped = engine->async_scheduling,
+        .placeholders = km_engine_places_tokens(engine, km_model_is_dense(&scenario->model)),
         .stages = scenario->cluster.pipeline_parallel_size,
         .window = km_setup_window(&scenario->model),
     };

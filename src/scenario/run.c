@@ -15,12 +15,17 @@ struct km_layout km_setup_layout(const struct km_scenario *scenario)
 struct km_memory_limits km_setup_limits(const struct km_scenario *scenario)
 {
     const struct km_engine *engine = &scenario->engine;
+    const bool dense = km_model_is_dense(&scenario->model);
     return (struct km_memory_limits){
         .device_bytes = scenario->device.memory_bytes,
         .gpu_memory_utilization = engine->gpu_memory_utilization,
         .reserve_bytes = engine->reserve_bytes,
         .graph_reserve_bytes = engine->graph_reserve_bytes,
+        .graphs_in_budget = km_scope_has(engine->graphs_in_budget, dense),
         .activation_scale = engine->activation_bytes_scale,
+        .sampler_bytes = km_scope_has(engine->sampler_profiled, dense) ? engine->sampler_bytes : 0.0,
+        .mxfp4_hidden_multiple = engine->mxfp4_hidden_multiple,
+        .mxfp4_intermediate_multiple = engine->mxfp4_intermediate_multiple,
         .block_size = engine->block_size,
         .max_num_batched_tokens = engine->max_num_batched_tokens,
         .max_num_seqs = engine->max_num_seqs,
@@ -48,7 +53,7 @@ bool km_setup_graphs_fit(const struct km_scenario *scenario, const struct km_mem
     const struct km_engine *engine = &scenario->engine;
     const double device_bytes = scenario->device.memory_bytes;
     *largest = fmax(0.0, floor((1.0 - map->graph_bytes / device_bytes) * 1e3) / 1e3);
-    return engine->graph_size_count == 0 || engine->num_gpu_blocks_override > 0 ||
+    return engine->graph_size_count == 0 || engine->num_gpu_blocks_override > 0 || map->graphs_in_budget ||
            map->budget_bytes + map->graph_bytes <= device_bytes;
 }
 
@@ -73,11 +78,11 @@ static enum km_status refuse_memory(const struct km_scenario *scenario, const st
     km_fit_describe(&fit, &would);
     enum km_status status = km_fail(
         error, KM_NO, NULL, 0, 0,
-        "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + reserve %.1f leave "
-        "no "
-        "KV block of the budget of %.1f GiB a GPU (%.1f x gpu_memory_utilization %g); %s",
+        "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + other %.1f leave "
+        "no KV block of the budget of %.1f GiB a GPU (%.1f x gpu_memory_utilization %g); %s",
         scenario->model.name, km_layout_ranks(&layout), scenario->device.name, map->weight_bytes / KM_GIB,
-        map->activation_bytes / KM_GIB, map->state_bytes / KM_GIB, map->reserve_bytes / KM_GIB,
+        map->activation_bytes / KM_GIB, map->state_bytes / KM_GIB,
+        (km_memory_others(map) - map->activation_bytes - map->state_bytes) / KM_GIB,
         map->budget_bytes / KM_GIB, scenario->device.memory_bytes / KM_GIB,
         scenario->engine.gpu_memory_utilization, km_text_c(&would));
     km_text_release(&would);
