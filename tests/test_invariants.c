@@ -27,41 +27,39 @@ static uint32_t throw(struct dice * dice, uint32_t sides)
     return (uint32_t)(dice->thrown >> 33) % sides;
 }
 
-/* Give a running sequence its tokens, or not; take it out instead, now and then. */
-static bool toss_running(struct dice *dice, const struct km_batch_handle *batch, struct km_sequence *sequence,
+/* Give a running sequence its tokens, or not; take it out, now and then, even if it got some. */
+static void toss_running(struct dice *dice, const struct km_batch_handle *batch, struct km_sequence *sequence,
                          bool decodes_done)
 {
     if (sequence->state == KM_SEQ_DECODE && !decodes_done) {
         if (throw(dice, 4) && km_batch_may_decode(batch, sequence))
-            return km_batch_decode(batch, sequence);
+            km_batch_decode(batch, sequence);
     } else if (sequence->state == KM_SEQ_PREFILL && throw(dice, 4)) {
         uint32_t left = sequence->target_tokens - sequence->computed_tokens;
-        return km_batch_chunk(batch, sequence, throw(dice, 2) ? left : 1 + throw(dice, left));
+        km_batch_chunk(batch, sequence, throw(dice, 2) ? left : 1 + throw(dice, left));
     }
-    bool untouched = sequence->state != KM_SEQ_DECODE || !decodes_done;
-    if (untouched && throw(dice, 12) == 0)
+    if (throw(dice, 20) == 0)
         km_batch_preempt(batch, sequence);
-    return false;
 }
 
 static void toss(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch)
 {
     struct dice *dice = state;
-    bool busy = false, decodes_done = false;
+    bool decodes_done = false;
     if (throw(dice, 5) > 0) {
         if (throw(dice, 2) && view->decode_count)
-            busy = decodes_done = km_batch_decode_all(batch);
+            decodes_done = km_batch_decode_all(batch);
         for (struct km_sequence *sequence = view->running->first, *next; sequence; sequence = next) {
             next = sequence->next;
-            busy |= toss_running(dice, batch, sequence, decodes_done);
+            toss_running(dice, batch, sequence, decodes_done);
         }
         for (struct km_sequence *sequence = view->waiting->first, *next; sequence; sequence = next) {
             next = sequence->next;
             if (throw(dice, 2) && view->running->count < view->settings->max_num_seqs)
-                busy |= km_batch_admit(batch, sequence, 1 + throw(dice, 200)) > 0;
+                km_batch_admit(batch, sequence, 1 + throw(dice, 200));
         }
     }
-    if (!busy && (view->waiting->first || view->running->first))
+    if (view->waiting->first || view->running->first) /* counts if nothing was given, or all taken back */
         km_batch_wait_until(batch, view->now_ps + 1 + throw(dice, 3000));
 }
 
@@ -97,7 +95,7 @@ static const char *wrong_times(const struct random_case *r, const struct played 
     if (record->last_token_ps < record->first_token_ps)
         return "the last token before the first";
     if (record->output_tokens == 1 && record->last_token_ps != record->first_token_ps &&
-        !r->config.policy->holds_finished)
+        !(r->config.policy->traits & KM_BATCHING_HOLDS_FINISHED))
         return "one token at two times";
     if (p->ended_ps != record->last_token_ps)
         return "ended at another time than its last token's";
@@ -137,7 +135,8 @@ static const char *wrong_totals(const struct random_case *r, const struct played
     if (summary->latency[KM_ITL].count != gaps)
         return "gaps miscounted";
     double sum_s = gaps ? summary->latency[KM_ITL].mean_s * (double)gaps : 0.0;
-    if (!r->config.policy->holds_finished && fabs(sum_s - (double)gap_ps * 1e-12) > 1e-9 * sum_s)
+    if (!(r->config.policy->traits & KM_BATCHING_HOLDS_FINISHED) &&
+        fabs(sum_s - (double)gap_ps * 1e-12) > 1e-9 * sum_s)
         return "gaps do not add up from first to last token";
     if (work->peak_blocks > r->config.kv.capacity_blocks)
         return "more blocks used than there are";

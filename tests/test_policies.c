@@ -1,6 +1,11 @@
-/* Schedules of the batching policies worked out by hand, times in picoseconds. Three requests, one server
- * that does not overlap: arrival  prompt  output A          0        2       3 B        100        4       1
- *   C        200        3       2
+/* Schedules of the batching policies worked out by hand, times in picoseconds. Three requests, one server that does
+ * not overlap:
+ *
+ *       arrival  prompt  output
+ *   A         0       2       3
+ *   B       100       4       1
+ *   C       200       3       2
+ *
  * A step takes 1000 + 100 a row: prompt tokens, decodes, and rows that finished members of a batch still
  * fill. The disciplines are those of arXiv 2407.05347, section IV (dynamic, fixed, elastic), Orca (OSDI'22,
  * section 3 and algorithm 1) and Triton Inference Server's dynamic batcher (max_queue_delay_microseconds). */
@@ -17,6 +22,12 @@
 #include <cmocka.h>
 
 #define REQUESTS 3u
+#define NOTHING_MORE                                                                                         \
+    {                                                                                                        \
+        {                                                                                                    \
+            .prefix = 0                                                                                      \
+        }                                                                                                    \
+    }
 
 static const struct scripted script[REQUESTS] = {{0, 2, 3}, {100, 4, 1}, {200, 3, 2}};
 
@@ -26,62 +37,80 @@ static const struct {
     struct {
         uint64_t scheduled_ps, first_token_ps, last_token_ps;
     } expected[REQUESTS];
+    struct scripted_more more[REQUESTS];
 } cases[] = {
     /* A: 2 tokens to 1200, then two decodes. B and C at its end: 7 tokens to 5100, where B has its only
      * token; C's second comes with B's row beside it at 6300, and both end there. */
     {"all that wait",
      "dynamic",
      {.max_num_seqs = 8},
-     {{0, 1200, 3400}, {3400, 5100, 6300}, {3400, 5100, 6300}}},
+     {{0, 1200, 3400}, {3400, 5100, 6300}, {3400, 5100, 6300}},
+     NOTHING_MORE},
     /* One at a time: B 1400 after A, C two steps after B. */
     {"a cap of one",
      "dynamic",
      {.max_num_seqs = 8, .batch_cap = 1},
-     {{0, 1200, 3400}, {3400, 4800, 4800}, {4800, 6100, 7200}}},
+     {{0, 1200, 3400}, {3400, 4800, 4800}, {4800, 6100, 7200}},
+     NOTHING_MORE},
     /* B comes within the 500 and fills the cap: both start at 100. C's 500 have long passed when they end. */
     {"waits for company, and it comes",
      "dynamic",
      {.max_num_seqs = 8, .batch_cap = 2, .max_wait_ps = 500},
-     {{100, 1700, 4100}, {100, 1700, 4100}, {4100, 5400, 6500}}},
+     {{100, 1700, 4100}, {100, 1700, 4100}, {4100, 5400, 6500}},
+     NOTHING_MORE},
     /* A goes alone after 50. B and C together are as many as may go. */
     {"waits for company in vain",
      "dynamic",
      {.max_num_seqs = 8, .batch_cap = 2, .max_wait_ps = 50},
-     {{50, 1250, 3450}, {3450, 5150, 6350}, {3450, 5150, 6350}}},
+     {{50, 1250, 3450}, {3450, 5150, 6350}, {3450, 5150, 6350}},
+     NOTHING_MORE},
     /* A waits for B; B's row is filled to A's end. C has nobody to wait for when nobody is left to come. */
     {"exactly two",
      "fixed",
      {.max_num_seqs = 8, .batch_size = 2},
-     {{100, 1700, 4100}, {100, 1700, 4100}, {4100, 5400, 6500}}},
+     {{100, 1700, 4100}, {100, 1700, 4100}, {4100, 5400, 6500}},
+     NOTHING_MORE},
     /* As above, but B leaves at its end, and A's decodes are a row cheaper. */
     {"exactly two, leaving",
      "elastic",
      {.max_num_seqs = 8, .batch_size = 2},
-     {{100, 1700, 3900}, {100, 1700, 1700}, {3900, 5200, 6300}}},
+     {{100, 1700, 3900}, {100, 1700, 1700}, {3900, 5200, 6300}},
+     NOTHING_MORE},
     {"all that wait, leaving",
      "elastic",
      {.max_num_seqs = 8},
-     {{0, 1200, 3400}, {3400, 5100, 5100}, {3400, 5100, 6200}}},
+     {{0, 1200, 3400}, {3400, 5100, 5100}, {3400, 5100, 6200}},
+     NOTHING_MORE},
     /* Two slots; C's prompt is padded to B's 4 tokens. */
     {"slots and padding",
      "request_level",
      {.max_num_seqs = 2},
-     {{0, 1200, 3400}, {3400, 5200, 6400}, {3400, 5200, 6400}}},
+     {{0, 1200, 3400}, {3400, 5200, 6400}, {3400, 5200, 6400}},
+     NOTHING_MORE},
     {"padding on request",
      "dynamic",
      {.max_num_seqs = 8, .pad_prompts = true},
-     {{0, 1200, 3400}, {3400, 5200, 6400}, {3400, 5200, 6400}}},
+     {{0, 1200, 3400}, {3400, 5200, 6400}, {3400, 5200, 6400}},
+     NOTHING_MORE},
     /* B and C join A's first decode with their whole prompts: 8 rows to 3000, where B ends. A and C end
        together. */
     {"joining at every step",
      "orca",
      {.max_num_seqs = 8},
-     {{0, 1200, 4200}, {1200, 3000, 3000}, {1200, 3000, 4200}}},
+     {{0, 1200, 4200}, {1200, 3000, 3000}, {1200, 3000, 4200}},
+     NOTHING_MORE},
     /* Two slots: C joins when B has left. */
     {"joining a free slot",
      "orca",
      {.max_num_seqs = 2},
-     {{0, 1200, 4100}, {1200, 2700, 2700}, {2700, 4100, 5200}}},
+     {{0, 1200, 4100}, {1200, 2700, 2700}, {2700, 4100, 5200}},
+     NOTHING_MORE},
+    /* One slot: C, of the smallest priority, before B, which came first; A is not driven out. */
+    {"the most urgent first",
+     "priority",
+     {.max_num_seqs = 1},
+     {{0, 1200, 3400}, {5800, 7200, 7200}, {3400, 4700, 5800}},
+     {{.priority = 5}, {.priority = 1}, {.priority = -1}}},
 };
 
 static void schedules(void **state)
@@ -107,7 +136,7 @@ static void schedules(void **state)
             config.batching.enable_chunked_prefill = true;
             struct played played[REQUESTS];
             struct ending ending;
-            play(&config, script, REQUESTS, played, &ending, NULL);
+            play_more(&config, script, cases[c].more, REQUESTS, played, &ending, NULL);
             assert_null(ending.complaint);
             assert_int_equal(ending.used_blocks, 0);
             for (size_t i = 0; i < REQUESTS; i++) {
@@ -121,6 +150,63 @@ static void schedules(void **state)
                              (unsigned long long)r->scheduled_ps, (unsigned long long)r->first_token_ps,
                              (unsigned long long)r->last_token_ps);
             }
+        }
+    }
+}
+
+/* Want of blocks under `priority`, by the rules of vLLM's scheduler: 5 blocks of 4 tokens, at most 3 tokens a step.
+ *
+ *       arrival  prompt  output  priority
+ *   A         0       6       6         2
+ *   B       100       2       5         0
+ *   E       100       5       1         1
+ *
+ *  step  formed    batch (tokens)                           blocks used   ends
+ *   1        0     A 0-3                                    A1             1300
+ *   2     1300     A 3-6                                    A2             2600  A1 (its first token)
+ *   3     2600     A, B 0-2                                 A2 B1          3900  A2 B1
+ *   4     3900     A, B, E 0-1                              A2 B1 E1       5200  A3 B2
+ *   5     5200     A (takes a block), B, E 1-2              A3 B1 E1       6500  A4 B3
+ *   6     6500     A; B needs a block: A, which has the     B2 E1          7800  B4
+ *                  largest priority, is taken out of the
+ *                  batch again, and E gets its token: B,
+ *                  E 2-4
+ *   7     7800     B, E 4-5; A's 10 tokens need 3 blocks    B2 E2          9000  B5, E1, both the last
+ *   8     9000     A 0-3, then 3-6, 6-9 and 9-10            A3            14000  A5
+ *  12    14000     A                                        A3            15100  A6, the last */
+static void the_largest_priority_is_the_victim(void **state)
+{
+    (void)state;
+    static const struct scripted crowd[] = {{0, 6, 6}, {100, 2, 5}, {100, 5, 1}};
+    static const struct scripted_more more[] = {{.priority = 2}, {.priority = 0}, {.priority = 1}};
+    static const struct {
+        uint64_t scheduled_ps, first_token_ps, last_token_ps;
+        uint32_t preemptions;
+    } expected[] = {{0, 2600, 15100, 1}, {2600, 3900, 9000, 0}, {3900, 9000, 9000, 0}};
+    for (int mode = 0; mode < 4; mode++) {
+        struct synthetic synthetic = {.step_ps = 1000, .token_ps = 100};
+        const struct km_replica_config config = {
+            .policy = km_batching_find("priority"),
+            .batching = {.max_num_seqs = 8, .max_num_batched_tokens = 3, .enable_chunked_prefill = true},
+            .kv_manager = km_kv_find("paged"),
+            .kv = {.capacity_blocks = 5, .block_size = 4, .max_model_len = 20},
+            .executor = mode & 1 ? &synthetic_lines : &synthetic_single,
+            .executor_state = &synthetic,
+            .stages = 1,
+            .fast_forward = mode & 2,
+            .patience_ps = KM_PS_NEVER,
+        };
+        struct played played[REQUESTS];
+        struct ending ending;
+        play_more(&config, crowd, more, REQUESTS, played, &ending, NULL);
+        assert_null(ending.complaint);
+        assert_int_equal(ending.used_blocks, 0);
+        assert_int_equal(ending.work.steps, 12);
+        for (size_t i = 0; i < REQUESTS; i++) {
+            assert_int_equal(played[i].record.scheduled_ps, expected[i].scheduled_ps);
+            assert_int_equal(played[i].record.first_token_ps, expected[i].first_token_ps);
+            assert_int_equal(played[i].record.last_token_ps, expected[i].last_token_ps);
+            assert_int_equal(played[i].record.preemptions, expected[i].preemptions);
         }
     }
 }
@@ -140,6 +226,8 @@ static void every_policy_is_here(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(schedules), cmocka_unit_test(every_policy_is_here)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(schedules),
+                                       cmocka_unit_test(the_largest_priority_is_the_victim),
+                                       cmocka_unit_test(every_policy_is_here)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,8 @@ static const struct {
     {"far-away.csv", ":3: more than 52 days after the first line's time"},
     {"bad-hash.csv", ":2:12: prefix_hashes: expected integers from 0 to 2^64-1, got \"x\""},
     {"many-hashes.csv", ":2:9: prefix_hashes: 2 hashes, but 512 prompt tokens have only 1 blocks of 512"},
+    {"bad-priority.csv", ":2:9: priority: expected an integer from -2^31 to 2^31-1, got \"2147483648\""},
+    {"bad-max-tokens.csv", ":3:9: max_tokens: 2 is less than output_tokens, 3"},
     {"bad-session.csv", ":2:9: session: expected an integer >= 0, got \"-2\""},
     {"nul.csv", ":2:4: a NUL byte: not a text file"},
     {"azure-day.csv",
@@ -187,6 +189,35 @@ static void test_azure_2024(void **state)
         assert_null(r.prefix_hashes);
     }
     assert_false(next(reader, &r));
+    km_trace_close(reader);
+}
+
+static void test_priority_and_limit(void **state)
+{
+    (void)state;
+    struct km_trace_reader *reader =
+        open_text("arrival_s,prompt_tokens,output_tokens,max_tokens,priority\n0,1,2,2,-2147483648\n1,1,2,,\n"
+                  "2,1,2,1000,7\n");
+    static const struct {
+        int32_t priority;
+        uint32_t max_tokens;
+    } expected[] = {{INT32_MIN, 2}, {0, 0}, {7, 1000}};
+    struct km_request r;
+    assert_int_equal(km_trace_fields_of(reader), KM_TRACE_PRIORITY | KM_TRACE_MAX_TOKENS);
+    char text[200];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    assert_non_null(out);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        struct km_error error;
+        assert_true(next(reader, &r));
+        assert_int_equal(r.priority, expected[i].priority);
+        assert_int_equal(r.max_tokens, expected[i].max_tokens);
+        assert_int_equal(
+            format_named("kingman")->write(out, KM_TRACE_PRIORITY | KM_TRACE_MAX_TOKENS, &r, "", &error),
+            KM_OK);
+    }
+    fclose(out);
+    assert_string_equal(text, "0,1,2,-2147483648,2\n1,1,2,0,\n2,1,2,7,1000\n");
     km_trace_close(reader);
 }
 
@@ -426,19 +457,13 @@ static void test_hash_beyond_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_no_file),
-        cmocka_unit_test(test_seconds),
-        cmocka_unit_test(test_timestamps),
-        cmocka_unit_test(test_azure_2024),
-        cmocka_unit_test(test_optional_columns),
-        cmocka_unit_test(test_unsorted),
-        cmocka_unit_test(test_shuffled),
-        cmocka_unit_test(test_hopelessly_unsorted),
-        cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_many_classes),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_hash_beyond_json),
+        cmocka_unit_test(test_broken),           cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_seconds),          cmocka_unit_test(test_timestamps),
+        cmocka_unit_test(test_azure_2024),       cmocka_unit_test(test_priority_and_limit),
+        cmocka_unit_test(test_optional_columns), cmocka_unit_test(test_unsorted),
+        cmocka_unit_test(test_shuffled),         cmocka_unit_test(test_hopelessly_unsorted),
+        cmocka_unit_test(test_long_line),        cmocka_unit_test(test_many_classes),
+        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_hash_beyond_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,7 +320,7 @@ enum km_status km_advise(const struct km_scenario *scenario, const struct km_adv
     if (scenario->group_count)
         return km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
                        "cluster.groups: advice is for replicas of one kind; ask for each by itself");
-    if (km_batching_find(scenario->engine.policy)->needs_batch_size)
+    if (km_batching_find(scenario->engine.policy)->traits & KM_BATCHING_ONE_SIZE)
         return km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
                        "engine.batching.policy: %s waits for batches of one size; advice is for those that "
                        "max_num_seqs limits",

@@ -36,10 +36,8 @@ struct km_batching_view {
     const struct km_kv *kv;
     const struct km_sequence_list *waiting; /* in queue order; preempted ones stand in front */
     const struct km_sequence_list *running; /* in admission order; ENDING ones keep their slot */
-    uint32_t prefill_count;                 /* running in state PREFILL, when the policy was called */
-    uint32_t
-        decode_count; /* running, in state DECODE and free to join this batch, when the policy was called */
-    uint32_t batches_in_flight;
+    /* When the policy was called: running in state PREFILL; in state DECODE and free to join this batch. */
+    uint32_t prefill_count, decode_count;
     bool draining; /* nobody will arrive unless one of these ends first */
 };
 
@@ -52,7 +50,7 @@ struct km_batch_actions {
     bool (*decode)(struct km_batch *batch, struct km_sequence *sequence);
     bool (*chunk)(struct km_batch *batch, struct km_sequence *sequence, uint32_t tokens);
     uint32_t (*admit)(struct km_batch *batch, struct km_sequence *sequence, uint32_t max_tokens);
-    void (*preempt)(struct km_batch *batch, struct km_sequence *sequence);
+    uint32_t (*preempt)(struct km_batch *batch, struct km_sequence *sequence);
     void (*wait_until)(struct km_batch *batch, uint64_t time_ps);
     void (*steady)(struct km_batch *batch);
 };
@@ -93,11 +91,11 @@ static inline uint32_t km_batch_admit(const struct km_batch_handle *h, struct km
 {
     return h->actions->admit(h->batch, sequence, max_tokens);
 }
-/* Take a running sequence that is not in this batch out: its blocks are free at once, it waits in front of
- * the queue and will be recomputed. */
-static inline void km_batch_preempt(const struct km_batch_handle *h, struct km_sequence *sequence)
+/* Take a running sequence that this batch did not admit out: its blocks are free at once, it waits in front of
+ * the queue and will be recomputed. Returns the tokens that this batch had given it and has no more. */
+static inline uint32_t km_batch_preempt(const struct km_batch_handle *h, struct km_sequence *sequence)
 {
-    h->actions->preempt(h->batch, sequence);
+    return h->actions->preempt(h->batch, sequence);
 }
 /* With an empty batch: ask again at `time_ps` at the latest. */
 static inline void km_batch_wait_until(const struct km_batch_handle *h, uint64_t time_ps)
@@ -112,14 +110,30 @@ static inline void km_batch_steady(const struct km_batch_handle *h)
     h->actions->steady(h->batch);
 }
 
+/* What others may rely on, or must provide: nobody knows a policy by its name. */
+enum km_batching_trait {
+    KM_BATCHING_HOLDS_FINISHED =
+        1, /* a batch runs to the end of its longest member: the others keep their slots
+                                       and blocks, fill rows of every step, and complete with it */
+    KM_BATCHING_PADS_PROMPTS = 2,  /* always, whatever the settings say */
+    KM_BATCHING_ONE_SIZE = 4,      /* forms batches of exactly batch_size, which must be stated */
+    KM_BATCHING_WITHIN_BUDGET = 8, /* no batch has more than max_num_batched_tokens: bounds may count on it */
+    KM_BATCHING_CONTINUOUS = 16,   /* the discipline that queueing/continuous.h approximates */
+};
+
 struct km_batching_policy {
     struct km_entry entry;
-    size_t state_bytes;    /* zeroed before the first call */
-    bool holds_finished;   /* a batch runs to the end of its longest member: the others keep their slots and
-                              blocks, fill rows of every   step, and complete with it */
-    bool pads_prompts;     /* always, whatever the settings say */
-    bool needs_batch_size; /* batch_size must be stated */
+    unsigned traits;    /* of enum km_batching_trait */
+    size_t state_bytes; /* zeroed before the first call */
     void (*form)(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch);
+    /* All optional. A policy that keeps an order of its own is told of every change, so that it need not walk
+     * over the lists: a sequence waits now (it came, or was preempted: by the policy itself, during form()); it
+     * runs (was admitted during form()); it left for good (ended or gave up, or was preempted with its last
+     * token in flight). */
+    void (*waits)(void *state, struct km_sequence *sequence);
+    void (*runs)(void *state, struct km_sequence *sequence);
+    void (*leaves)(void *state, struct km_sequence *sequence);
+    void (*release)(void *state); /* free what the state points to */
 };
 
 extern const struct km_entry *const km_batching_registry[];

@@ -12,6 +12,6 @@ static void form(void *state, const struct km_batching_view *view, const struct 
 
 const struct km_batching_policy km_batching_dynamic = {
     .entry = {"dynamic", "takes all that wait, up to batch_cap; the batch ends with its longest"},
-    .holds_finished = true,
+    .traits = KM_BATCHING_HOLDS_FINISHED,
     .form = form,
 };

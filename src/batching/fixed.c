@@ -11,7 +11,6 @@ static void form(void *state, const struct km_batching_view *view, const struct 
 
 const struct km_batching_policy km_batching_fixed = {
     .entry = {"fixed", "waits for exactly batch_size requests; the batch ends with its longest"},
-    .holds_finished = true,
-    .needs_batch_size = true,
+    .traits = KM_BATCHING_HOLDS_FINISHED | KM_BATCHING_ONE_SIZE,
     .form = form,
 };

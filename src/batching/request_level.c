@@ -11,7 +11,6 @@ static void form(void *state, const struct km_batching_view *view, const struct 
 
 const struct km_batching_policy km_batching_request_level = {
     .entry = {"request_level", "fills max_num_seqs slots, pads, and runs to the longest (FasterTransformer)"},
-    .holds_finished = true,
-    .pads_prompts = true,
+    .traits = KM_BATCHING_HOLDS_FINISHED | KM_BATCHING_PADS_PROMPTS,
     .form = form,
 };

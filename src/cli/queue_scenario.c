@@ -1,12 +1,12 @@
 #include "cli/queue_scenario.h"
 
 #include "base/yaml.h"
+#include "batching/batching.h"
 #include "report/json_writer.h"
 #include "scenario/fleet.h"
 #include "scenario/queue_question.h"
 
 #include <math.h>
-#include <string.h>
 
 static const enum km_discipline disciplines[] = {KM_DISCIPLINE_MG1, KM_DISCIPLINE_DYNAMIC,
                                                  KM_DISCIPLINE_ELASTIC_DYNAMIC};
@@ -70,7 +70,8 @@ static enum km_status solve_continuous(struct answers *a, const struct km_fleet 
     a->continuous_status = km_continuous_solve(&a->question.continuous, &a->continuous, error);
     if (a->continuous_status != KM_OK && a->continuous_status != KM_NO)
         return a->continuous_status;
-    if (effort->theory_only || strcmp(fleet->scenario->engine.policy, "continuous") != 0)
+    if (effort->theory_only ||
+        !(km_batching_find(fleet->scenario->engine.policy)->traits & KM_BATCHING_CONTINUOUS))
         return KM_OK;
     const struct km_run_options options = {.fast_forward = true};
     struct km_run_result run;

@@ -58,7 +58,9 @@ static void note_lost(unsigned lost, const char *format)
     } names[] = {{KM_TRACE_ID, "id"},
                  {KM_TRACE_SESSION, "session"},
                  {KM_TRACE_CLASS, "class"},
-                 {KM_TRACE_HASHES, "prefix_hashes"}};
+                 {KM_TRACE_HASHES, "prefix_hashes"},
+                 {KM_TRACE_PRIORITY, "priority"},
+                 {KM_TRACE_MAX_TOKENS, "max_tokens"}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (lost & names[i].field)
             fprintf(stderr, "note: format %s has no place for %s\n", format, names[i].name);

@@ -11,13 +11,12 @@ enum km_sequence_state {
     KM_SEQ_WAITING, /* not admitted, or preempted */
     KM_SEQ_PREFILL, /* admitted; computed_tokens < target_tokens */
     KM_SEQ_DECODE,  /* one token a step */
-    KM_SEQ_ENDING,  /* its last token is in flight; keeps its slot and blocks until the results are processed
-                     */
+    KM_SEQ_ENDING,  /* its last token is in flight; keeps slot and blocks until the results are processed */
 };
 
 struct km_sequence {
-    struct km_sequence *next,
-        *previous; /* neighbours in the waiting or the running list, in queue or admission order */
+    /* Neighbours in the waiting or the running list, in queue or admission order. */
+    struct km_sequence *next, *previous;
     enum km_sequence_state state;
     uint32_t slot; /* small integer, unique among live sequences */
     uint64_t id;
@@ -28,12 +27,12 @@ struct km_sequence {
     uint32_t computed_tokens; /* WAITING, PREFILL: computed or scheduled so far (hits included) */
     uint32_t preemptions;
     uint32_t class_index;
+    int32_t priority;    /* smaller is served first (as vLLM's); 0 unless the trace says so */
+    uint32_t max_tokens; /* most output tokens the request allows; 0 = not stated */
     int64_t session;
     const uint64_t *prefix_hashes; /* [prefix_hash_count], borrowed for the sequence's life; NULL = unique */
     uint32_t prefix_hash_count;
-    bool in_flight; /* a decode that may not join the batch being formed: its previous batch has not returned
-                     */
-    void *kv;       /* the KV manager's own record */
+    void *kv; /* the KV manager's own record */
 };
 
 /* Doubly linked list of sequences. */

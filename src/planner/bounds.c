@@ -1,10 +1,10 @@
 #include "planner/bounds.h"
 
 #include "base/memory.h"
+#include "batching/batching.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define ROUNDED       (1.0 - 1e-6) /* sums taken in another order, and whole picoseconds */
 #define READ_OFF      0.97         /* quantiles that a report reads off a sketch, against exact ones */
@@ -337,8 +337,9 @@ static void bound_throughput(const struct km_setup *setup, const struct km_step_
     const struct km_work_limits limits = {
         .sequences = engine->max_num_seqs * data,
         .context_tokens = load->hashed ? 0.0 : (double)setup->blocks * engine->block_size,
-        .step_tokens =
-            strcmp(engine->policy, "continuous") == 0 ? engine->max_num_batched_tokens * data : 0.0};
+        .step_tokens = km_batching_find(engine->policy)->traits & KM_BATCHING_WITHIN_BUDGET
+                           ? engine->max_num_batched_tokens * data
+                           : 0.0};
     const struct km_work_amount everything = total_of(load, true);
     struct km_work_prices prices;
     km_work_prices_find(steps, &limits, &everything, &prices);

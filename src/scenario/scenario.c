@@ -162,9 +162,10 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         e->kv_manager = "prefix";
     e->enable_prefix_caching = strcmp(e->kv_manager, "prefix") == 0;
     const struct km_batching_policy *policy = km_batching_find(e->policy);
-    if (policy && policy->needs_batch_size && e->batch_size == 0)
+    bool one_size = policy && policy->traits & KM_BATCHING_ONE_SIZE;
+    if (one_size && e->batch_size == 0)
         return km_scenario_refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
-    if (policy && policy->needs_batch_size && e->batch_size > e->max_num_seqs)
+    if (one_size && e->batch_size > e->max_num_seqs)
         return km_scenario_refuse(root, "engine.batching.batch_size", error,
                                   "%u is more than max_num_seqs, %u", e->batch_size, e->max_num_seqs);
     if (e->max_num_batched_tokens < e->max_num_seqs) /* as vLLM's SchedulerConfig */

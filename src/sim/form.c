@@ -4,6 +4,7 @@
 #include "sim/replica_state.h"
 
 #include <assert.h>
+#include <string.h>
 
 void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags)
 {
@@ -236,6 +237,7 @@ static uint32_t action_admit(struct km_batch *batch, struct km_sequence *sequenc
     slot->holds_blocks = true;
     replica->prefill_count++;
     add_chunk(batch, slot, tokens);
+    km_replica_tell(replica, replica->config.policy->runs, sequence);
     return tokens;
 }
 
@@ -246,11 +248,47 @@ uint32_t km_replica_held_tokens(const struct km_replica *replica, const struct k
     return slot->sequence.computed_tokens;
 }
 
-static void action_preempt(struct km_batch *batch, struct km_sequence *sequence)
+/* Take back what this batch gave a running sequence. Returns the tokens. */
+static uint32_t withdraw_chunk(struct km_batch *batch, const struct km_slot *slot)
+{
+    size_t i = 0;
+    while (batch->chunk_slots[i] != slot->sequence.slot)
+        i++;
+    uint32_t tokens = batch->chunks[i].tokens;
+    size_t behind = --batch->chunk_count - i;
+    memmove(&batch->chunks[i], &batch->chunks[i + 1], behind * sizeof *batch->chunks);
+    memmove(&batch->chunk_slots[i], &batch->chunk_slots[i + 1], behind * sizeof *batch->chunk_slots);
+    batch->flight->prefill_tokens -= tokens;
+    return tokens;
+}
+
+static uint32_t withdraw_decode(struct km_batch *batch, struct km_slot *slot)
+{
+    struct km_replica *replica = batch->replica;
+    const struct km_cohort *cohort = &replica->lanes[replica->lane];
+    const struct km_kv_manager *manager = replica->config.kv_manager;
+    bool single = slot->in_batch == batch->flight->number;
+    if (slot->loose || slot->lane != replica->lane || !(single || batch->decode_all))
+        return 0;
+    slot->in_batch = 0;
+    batch->decodes--;
+    if (manager->decode_needs(replica->kv, km_cohort_context(cohort, slot)))
+        replica->kv->promised_blocks--;
+    return 1;
+}
+
+static uint32_t action_preempt(struct km_batch *batch, struct km_sequence *sequence)
 {
     struct km_replica *replica = batch->replica;
     struct km_slot *slot = slot_of(sequence);
-    assert(slot->holds_blocks && slot->in_batch != batch->flight->number);
+    uint32_t withdrawn = 0;
+    assert(slot->holds_blocks);
+    if (sequence->state == KM_SEQ_DECODE) {
+        withdrawn = withdraw_decode(batch, slot);
+    } else if (sequence->state == KM_SEQ_PREFILL && slot->in_batch == batch->flight->number) {
+        assert(slot->scheduled);
+        withdrawn = withdraw_chunk(batch, slot);
+    }
     replica->config.kv_manager->release(replica->kv, sequence, km_replica_held_tokens(replica, slot));
     slot->holds_blocks = false;
     switch (sequence->state) {
@@ -278,6 +316,9 @@ static void action_preempt(struct km_batch *batch, struct km_sequence *sequence)
     km_list_prepend(&replica->waiting, sequence);
     km_metrics_preemption(replica->config.metrics);
     batch->changed = true;
+    const struct km_batching_policy *policy = replica->config.policy;
+    km_replica_tell(replica, sequence->state == KM_SEQ_WAITING ? policy->waits : policy->leaves, sequence);
+    return withdrawn;
 }
 
 static void action_wait_until(struct km_batch *batch, uint64_t time_ps)
@@ -303,7 +344,7 @@ const struct km_batch_actions km_batch_actions = {
 
 uint32_t km_replica_padding(const struct km_replica *replica)
 {
-    if (!replica->config.policy->holds_finished)
+    if (!(replica->config.policy->traits & KM_BATCHING_HOLDS_FINISHED))
         return 0;
     uint32_t live = replica->prefill_count + (uint32_t)replica->loose_count;
     for (uint32_t lane = 0; lane < replica->lane_count; lane++)
@@ -421,7 +462,7 @@ static void pad_chunks(struct km_batch *batch, struct km_step_shape *shape)
 {
     const struct km_replica *replica = batch->replica;
     if (batch->chunk_count < 2 ||
-        !(replica->config.batching.pad_prompts || replica->config.policy->pads_prompts))
+        !(replica->config.batching.pad_prompts || replica->config.policy->traits & KM_BATCHING_PADS_PROMPTS))
         return;
     batch->padded =
         km_grow(batch->padded, &batch->padded_capacity, batch->chunk_count, sizeof *batch->padded);

@@ -40,6 +40,8 @@ void km_replica_destroy(struct km_replica *replica)
     km_slots_release(&replica->slots);
     free(replica->lanes);
     free(replica->flights);
+    if (replica->config.policy->release)
+        replica->config.policy->release(replica->policy_state);
     free(replica->policy_state);
     free(replica->loose);
     free(replica->held);
@@ -75,6 +77,8 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     sequence->arrival_ps = slot->request.arrival_ps;
     sequence->prompt_tokens = sequence->target_tokens = slot->request.prompt_tokens;
     sequence->class_index = slot->request.class_index;
+    sequence->priority = slot->request.priority;
+    sequence->max_tokens = slot->request.max_tokens;
     sequence->session = slot->request.session;
     sequence->prefix_hashes = slot->request.prefix_hashes;
     sequence->prefix_hash_count = slot->request.prefix_hash_count;
@@ -182,6 +186,7 @@ static void leave(struct km_replica *replica, uint64_t now_ps)
     if (sequence == replica->first_fresh) {
         replica->first_fresh = sequence->next;
         km_list_remove(&replica->waiting, sequence);
+        km_replica_tell(replica, replica->config.policy->leaves, sequence);
     } else {
         km_list_remove(&replica->inbox, sequence);
     }
@@ -194,6 +199,7 @@ static void complete(struct km_replica *replica, struct km_slot *slot, uint64_t 
     if (slot->holds_blocks) {
         replica->config.kv_manager->release(replica->kv, sequence, sequence->computed_tokens);
         km_list_remove(&replica->running, sequence);
+        km_replica_tell(replica, replica->config.policy->leaves, sequence);
     } else { /* preempted while its last token was in flight */
         km_list_remove(&replica->waiting, sequence);
     }
@@ -218,7 +224,7 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
         slot->last_token_ps = done_ps;
     if (!(entry.flags & ENTRY_END))
         return;
-    if (!replica->config.policy->holds_finished || !slot->holds_blocks) {
+    if (!(replica->config.policy->traits & KM_BATCHING_HOLDS_FINISHED) || !slot->holds_blocks) {
         complete(replica, slot, done_ps);
         return;
     }
@@ -276,6 +282,7 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
         km_list_append(&replica->waiting, sequence);
         if (!replica->first_fresh)
             replica->first_fresh = sequence;
+        km_replica_tell(replica, replica->config.policy->waits, sequence);
     }
     uint64_t used_before = replica->kv->used_blocks;
     replica->wait_until_ps = KM_PS_NEVER;
@@ -289,7 +296,6 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
         .running = &replica->running,
         .prefill_count = replica->prefill_count,
         .decode_count = replica->lanes[replica->lane].count,
-        .batches_in_flight = replica->flight_count,
         .draining = replica->draining,
     };
     const struct km_batch_handle handle = {&km_batch_actions, batch};

@@ -111,6 +111,15 @@ static inline struct km_flight *flight_at(struct km_replica *replica, uint32_t i
     return &replica->flights[(replica->flight_first + i) % replica->max_flights];
 }
 
+/* Call one of the policy's optional hooks. */
+static inline void km_replica_tell(struct km_replica *replica,
+                                   void (*hook)(void *state, struct km_sequence *sequence),
+                                   struct km_sequence *sequence)
+{
+    if (hook)
+        hook(replica->policy_state, sequence);
+}
+
 /* Gaps of the sequences that a flight's or a cohort's `classes` count, `sequences` in all. */
 static inline void km_replica_tell_gaps(struct km_replica *replica, const struct km_class_counts *classes,
                                         uint64_t first_ps, int64_t slope_ps, uint64_t steps,

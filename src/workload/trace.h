@@ -33,6 +33,8 @@ enum km_trace_field {
     KM_TRACE_SESSION = 2,
     KM_TRACE_CLASS = 4,
     KM_TRACE_HASHES = 8,
+    KM_TRACE_PRIORITY = 16,
+    KM_TRACE_MAX_TOKENS = 32,
 };
 
 /* --- formats ---------------------------------------------------------------------------------------------

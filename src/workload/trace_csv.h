@@ -4,7 +4,7 @@
 
 #include "workload/trace.h"
 
-#define KM_TRACE_COLUMN_LIMIT 8
+#define KM_TRACE_COLUMN_LIMIT 16
 
 /* A column of a format: position in the format's own table is its meaning. */
 struct km_trace_column {

@@ -1,5 +1,6 @@
-/* The project's own trace: arrival_s, prompt_tokens, output_tokens and, where known, id, session, class and
- * prefix_hashes (separated by spaces). An empty optional field means "none". */
+/* The project's own trace: arrival_s, prompt_tokens, output_tokens and, where known, id, session, class,
+ * prefix_hashes (separated by spaces), priority (an integer, smaller is served first) and max_tokens (most output
+ * tokens the client allows). An empty optional field means "none". */
 #include "workload/trace_formats.h"
 
 #include "base/memory.h"
@@ -8,22 +9,23 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { ARRIVAL, PROMPT, OUTPUT, ID, SESSION, CLASS, HASHES, COLUMNS };
+enum { ARRIVAL, PROMPT, OUTPUT, ID, SESSION, CLASS, HASHES, PRIORITY, MAX_TOKENS, COLUMNS };
 
 static const struct km_trace_column columns[] = {
     [ARRIVAL] = {"arrival_s", false},    [PROMPT] = {"prompt_tokens", false},
     [OUTPUT] = {"output_tokens", false}, [ID] = {"id", true},
     [SESSION] = {"session", true},       [CLASS] = {"class", true},
-    [HASHES] = {"prefix_hashes", true},  {NULL, false},
+    [HASHES] = {"prefix_hashes", true},  [PRIORITY] = {"priority", true},
+    [MAX_TOKENS] = {"max_tokens", true}, {NULL, false},
 };
 
 static unsigned field_of(int meaning)
 {
-    return meaning == ID        ? KM_TRACE_ID
-           : meaning == SESSION ? KM_TRACE_SESSION
-           : meaning == CLASS   ? KM_TRACE_CLASS
-           : meaning == HASHES  ? KM_TRACE_HASHES
-                                : 0u;
+    static const unsigned fields[COLUMNS] = {
+        [ID] = KM_TRACE_ID,         [SESSION] = KM_TRACE_SESSION,   [CLASS] = KM_TRACE_CLASS,
+        [HASHES] = KM_TRACE_HASHES, [PRIORITY] = KM_TRACE_PRIORITY, [MAX_TOKENS] = KM_TRACE_MAX_TOKENS,
+    };
+    return fields[meaning];
 }
 
 static bool detect(struct km_span first_line)
@@ -72,6 +74,28 @@ static enum km_status parse_hashes(const struct km_trace_line *line, struct km_s
     return KM_OK;
 }
 
+static enum km_status parse_limits(const struct km_trace_line *line, struct km_span priority,
+                                   struct km_span max_tokens, struct km_request *out, struct km_error *error)
+{
+    int64_t value;
+    if (priority.length) {
+        if (!km_scan_i64(priority, &value) || value < INT32_MIN || value > INT32_MAX)
+            return km_trace_fail(line, priority.text, error,
+                                 "priority: expected an integer from -2^31 to 2^31-1, got \"%.*s\"",
+                                 KM_SPAN_ARGS(priority));
+        out->priority = (int32_t)value;
+    }
+    if (!max_tokens.length)
+        return KM_OK;
+    enum km_status status =
+        km_trace_csv_tokens(line, columns[MAX_TOKENS].name, max_tokens, &out->max_tokens, error);
+    if (status == KM_OK && out->max_tokens < out->output_tokens)
+        return km_trace_fail(line, max_tokens.text, error,
+                             "max_tokens: %" PRIu32 " is less than output_tokens, %" PRIu32, out->max_tokens,
+                             out->output_tokens);
+    return status;
+}
+
 static enum km_status parse(struct km_trace_parser *parser, const struct km_trace_line *line,
                             struct km_request *out, struct km_trace_time *at, struct km_error *error)
 {
@@ -95,6 +119,9 @@ static enum km_status parse(struct km_trace_parser *parser, const struct km_trac
         if (status != KM_OK)
             return status;
     }
+    status = parse_limits(line, f[PRIORITY], f[MAX_TOKENS], out, error);
+    if (status != KM_OK)
+        return status;
     if (f[ID].length) {
         out->label = km_alloc(f[ID].length + 1);
         memcpy(out->label, f[ID].text, f[ID].length);
@@ -131,13 +158,23 @@ static enum km_status write_request(FILE *stream, unsigned fields, const struct 
         for (uint32_t i = 0; i < request->prefix_hash_count; i++)
             fprintf(stream, i ? " %" PRIu64 : "%" PRIu64, request->prefix_hashes[i]);
     }
+    if (fields & KM_TRACE_PRIORITY)
+        fprintf(stream, ",%" PRId32, request->priority);
+    if (fields & KM_TRACE_MAX_TOKENS) {
+        fputc(',', stream);
+        if (request->max_tokens)
+            fprintf(stream, "%" PRIu32, request->max_tokens);
+    }
     fputc('\n', stream);
     return KM_OK;
 }
 
 const struct km_trace_format km_trace_kingman = {
-    .entry = {"kingman", "CSV: arrival_s,prompt_tokens,output_tokens[,id,session,class,prefix_hashes]"},
-    .fields = KM_TRACE_ID | KM_TRACE_SESSION | KM_TRACE_CLASS | KM_TRACE_HASHES,
+    .entry =
+        {"kingman",
+         "CSV: arrival_s,prompt_tokens,output_tokens[,id,session,class,prefix_hashes,priority,max_tokens]"},
+    .fields = KM_TRACE_ID | KM_TRACE_SESSION | KM_TRACE_CLASS | KM_TRACE_HASHES | KM_TRACE_PRIORITY |
+              KM_TRACE_MAX_TOKENS,
     .detect = detect,
     .header = header,
     .parse = parse,

@@ -69,7 +69,7 @@ static const struct generator generators[] = {
     {"engine.step_time_error", NUMBER, 5, 0, 0.9, NULL},
     {"engine.max_model_len", INTEGER, 0, 30, 2048, NULL},
     {"engine.batching.policy", WORDS, 0, 0, 0,
-     "continuous|continuous|continuous|orca|request_level|fixed|dynamic|elastic"},
+     "continuous|continuous|continuous|priority|orca|request_level|fixed|dynamic|elastic"},
     {"engine.batching.max_num_seqs", INTEGER, 0, 1, 48, NULL},
     {"engine.batching.max_num_batched_tokens", INTEGER, 0, 48, 4096, NULL},
     {"engine.batching.long_prefill_token_threshold", INTEGER, 0, 1, 200, NULL},

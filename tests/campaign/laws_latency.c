@@ -120,7 +120,8 @@ static void gaps_hold(const struct run *run, const cJSON *block, const char *whe
         complain(out, "count", "%s is %.17g, not %" PRIu64, where, json_number(block, "count", out), gaps);
     bool holds = false;
     for (uint32_t i = 0; i < run->fleet.group_count; i++)
-        holds = holds || km_batching_find(run->fleet.groups[i].scenario->engine.policy)->holds_finished;
+        holds = holds || km_batching_find(run->fleet.groups[i].scenario->engine.policy)->traits &
+                             KM_BATCHING_HOLDS_FINISHED;
     double mean = json_number(block, "mean", out);
     double should = gaps ? (double)(decode_ps * 1e-12L / (long double)gaps) : (double)NAN;
     if (!holds && !agree(mean, should, 1e-9))

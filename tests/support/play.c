@@ -34,19 +34,20 @@ static void ended(void *context, enum km_outcome outcome, const struct km_record
 }
 
 static void arrive(struct player *player, struct km_replica *replica, const struct scripted *scripted,
-                   uint64_t prefix, uint64_t id)
+                   struct scripted_more more, uint64_t id)
 {
     struct km_request request = {.id = id,
+                                 .priority = more.priority,
                                  .arrival_ps = scripted->arrival_ps,
                                  .prompt_tokens = scripted->prompt_tokens,
                                  .output_tokens = scripted->output_tokens,
                                  .session = -1};
-    if (prefix) {
+    if (more.prefix) {
         request.prefix_hash_count =
             (scripted->prompt_tokens + KM_PREFIX_BLOCK_TOKENS - 1) / KM_PREFIX_BLOCK_TOKENS;
         request.prefix_hashes = km_alloc(request.prefix_hash_count * sizeof *request.prefix_hashes);
         for (uint32_t i = 0; i < request.prefix_hash_count; i++)
-            request.prefix_hashes[i] = prefix * 1000 + i;
+            request.prefix_hashes[i] = more.prefix * 1000 + i;
     }
     km_metrics_arrival(player->metrics, request.arrival_ps);
     player->in_system++;
@@ -66,25 +67,25 @@ static void arrive(struct player *player, struct km_replica *replica, const stru
 void play(const struct km_replica_config *config, const struct scripted *script, size_t count,
           struct played *out, struct ending *ending, struct km_summary *summary)
 {
-    play_prefixed(config, script, NULL, count, out, ending, summary);
+    play_more(config, script, NULL, count, out, ending, summary);
 }
 
 void play_case(const struct random_case *r, struct played *out, struct ending *ending,
                struct km_summary *summary)
 {
-    play_prefixed(&r->config, r->script, r->prefixes, r->count, out, ending, summary);
+    play_more(&r->config, r->script, r->more, r->count, out, ending, summary);
 }
 
 void random_case_drop(struct random_case *r, size_t i)
 {
     memmove(&r->script[i], &r->script[i + 1], (r->count - i - 1) * sizeof *r->script);
-    memmove(&r->prefixes[i], &r->prefixes[i + 1], (r->count - i - 1) * sizeof *r->prefixes);
+    memmove(&r->more[i], &r->more[i + 1], (r->count - i - 1) * sizeof *r->more);
     r->count--;
 }
 
-void play_prefixed(const struct km_replica_config *config, const struct scripted *script,
-                   const uint64_t *prefixes, size_t count, struct played *out, struct ending *ending,
-                   struct km_summary *summary)
+void play_more(const struct km_replica_config *config, const struct scripted *script,
+               const struct scripted_more *more, size_t count, struct played *out, struct ending *ending,
+               struct km_summary *summary)
 {
     const struct km_metrics_settings settings = {0};
     struct player player = {.out = out, .metrics = km_metrics_create(&settings), .count = count};
@@ -117,7 +118,8 @@ void play_prefixed(const struct km_replica_config *config, const struct scripted
             player.complaint = "time went back";
         now_ps = next_ps;
         if (arrival_ps <= turn_ps) {
-            arrive(&player, replica, &script[arrived], prefixes ? prefixes[arrived] : 0, arrived);
+            arrive(&player, replica, &script[arrived], more ? more[arrived] : (struct scripted_more){0},
+                   arrived);
             arrived++;
         } else {
             km_replica_act(replica, arrival_ps);
@@ -288,7 +290,8 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
     for (size_t i = 0; i < out->count; i++) {
         out->script[i] = (struct scripted){now_ps, (uint32_t)up_to(rng, longest_prompt - 1) + 1,
                                            (uint32_t)up_to(rng, longest_output - 1) + 1};
-        out->prefixes[i] = shared ? up_to(rng, shared) : 0;
+        out->more[i] = (struct scripted_more){.prefix = shared ? up_to(rng, shared) : 0,
+                                              .priority = (int32_t)up_to(rng, 3) - 1};
         now_ps += up_to(rng, 2) ? up_to(rng, 2 * gap_ps) : 0;
         now_ps -= now_ps % grid_ps;
     }
@@ -304,7 +307,7 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         "+%llu, uncaptured %d "
         "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d size %u cap %u wait "
         "%llu pad %d; blocks %llu of %u, "
-        "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output, prefix):",
+        "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output, prefix, priority):",
         c->policy->entry.name, c->kv_manager->entry.name, (unsigned long long)s->step_ps,
         (unsigned long long)s->token_ps, (unsigned long long)s->context_ps, (unsigned long long)s->form_ps,
         (unsigned long long)s->form_sequence_ps, (unsigned long long)s->launch_ps,
@@ -316,7 +319,8 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         (unsigned long long)c->kv.capacity_blocks, c->kv.block_size, c->kv.max_model_len, c->window,
         (unsigned long long)c->ingest_ps, (unsigned long long)c->patience_ps);
     for (size_t i = 0; i < r->count && length > 0 && (size_t)length < size; i++)
-        length += snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu)",
-                           (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
-                           r->script[i].output_tokens, (unsigned long long)r->prefixes[i]);
+        length +=
+            snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu,%d)",
+                     (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
+                     r->script[i].output_tokens, (unsigned long long)r->more[i].prefix, r->more[i].priority);
 }

@@ -14,6 +14,12 @@ struct scripted { /* in order of arrival */
     uint32_t prompt_tokens, output_tokens;
 };
 
+/* What else is known of a request. */
+struct scripted_more {
+    uint64_t prefix; /* requests of one number share their prompts, as far as they go; 0 shares with nobody */
+    int32_t priority;
+};
+
 struct played {
     struct km_record record;
     enum km_outcome outcome;
@@ -31,10 +37,10 @@ struct ending {
  * that the replica refuses is KM_REJECTED. The summary may be NULL. */
 void play(const struct km_replica_config *config, const struct scripted *script, size_t count,
           struct played *out, struct ending *ending, struct km_summary *summary);
-/* Requests of one number share their prompts, as far as they go; 0 shares with nobody. prefixes: [count] */
-void play_prefixed(const struct km_replica_config *config, const struct scripted *script,
-                   const uint64_t *prefixes, size_t count, struct played *out, struct ending *ending,
-                   struct km_summary *summary);
+/* more: [count], or NULL */
+void play_more(const struct km_replica_config *config, const struct scripted *script,
+               const struct scripted_more *more, size_t count, struct played *out, struct ending *ending,
+               struct km_summary *summary);
 
 /* Every field, to the last bit. */
 bool same_summary(const struct km_summary *a, const struct km_summary *b);
@@ -48,7 +54,7 @@ struct random_case {
     struct km_replica_config config; /* executor_state is &synthetic, of this very struct: point it again
                                         after copying */
     struct scripted script[MOST_SCRIPTED];
-    uint64_t prefixes[MOST_SCRIPTED];
+    struct scripted_more more[MOST_SCRIPTED];
     size_t count;
 };
 
