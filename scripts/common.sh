@@ -68,7 +68,7 @@ counted() {
 # watched LABEL SECONDS COMMAND...: as quiet; a bar while it runs, by the last "12/345" that it printed, or by the SECONDS that it is to
 # take (0: unknown).
 watched() {
-    local label=$1 seconds=$2 status=0 log pid last
+    local label=$1 takes_s=$2 status=0 log pid last # the command sees these: no name of its own
     shift 2
     if [[ ! -t 2 ]]; then
         quiet "$@"
@@ -81,8 +81,8 @@ watched() {
     progress_begin "$label"
     while kill -0 "$pid" 2>/dev/null; do
         last=$(tail -c 4096 "$log" | tr '\r' '\n' | grep -E '^[ []*[0-9]+/[0-9]+' | tail -n 1) || true
-        if ((seconds)); then
-            progress "$((SECONDS - progress_start < seconds ? SECONDS - progress_start : seconds))" "$seconds"
+        if ((takes_s)); then
+            progress "$((SECONDS - progress_start < takes_s ? SECONDS - progress_start : takes_s))" "$takes_s"
         elif [[ $last =~ ([0-9]+)/([0-9]+) ]]; then
             progress "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
         else

@@ -42,7 +42,7 @@ static void bounds_of(const struct km_scenario *scenario, const struct km_load *
 {
     struct km_setup setup;
     struct km_error error = {0};
-    char *reason;
+    char *reason = NULL;
     *out = (struct km_candidate){
         .fate = KM_FATE_OPEN, .gpus_per_replica = 1, .least_replicas = 1, .most_replicas = 64};
     if (km_setup_create(scenario, &setup, &error) != KM_OK ||

@@ -53,14 +53,30 @@ static void put_number(gsl_rng *dice, unsigned percent, const char *key, double 
         km_text_printf(out, "  %s: %.3g\n", key, spread(dice, low, high));
 }
 
+/* A recording of a few dozen requests in bursts, of up to four kinds: a synthetic load would be drawn 5,000
+ * requests long. */
+static void recording(gsl_rng *dice, struct km_text *out)
+{
+    uint32_t kinds = pick(dice, 1, 4), prompt[4], output[4];
+    const uint32_t rows = pick(dice, 3, 60), burst = pick(dice, 1, 8);
+    const double gap_s = spread(dice, 1e-3, 5);
+    for (uint32_t i = 0; i < kinds; i++) {
+        prompt[i] = pick(dice, 1, 900);
+        output[i] = pick(dice, 1, 60);
+    }
+    km_text_puts(out, "arrival_s,prompt_tokens,output_tokens\n");
+    for (uint32_t i = 0; i < rows; i++)
+        km_text_printf(out, "%.9g,%u,%u\n", gap_s * (i / burst * burst), prompt[i % kinds],
+                       output[i % kinds]);
+}
+
 static void workload(gsl_rng *dice, struct km_text *out)
 {
-    const char *process = one(dice, WORDS("poisson", "constant"));
-    km_text_printf(out, "workload:\n  arrivals: {process: %s, rate_per_s: %.3g}\n", process,
-                   spread(dice, 0.2, 40));
-    put_count(dice, "requests", 3, 50, out);
-    km_text_printf(out, "  prompt_tokens: {distribution: uniform, min: 1, max: %u}\n", pick(dice, 2, 900));
-    km_text_printf(out, "  output_tokens: {distribution: geometric, mean: %u, max: 60}\n", pick(dice, 1, 30));
+    struct km_text rows = {0};
+    recording(dice, &rows);
+    fuzz_file("recording.csv", km_text_c(&rows));
+    km_text_release(&rows);
+    km_text_puts(out, "workload:\n  trace: recording.csv\n");
     put_number(dice, 20, "patience_s", 1e-3, 10, out);
 }
 
