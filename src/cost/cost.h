@@ -49,7 +49,7 @@ struct km_cost_config {
 struct km_op_cost {
     const struct km_op *op;
     uint32_t stage;
-    double rows;   /* as run, padding included */
+    double rows;      /* as run, padding included */
     double time_s;    /* all `op->count` executions */
     double formula_s; /* the same by formula, whatever was measured */
     double flops, bytes;

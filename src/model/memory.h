@@ -27,7 +27,7 @@ struct km_memory_limits {
     double sampler_bytes; /* sampling at the start's profiling: of each sequence and vocabulary entry; 0 = not
                              profiled */
     uint32_t mxfp4_hidden_multiple, mxfp4_intermediate_multiple; /* 0 = as stored */
-    double activation_scale;    /* peak workspace over the analytic size below */
+    double activation_scale; /* peak workspace over the analytic size below */
     uint32_t block_size;
     uint32_t max_num_batched_tokens;
     uint32_t max_num_seqs;
@@ -46,10 +46,10 @@ struct km_memory_map {
     double budget_bytes;
     double weight_bytes;
     struct km_memory_weights weights; /* the same by class */
-    double padding_bytes;            /* MXFP4 experts as loaded, beyond the weights as stored */
+    double padding_bytes;             /* MXFP4 experts as loaded, beyond the weights as stored */
     double activation_bytes; /* the peak at the start's profiling: of the largest step, or of sampling */
     bool sampler_decides;    /* of sampling */
-    double state_bytes; /* constant state of max_num_seqs sequences (state-space layers) */
+    double state_bytes;      /* constant state of max_num_seqs sequences (state-space layers) */
     double reserve_bytes;
     double graph_bytes;
     bool graphs_in_budget;

@@ -30,7 +30,8 @@ struct km_replica_config {
     void *executor_state; /* borrowed */
     uint32_t stages;      /* pipeline stages, 1 .. KM_MAX_STAGES */
     bool async_scheduling;
-    bool placeholders; /* in a pipeline: sequences decode every `stages` batches, their last token not yet back */
+    bool
+        placeholders; /* in a pipeline: sequences decode every `stages` batches, their last token not yet back */
     bool fast_forward;
     uint32_t window; /* sliding window of the model's local layers; 0 = none */
     uint64_t ingest_ps;

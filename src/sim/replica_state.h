@@ -69,13 +69,14 @@ struct km_replica {
     uint32_t *held; /* slots that finished but stay until their batch ends */
     size_t held_count, held_capacity;
 
-    bool run_ahead; /* placeholders: a sequence decodes every `stages` batches, back or not */
+    bool run_ahead;          /* placeholders: a sequence decodes every `stages` batches, back or not */
     struct km_cohort *lanes; /* [lane_count] */
     uint32_t lane_count, lane;
 
     struct km_flight *flights; /* ring of max_flights */
     uint32_t max_flights, flight_first, flight_count;
-    uint64_t batches; /* opened so far; their numbers. One that stays empty has a number, too, as vLLM counts */
+    uint64_t
+        batches; /* opened so far; their numbers. One that stays empty has a number, too, as vLLM counts */
     uint64_t stage_free_ps[KM_MAX_STAGES];
     struct km_power stage_power[KM_MAX_STAGES];
     uint64_t host_free_ps;
