@@ -84,6 +84,43 @@ static enum km_status parse(char *text, size_t bytes, const char *path, struct k
     return status;
 }
 
+/* Python's words outside strings, each in as many bytes, so that positions stay. */
+static void replace_words(char *text, size_t bytes)
+{
+    static const struct {
+        const char *word, *instead;
+    } words[] = {{"Infinity", "1e308   "}, {"NaN", "\"\" "}};
+    bool in_string = false;
+    for (size_t i = 0; i < bytes; i++) {
+        if (in_string && text[i] == '\\') {
+            i++;
+            continue;
+        }
+        if (text[i] == '"')
+            in_string = !in_string;
+        for (size_t w = 0; !in_string && w < sizeof words / sizeof *words; w++) {
+            const size_t length = strlen(words[w].word);
+            if (bytes - i < length || memcmp(text + i, words[w].word, length) != 0)
+                continue;
+            memcpy(text + i, words[w].instead, length);
+            i += length - 1;
+            break;
+        }
+    }
+}
+
+enum km_status km_json_read_python(const char *path, struct km_json *out, struct km_error *error)
+{
+    char *text;
+    size_t bytes;
+    *out = (struct km_json){0};
+    enum km_status status = km_file_read(path, KM_JSON_LIMIT_BYTES, &text, &bytes, error);
+    if (status != KM_OK)
+        return status;
+    replace_words(text, bytes);
+    return parse(text, bytes, path, out, error);
+}
+
 enum km_status km_json_read(const char *path, struct km_json *out, struct km_error *error)
 {
     char *text;
@@ -101,6 +138,18 @@ enum km_status km_json_parse(const char *text, size_t bytes, const char *path, s
         return km_fail(error, KM_BAD_INPUT, path, 0, 0, "larger than %zu bytes", KM_JSON_LIMIT_BYTES);
     char *copy = km_alloc(bytes + 1);
     memcpy(copy, text, bytes);
+    return parse(copy, bytes, path, out, error);
+}
+
+enum km_status km_json_parse_python(const char *text, size_t bytes, const char *path, struct km_json *out,
+                                    struct km_error *error)
+{
+    *out = (struct km_json){0};
+    if (bytes > KM_JSON_LIMIT_BYTES)
+        return km_fail(error, KM_BAD_INPUT, path, 0, 0, "larger than %zu bytes", KM_JSON_LIMIT_BYTES);
+    char *copy = km_alloc(bytes + 1);
+    memcpy(copy, text, bytes);
+    replace_words(copy, bytes);
     return parse(copy, bytes, path, out, error);
 }
 

@@ -31,6 +31,11 @@ struct km_json {
 /* Read a file, or parse `bytes` of `text` (copied; `path`, which may be NULL, only names it in errors). On
  * failure nothing is left to release. */
 enum km_status km_json_read(const char *path, struct km_json *out, struct km_error *error);
+/* The same for files that Python wrote: Infinity, -Infinity and NaN, which JSON does not have, may stand where
+ * nobody looks. Read, the first two are huge and the last is no number. */
+enum km_status km_json_read_python(const char *path, struct km_json *out, struct km_error *error);
+enum km_status km_json_parse_python(const char *text, size_t bytes, const char *path, struct km_json *out,
+                                    struct km_error *error);
 enum km_status km_json_parse(const char *text, size_t bytes, const char *path, struct km_json *out,
                              struct km_error *error);
 void km_json_release(struct km_json *json);

@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include "base/file.h"
 #include "base/suggest.h"
 #include "base/text.h"
 
@@ -175,10 +176,11 @@ static const char *model_name(struct km_arena *arena, const char *path)
                            base);
 }
 
-static enum km_status read_model(const struct km_json *json, const char *path, struct km_arena *arena,
-                                 struct km_model *out, struct km_error *error)
+static enum km_status read_model(const struct km_json *json, const struct km_json *beside, const char *path,
+                                 struct km_arena *arena, struct km_model *out, struct km_error *error)
 {
-    struct km_config config = {.json = json, .root = json->root, .arena = arena, .error = error};
+    struct km_config config = {
+        .json = json, .beside = beside, .root = json->root, .arena = arena, .error = error};
     *out = (struct km_model){0};
     enter(&config);
     if (config.status != KM_OK)
@@ -190,21 +192,38 @@ static enum km_status read_model(const struct km_json *json, const char *path, s
     out->layers = layers;
     km_config_mixers(&config, out, layers);
     km_config_mlps(&config, out, layers);
-    km_config_precision(&config, &out->precision);
+    km_config_precision(&config, out->layer_count, &out->precision);
     out->path = km_arena_strdup(arena, path ? path : "");
     out->name = model_name(arena, out->path);
     return config.status;
 }
 
+/* "X_config.json" has "X_hf_quant_config.json" beside it, "config.json" "hf_quant_config.json"; NULL for other
+ * names, and where there is none. */
+static const char *path_beside(const char *path, struct km_arena *arena)
+{
+    static const char name[] = "config.json";
+    const size_t length = strlen(path), tail = sizeof name - 1;
+    if (length < tail || strcmp(path + length - tail, name) != 0)
+        return NULL;
+    const char *beside = km_arena_printf(arena, "%.*shf_quant_%s", (int)(length - tail), path, name);
+    return km_file_exists(beside) ? beside : NULL;
+}
+
 enum km_status km_model_read(const char *path, struct km_arena *arena, struct km_model *out,
                              struct km_error *error)
 {
-    struct km_json json;
-    enum km_status status = km_json_read(path, &json, error);
+    struct km_json json, beside = {0};
+    const char *beside_path = path_beside(path, arena);
+    enum km_status status = km_json_read_python(path, &json, error);
     if (status != KM_OK)
         return status;
-    status = read_model(&json, path, arena, out, error);
+    if (beside_path)
+        status = km_json_read_python(beside_path, &beside, error);
+    if (status == KM_OK)
+        status = read_model(&json, beside_path ? &beside : NULL, path, arena, out, error);
     km_json_release(&json);
+    km_json_release(&beside);
     return status;
 }
 
@@ -212,10 +231,10 @@ enum km_status km_model_parse(const char *text, size_t bytes, const char *path, 
                               struct km_model *out, struct km_error *error)
 {
     struct km_json json;
-    enum km_status status = km_json_parse(text, bytes, path, &json, error);
+    enum km_status status = km_json_parse_python(text, bytes, path, &json, error);
     if (status != KM_OK)
         return status;
-    status = read_model(&json, path, arena, out, error);
+    status = read_model(&json, NULL, path, arena, out, error);
     km_json_release(&json);
     return status;
 }

@@ -52,6 +52,7 @@ struct km_family {
     const char *model_type;
     const char *text_type; /* the language model is in `text_config`, of this type unless it says so itself */
     enum km_mixer mixer;   /* KM_SSM, KM_SSD: of layers that are not said to be attention */
+    bool lettered;         /* the file must spell its blocks */
     bool no_mlp;           /* layers are a mixer alone */
     uint32_t norms;        /* norm vectors a layer; 0 = 2, or 1 in a parallel block */
     bool tied;             /* when the file does not say */
@@ -85,6 +86,9 @@ struct km_config {
     const cJSON *root;
     const cJSON *text; /* the language model's object: root, or its text_config */
     const struct km_family *family;
+    const char
+        *letters; /* of hybrids, one a block: M mixer, * attention, - MLP, E experts; NULL = not spelt so */
+    const struct km_json *beside; /* hf_quant_config.json, which ModelOpt puts beside the file; NULL = none */
     struct km_arena *arena;
     struct km_error *error;
     enum km_status status;
@@ -109,9 +113,9 @@ const cJSON *km_config_array(struct km_config *config, const char *key, int coun
 /* Fill all layers' mixers; their MLPs; the checkpoint's precision. */
 void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers);
 void km_config_mlps(struct km_config *config, const struct km_model *model, struct km_layer *layers);
-void km_config_precision(struct km_config *config, struct km_precision *out);
-/* Hybrids whose file spells each block with a letter: the number of layers when a mixer and the MLP after it
- * are one layer; 0 when the file has no such pattern. */
+void km_config_precision(struct km_config *config, uint32_t layer_count, struct km_precision *out);
+/* Hybrids whose file spells each block, with a letter (config->letters, which is set) or a word: the number of
+ * layers when a mixer and the MLP after it are one layer; 0 when the file has no such pattern. */
 uint32_t km_config_pattern_layers(struct km_config *config);
 
 #endif

@@ -81,6 +81,8 @@ static const struct km_family families[] = {
     {"mixtral", .window = KM_WINDOW_ALL, .moe = KM_MOE_ALWAYS},
     {"qwen2_moe", .qkv_bias = UNLESS("qkv_bias"), .window = KM_WINDOW_LAST, .moe = KM_MOE_ALWAYS,
      .shared_gate = true},
+    {"qwen3_vl", .text_type = "qwen3"},
+    {"qwen3_vl_moe", .text_type = "qwen3_moe"},
     {"qwen3_moe", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
      .window = KM_WINDOW_LAST, .moe = KM_MOE_ALWAYS},
     {"llama4_text", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
@@ -112,6 +114,7 @@ static const struct km_family families[] = {
      .moe = KM_MOE_ALWAYS, .router_bias = true},
     {"kimi_k2", .mixer = KM_MLA, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
      .moe = KM_MOE_ALWAYS, .router_bias = true},
+    {"kimi_k25", .text_type = "kimi_k2"},
     /* state space and hybrids */
     {"mamba", .mixer = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
     {"falcon_mamba", .mixer = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
@@ -121,8 +124,9 @@ static const struct km_family families[] = {
      .mlp_bias = KEY("mlp_bias")},
     {"granitemoehybrid", .mixer = KM_SSD, .tied = true, .qkv_bias = KEY("attention_bias"),
      .output_bias = KEY("attention_bias"), .rope = KM_ROPE_NONE, .moe = KM_MOE_OPTIONAL},
-    {"nemotron_h", .mixer = KM_SSD, .ungated = YES, .qkv_bias = KEY("attention_bias"),
-     .output_bias = KEY("attention_bias"), .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_NONE},
+    {"nemotron_h", .mixer = KM_SSD, .lettered = true, .moe = KM_MOE_OPTIONAL, .router_bias = true,
+     .ungated = YES, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_NONE},
 };
 
 const struct km_family *km_family_at(size_t i)
@@ -130,8 +134,20 @@ const struct km_family *km_family_at(size_t i)
     return i < sizeof families / sizeof families[0] ? &families[i] : NULL;
 }
 
+/* Types whose classes take for granted what another's do. */
+static const struct {
+    const char *model_type, *like;
+} aliases[] = {
+    {"qwen3_vl_text", "qwen3"},
+    {"qwen3_vl_moe_text", "qwen3_moe"},
+    {"mimo", "qwen2"}, /* MiMo-7B: Qwen2 with layers for predicting several tokens, which stay unused */
+};
+
 const struct km_family *km_family_find(const char *model_type)
 {
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+        if (strcmp(aliases[i].model_type, model_type) == 0)
+            return km_family_find(aliases[i].like);
     for (size_t i = 0; km_family_at(i); i++)
         if (strcmp(families[i].model_type, model_type) == 0)
             return &families[i];

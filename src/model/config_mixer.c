@@ -7,40 +7,68 @@ struct layout {
     const cJSON *types;   /* layer_types: one word a layer */
     const cJSON *no_rope; /* no_rope_layers: 1 where there *is* a rotary embedding */
     const cJSON *attention_indices;
-    const char *letters; /* one letter a block: M mixer, * attention, - MLP, E experts */
     uint32_t attention_period, attention_offset; /* 0 = none */
     uint32_t window, pattern, window_from;
     uint32_t rope_interval;
     uint32_t share_factor; /* layers that share one KV */
 };
 
-static const char *pattern_letters(struct km_config *config)
-{
-    const char *letters = NULL;
-    if (config->status == KM_OK)
-        config->status = km_json_string(config->json, config->text, "hybrid_override_pattern",
-                                        KM_JSON_OPTIONAL, &letters, config->error);
-    return letters;
-}
-
 static bool is_mixer(char letter)
 {
     return letter == 'M' || letter == '*';
 }
 
+/* layers_block_type, one word a block, as the letters of hybrid_override_pattern. */
+static const char *letters_of_words(struct km_config *config, const cJSON *words)
+{
+    static const struct {
+        const char *word;
+        char letter;
+    } kinds[] = {{"mamba", 'M'}, {"attention", '*'}, {"mlp", '-'}, {"moe", 'E'}};
+    const int count = cJSON_GetArraySize(words);
+    char *letters = km_arena_alloc(config->arena, (size_t)count + 1);
+    const cJSON *word;
+    int n = 0;
+    cJSON_ArrayForEach(word, words)
+    {
+        const char *name = cJSON_IsString(word) ? word->valuestring : "";
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            if (strcmp(kinds[k].word, name) == 0)
+                letters[n] = kinds[k].letter;
+        if (!letters[n++]) {
+            km_config_fail(config, word, "expected mamba, attention, mlp or moe%s%.40s",
+                           name[0] ? ", got " : "", name);
+            return "";
+        }
+    }
+    return letters;
+}
+
 uint32_t km_config_pattern_layers(struct km_config *config)
 {
-    const char *letters = pattern_letters(config);
-    const cJSON *value = km_json_get(config->text, "hybrid_override_pattern");
+    const char *const *keys = KM_KEYS("hybrid_override_pattern", "layers_block_type");
+    const cJSON *value = km_config_find(config, keys);
     uint32_t layers = 0;
-    if (!letters)
+    if (!value) {
+        if (config->family->lettered)
+            km_config_fail(
+                config, config->text,
+                "neither hybrid_override_pattern nor layers_block_type says which blocks there are");
         return 0;
-    for (const char *c = letters; *c; c++) {
+    }
+    if (cJSON_IsString(value)) {
+        config->letters = value->valuestring;
+    } else {
+        const cJSON *words = km_config_array(config, "layers_block_type", -1);
+        if (words)
+            config->letters = letters_of_words(config, words);
+    }
+    for (const char *c = config->letters; c && *c; c++) {
         bool mixer = is_mixer(*c);
-        if (!mixer && *c != '-')
-            km_config_fail(config, value, "expected only the letters M, * and -, got \"%.1s\"", c);
-        else if (!mixer && (c == letters || !is_mixer(c[-1])))
-            km_config_fail(config, value, "an MLP (-) must follow a mixer (M or *)");
+        if (!mixer && *c != '-' && *c != 'E')
+            km_config_fail(config, value, "expected only the letters M, *, - and E, got \"%.1s\"", c);
+        else if (!mixer && (c == config->letters || !is_mixer(c[-1])))
+            km_config_fail(config, value, "an MLP (- or E) must follow a mixer (M or *)");
         layers += mixer;
     }
     if (layers == 0 || layers > KM_MAX_LAYERS)
@@ -52,8 +80,7 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
 {
     const struct km_family *f = config->family;
     int count = (int)model->layer_count;
-    out->letters = pattern_letters(config);
-    if (!out->letters)
+    if (!config->letters)
         out->types = km_config_array(config, "layer_types", count);
     out->attention_indices = km_config_array(config, "attn_layer_indices", -1);
     out->attention_period = km_config_u32(config, KM_KEYS("attn_layer_period"), 0, 1, KM_MAX_LAYERS);
@@ -287,7 +314,7 @@ void km_config_mixers(struct km_config *config, const struct km_model *model, st
     struct layout layout = {0};
     struct km_layer attention = {0}, state_space = {0};
     read_layout(config, model, &layout);
-    const char *letter = layout.letters;
+    const char *letter = config->letters;
     const cJSON *word = layout.types ? layout.types->child : NULL;
     for (uint32_t i = 0; i < model->layer_count && config->status == KM_OK; i++) {
         enum layer_type type = word ? read_type(config, word) : TYPE_UNSAID;

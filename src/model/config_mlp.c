@@ -65,6 +65,8 @@ static uint32_t read_shared(struct km_config *config, uint32_t expert_width)
     if (width)
         return width;
     uint32_t count = km_config_u32(config, count_keys, config->family->shared_expert, 0, KM_MAX_EXPERTS);
+    expert_width =
+        km_config_u32(config, KM_KEYS("moe_shared_expert_intermediate_size"), expert_width, 1, KM_MAX_WIDTH);
     if ((uint64_t)count * expert_width > KM_MAX_WIDTH) {
         const cJSON *value = km_config_find(config, count_keys);
         km_config_fail(config, value ? value : config->text, "shared experts together are wider than %u",
@@ -92,6 +94,7 @@ static void read_experts(struct km_config *config, struct km_layer *out)
     out->expert_intermediate = km_config_u32(config, KM_KEYS("moe_intermediate_size", "intermediate_size"),
                                              KM_REQUIRED, 1, KM_MAX_WIDTH);
     out->shared_intermediate = read_shared(config, out->expert_intermediate);
+    out->expert_hidden = km_config_u32(config, KM_KEYS("moe_latent_size"), 0, 1, KM_MAX_HIDDEN);
     out->shared_gate = f->shared_gate && out->shared_intermediate;
     out->router_bias = f->router_bias;
     out->expert_bias = f->expert_bias;
@@ -109,10 +112,10 @@ static uint32_t read_width(struct km_config *config, const struct km_model *mode
 }
 
 /* The letters of a hybrid pattern say which mixers have an MLP behind them. */
-static const char *next_letter(const char *letters, bool *has_mlp)
+static const char *next_letter(const char *letters, char *mlp)
 {
-    *has_mlp = letters[1] == '-';
-    return letters + (*has_mlp ? 2 : 1);
+    *mlp = letters[1] == '-' || letters[1] == 'E' ? letters[1] : '\0';
+    return letters + (*mlp ? 2 : 1);
 }
 
 void km_config_mlps(struct km_config *config, const struct km_model *model, struct km_layer *layers)
@@ -120,8 +123,7 @@ void km_config_mlps(struct km_config *config, const struct km_model *model, stru
     const struct km_family *f = config->family;
     if (config->status != KM_OK)
         return;
-    const cJSON *pattern = km_json_get(config->text, "hybrid_override_pattern");
-    const char *letters = pattern ? pattern->valuestring : NULL;
+    const char *letters = config->letters;
     struct placement placement = {0};
     struct km_layer experts = {0}, dense = {0};
     bool parallel = km_config_flag(config, f->parallel);
@@ -137,17 +139,21 @@ void km_config_mlps(struct km_config *config, const struct km_model *model, stru
     }
     for (uint32_t i = 0; i < model->layer_count && config->status == KM_OK; i++) {
         struct km_layer *layer = &layers[i];
-        bool has_mlp = !f->no_mlp;
+        char letter = '\0';
         if (letters)
-            letters = next_letter(letters, &has_mlp);
+            letters = next_letter(letters, &letter);
+        const bool has_mlp = config->letters ? letter : !f->no_mlp;
         layer->norms = has_mlp || f->norms ? norms : 1;
         if (!has_mlp)
             continue;
         layer->parallel_block = parallel;
         layer->gated = gated;
         layer->mlp_bias = bias;
-        if (experts.experts > 1 && has_experts(config, &placement, i)) {
+        if (letter == 'E' && experts.experts == 0)
+            km_config_fail(config, config->text, "blocks of experts (E, moe) without n_routed_experts");
+        if (letter ? letter == 'E' : experts.experts > 1 && has_experts(config, &placement, i)) {
             layer->mlp = KM_MLP_MOE;
+            layer->expert_hidden = experts.expert_hidden;
             layer->experts = experts.experts;
             layer->experts_per_token = experts.experts_per_token;
             layer->expert_intermediate = experts.expert_intermediate;

@@ -102,12 +102,16 @@ void km_layer_parameters(const struct km_model *model, const struct km_layer *la
     if (layer->mlp == KM_MLP_DENSE) {
         out->dense_mlp = mlp(hidden, layer->intermediate, layer->gated, layer->mlp_bias);
     } else if (layer->mlp == KM_MLP_MOE) {
-        double expert = mlp(hidden, layer->expert_intermediate, layer->gated, layer->expert_bias);
+        double inside = layer->expert_hidden ? layer->expert_hidden : hidden;
+        double expert = mlp(inside, layer->expert_intermediate, layer->gated, layer->expert_bias);
         out->routed_experts = layer->experts * expert;
         unread = (double)(layer->experts - layer->experts_per_token) * expert;
         if (layer->shared_intermediate)
             out->shared_experts = mlp(hidden, layer->shared_intermediate, layer->gated, layer->mlp_bias);
         out->shared_experts += layer->shared_gate ? hidden : 0;
+        if (layer
+                ->expert_hidden) /* down to the latent rows and up again (vllm/model_executor/models/nemotron_h.py) */
+            out->shared_experts += 2.0 * hidden * layer->expert_hidden;
         out->router = linear(hidden, layer->experts, layer->router_bias);
     }
     out->norms += layer->norms * hidden * (model->norm_bias ? 2 : 1);

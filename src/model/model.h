@@ -57,6 +57,8 @@ struct km_layer {
     bool mlp_bias;
     uint32_t intermediate; /* dense width */
     uint32_t experts, experts_per_token, expert_intermediate;
+    uint32_t
+        expert_hidden; /* routed experts work on rows projected to so many values (latent experts); 0 = hidden */
     uint32_t shared_intermediate; /* width of all shared experts together; 0 = none */
     bool shared_gate;             /* a learned scalar gate on the shared expert (Qwen2-MoE) */
     bool router_bias;

@@ -339,7 +339,8 @@ static void add_dispatch(struct builder *b, const struct km_layer *layer)
 {
     const struct km_layout *layout = b->layout;
     double ranks = km_layout_expert_ranks(layout), data = km_layout_data(layout);
-    double row_bytes = b->hidden * km_dtype_bytes(operand(b, b->precision->weights));
+    double row_bytes = (layer->expert_hidden ? layer->expert_hidden : b->hidden) *
+                       km_dtype_bytes(operand(b, b->precision->weights));
     struct km_group experts = {.ranks = km_layout_expert_ranks(layout), .stride = 1};
     struct km_group datas = {.ranks = km_layout_data(layout), .stride = layout->tensor_parallel};
     if (data < 2.0)
@@ -357,7 +358,7 @@ static void add_combine(struct builder *b, const struct km_layer *layer)
 {
     const struct km_layout *layout = b->layout;
     double ranks = km_layout_expert_ranks(layout), data = km_layout_data(layout);
-    double row_bytes = b->hidden * b->activation_bytes;
+    double row_bytes = (layer->expert_hidden ? layer->expert_hidden : b->hidden) * b->activation_bytes;
     struct km_group experts = {.ranks = km_layout_expert_ranks(layout), .stride = 1};
     struct km_group datas = {.ranks = km_layout_data(layout), .stride = layout->tensor_parallel};
     if (data > 1.0 && layout->expert_parallel) {
@@ -383,12 +384,17 @@ static void add_moe(struct builder *b, const struct km_layer *layer)
     /* Products on this rank for each row of its own. */
     double routed = layer->experts_per_token / share * km_layout_data(layout);
     add_gemm_of(b, "router", layer->experts, b->hidden, b->precision->embeddings);
+    const double inside = layer->expert_hidden ? layer->expert_hidden : b->hidden;
+    if (layer->expert_hidden)
+        add_gemm_of(b, "latent_down", inside, b->hidden, b->precision->weights);
     add_dispatch(b, layer);
-    add_stream(b, "route", routed * b->hidden + b->hidden); /* gather rows of each expert */
-    add_experts(b, "experts_up", layer, (layer->gated ? 2.0 : 1.0) * width, b->hidden);
+    add_stream(b, "route", routed * inside + inside); /* gather rows of each expert */
+    add_experts(b, "experts_up", layer, (layer->gated ? 2.0 : 1.0) * width, inside);
     add_stream(b, "experts_act", routed * (layer->gated ? 3.0 : 2.0) * width);
-    add_experts(b, "experts_down", layer, b->hidden, width);
-    add_stream(b, "combine", (routed + 1.0) * b->hidden);
+    add_experts(b, "experts_down", layer, inside, width);
+    add_stream(b, "combine", (routed + 1.0) * inside);
+    if (layer->expert_hidden)
+        add_gemm_of(b, "latent_up", b->hidden, inside, b->precision->weights);
     if (layer->shared_intermediate)
         add_dense_mlp(b, "shared_up", "shared_act", "shared_down", layer->shared_intermediate / b->ranks,
                       layer->gated);

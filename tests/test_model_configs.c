@@ -1,0 +1,295 @@
+/* config.json files of current models as published (../shared/data/model-configs; skipped without it): what is
+ * read agrees with the parameters that the models' cards state, and what is not read is refused by name.
+ *
+ * Counts are of the language model without MTP layers and other towers: of the cards of these names, or, where
+ * a card rounds, of the tensors in the checkpoint (Hugging Face's safetensors totals). */
+#include "base/file.h"
+#include "model/model.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FOLDER       KM_SOURCE_DIR "/../shared/data/model-configs/"
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const struct {
+    const char *file;         /* before _config.json */
+    double total_b, active_b; /* 10^9; active 0: all of them, or not stated */
+    enum km_dtype weights, attention, kv_cache;
+    const char *refused; /* the word that the refusal names; NULL: it is read */
+} cases[] = {
+    {"MiniMaxAI--MiniMax-M2.5", 229, 0, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"MiniMaxAI--MiniMax-M2.7", 229, 0, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"Qwen--Qwen3-0.6B", 0.596, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-1.7B", 1.72, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-8B", 8.19, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-32B", 32.8, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-32B-FP8", 32.8, 0, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"Qwen--Qwen3-30B-A3B", 30.5, 3.3, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-30B-A3B-FP8", 30.5, 3.3, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"Qwen--Qwen3-235B-A22B", 235, 22, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-235B-A22B-FP8", 235, 22, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"Qwen--Qwen3-VL-4B-Instruct", 4.02, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-VL-8B-Instruct", 8.19, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-VL-32B-Instruct", 32.8, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3-VL-30B-A3B-Instruct", 30.5, 3.3, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"deepseek-ai--DeepSeek-R1", 671, 37, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"deepseek-ai--DeepSeek-V3", 671, 37, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"meta-llama--Llama-4-Maverick-17B-128E-Instruct", 400, 17, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"meta-llama--Llama-4-Scout-17B-16E-Instruct", 107.77, 17, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"meta-llama--Meta-Llama-3.1-8B", 8.03, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"meta-llama--Meta-Llama-3.1-70B", 70.6, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"meta-llama--Meta-Llama-3.1-405B", 406, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"mistralai--Mixtral-8x7B-v0.1", 46.7, 12.9, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"mistralai--Mixtral-8x22B-v0.1", 141, 39, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"moonshotai--Kimi-K2-Instruct", 1026, 32, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"moonshotai--Kimi-K2.5", 1026, 32, KM_INT4, KM_BF16, KM_BF16, NULL},
+    {"nvidia--Kimi-K2.5-NVFP4", 1026, 32, KM_NVFP4, KM_BF16, KM_FP8, NULL},
+    {"nvidia--Llama-3.1-70B-Instruct-FP8", 70.6, 0, KM_FP8, KM_FP8, KM_FP8, NULL},
+    {"nvidia--MiniMax-M2.5-NVFP4", 229, 0, KM_NVFP4, KM_BF16, KM_FP8, NULL},
+    {"nvidia--NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 31.6, 3.6, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"nvidia--NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4", 31.6, 3.6, KM_NVFP4, KM_NVFP4, KM_FP8, NULL},
+    {"nvidia--NVIDIA-Nemotron-3-Super-120B-A12B-FP8", 120.7, 12.7, KM_FP8, KM_FP8, KM_FP8, NULL},
+    {"nvidia--NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16", 550, 55, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"nvidia--NVIDIA-Nemotron-3-Ultra-550B-A55B-FP8", 550, 55, KM_FP8, KM_FP8, KM_FP8, NULL},
+    {"openai--gpt-oss-20b", 20.9, 0, KM_MXFP4, KM_BF16, KM_BF16, NULL},
+    {"openai--gpt-oss-120b", 117, 0, KM_MXFP4, KM_BF16, KM_BF16, NULL},
+    {"XiaomiMiMo--MiMo-7B-Base", 7.62, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"MiniMaxAI--MiniMax-M3", 0, 0, 0, 0, 0, "minimax_m3"},
+    {"Qwen--Qwen3.5-27B", 0, 0, 0, 0, 0, "qwen3_5"},
+    {"Qwen--Qwen3.5-122B-A10B", 0, 0, 0, 0, 0, "qwen3_5_moe"},
+    {"XiaomiMiMo--MiMo-V2-Flash", 0, 0, 0, 0, 0, "mimo_v2_flash"},
+    {"deepseek-ai--DeepSeek-V3.2", 0, 0, 0, 0, 0, "deepseek_v32"},
+    {"deepseek-ai--DeepSeek-V4-Flash", 0, 0, 0, 0, 0, "deepseek_v4"},
+    {"google--gemma-4-26B-A4B", 0, 0, 0, 0, 0, "gemma4"},
+    {"moonshotai--Kimi-K3", 0, 0, 0, 0, 0, "kimi_k3"},
+    {"nvidia--DeepSeek-V4-Flash-NVFP4", 0, 0, 0, 0, 0, "deepseek_v4"},
+    {"nvidia--GLM-5-NVFP4", 0, 0, 0, 0, 0, "glm_moe_dsa"},
+    {"nvidia--Gemma-4-26B-A4B-NVFP4", 0, 0, 0, 0, 0, "gemma4"},
+    {"nvidia--Llama-3_3-Nemotron-Super-49B-v1", 0, 0, 0, 0, 0, "nemotron-nas"},
+    {"nvidia--Qwen3.5-122B-A10B-NVFP4", 0, 0, 0, 0, 0, "qwen3_5_moe"},
+    {"nvidia--Qwen3.6-35B-A3B-NVFP4", 0, 0, 0, 0, 0, "qwen3_5_moe"},
+    {"sgl-project--DeepSeek-V4-Flash-FP8", 0, 0, 0, 0, 0, "deepseek_ref"},
+    {"stepfun-ai--Step-3.7-Flash", 0, 0, 0, 0, 0, "step3p7"},
+    {"zai-org--GLM-5", 0, 0, 0, 0, 0, "glm_moe_dsa"},
+    {"zai-org--GLM-5-FP8", 0, 0, 0, 0, 0, "glm_moe_dsa"},
+    {"zai-org--GLM-5.2", 0, 0, 0, 0, 0, "glm_moe_dsa"},
+    {"zai-org--GLM-5.2-FP8", 0, 0, 0, 0, 0, "glm_moe_dsa"},
+};
+
+static void expect_near(const char *file, const char *what, double got, double want, double within)
+{
+    if (!(fabs(got / want - 1.0) <= within))
+        fail_msg("%s: %.4g G parameters%s, published are %.4g", file, got, what, want);
+}
+
+static void expect_model(size_t i)
+{
+    char path[512];
+    struct km_arena arena = {0};
+    struct km_model model;
+    struct km_error error = {0};
+    struct km_parameters parameters;
+    snprintf(path, sizeof path, FOLDER "%s_config.json", cases[i].file);
+    enum km_status status = km_model_read(path, &arena, &model, &error);
+    if (cases[i].refused) {
+        assert_int_equal(status, KM_BAD_INPUT);
+        assert_non_null(strstr(error.message, cases[i].refused));
+        assert_true(error.line > 0 && error.column > 0);
+    } else {
+        if (status != KM_OK)
+            fail_msg("%s: %s", cases[i].file, error.message);
+        km_model_parameters(&model, &parameters);
+        expect_near(cases[i].file, "", parameters.total / 1e9, cases[i].total_b, 0.01);
+        if (cases[i].active_b > 0) /* cards round these */
+            expect_near(cases[i].file, " for a token", parameters.active / 1e9, cases[i].active_b, 0.04);
+        assert_int_equal(model.precision.weights, cases[i].weights);
+        assert_int_equal(model.precision.attention, cases[i].attention);
+        assert_int_equal(model.precision.kv_cache, cases[i].kv_cache);
+    }
+    km_arena_release(&arena);
+}
+
+static void every_file(void **state)
+{
+    (void)state;
+    DIR *folder = opendir(FOLDER);
+    size_t files = 0;
+    if (!folder)
+        skip();
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        const char *tail = strstr(entry->d_name, "_config.json");
+        if (!tail || strstr(entry->d_name, "_hf_quant_config.json"))
+            continue;
+        size_t i = 0;
+        while (i < COUNT(cases) && !(strlen(cases[i].file) == (size_t)(tail - entry->d_name) &&
+                                     memcmp(cases[i].file, entry->d_name, strlen(cases[i].file)) == 0))
+            i++;
+        if (i == COUNT(cases))
+            fail_msg("%s is not in the table", entry->d_name);
+        expect_model(i);
+        files++;
+    }
+    closedir(folder);
+    assert_int_equal(files, COUNT(cases));
+}
+
+/* --- what such files have in them, in small ------------------------------------------------------------- */
+
+#define HYBRID                                                                                               \
+    "{\"model_type\": \"nemotron_h\", \"hidden_size\": 64, \"vocab_size\": 100, "                            \
+    "\"max_position_embeddings\": 512, "                                                                     \
+    "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 16, \"intermediate_size\": 96, "  \
+    "\"mamba_num_heads\": 8, \"mamba_head_dim\": 16, \"n_groups\": 2, \"ssm_state_size\": 16, "              \
+    "\"n_routed_experts\": 8, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32, "                   \
+    "\"moe_shared_expert_intermediate_size\": 48, \"n_shared_experts\": 1, \"torch_dtype\": \"bfloat16\""
+
+static enum km_status parse(const char *text, struct km_arena *arena, struct km_model *out,
+                            struct km_error *error)
+{
+    return km_model_parse(text, strlen(text), "hybrid.json", arena, out, error);
+}
+
+/* The same blocks in letters and in words; with latent experts; with Python's words where nobody looks. */
+static void blocks(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        HYBRID ", \"hybrid_override_pattern\": \"MEM*-M\"}",
+        HYBRID ", \"layers_block_type\": [\"mamba\", \"moe\", \"mamba\", \"attention\", \"mlp\", \"mamba\"]}",
+        HYBRID ", \"time_step_limit\": [0.0, Infinity], \"a\": [-Infinity, NaN, \"NaN \\\" Infinity\"], "
+               "\"hybrid_override_pattern\": \"MEM*-M\"}",
+    };
+    for (size_t t = 0; t < COUNT(texts); t++) {
+        static const enum km_mixer mixers[] = {KM_SSD, KM_SSD, KM_ATTENTION, KM_SSD};
+        static const enum km_mlp mlps[] = {KM_MLP_MOE, KM_MLP_NONE, KM_MLP_DENSE, KM_MLP_NONE};
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        if (parse(texts[t], &arena, &model, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(model.layer_count, 4);
+        for (uint32_t i = 0; i < 4; i++) {
+            assert_int_equal(model.layers[i].mixer, mixers[i]);
+            assert_int_equal(model.layers[i].mlp, mlps[i]);
+        }
+        assert_int_equal(model.layers[0].experts, 8);
+        assert_int_equal(model.layers[0].shared_intermediate, 48);
+        struct km_parameters p;
+        km_layer_parameters(&model, &model.layers[0], &p);
+        assert_true(fabs(p.routed_experts - 8 * 2 * 64 * 32) < 0.5); /* up and down, no gate */
+        assert_true(fabs(p.shared_experts - 2 * 64 * 48) < 0.5);
+        km_arena_release(&arena);
+    }
+}
+
+static void latent_experts(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_model model;
+    struct km_error error = {0};
+    struct km_parameters p;
+    if (parse(HYBRID ", \"moe_latent_size\": 24, \"hybrid_override_pattern\": \"ME\"}", &arena, &model,
+              &error) != KM_OK)
+        fail_msg("%s", error.message);
+    km_layer_parameters(&model, &model.layers[0], &p);
+    assert_true(fabs(p.routed_experts - 8 * 2 * 24 * 32) < 0.5);
+    assert_true(fabs(p.shared_experts - (2 * 64 * 48 + 2 * 64 * 24)) < 0.5);
+    km_arena_release(&arena);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {HYBRID "}", "neither hybrid_override_pattern nor layers_block_type"},
+        {HYBRID ", \"layers_block_type\": [\"mamba\", \"conv\"]}",
+         "expected mamba, attention, mlp or moe, got conv"},
+        {HYBRID ", \"layers_block_type\": [\"moe\"]}", "must follow a mixer"},
+        {HYBRID
+         ", \"hybrid_override_pattern\": \"M\", \"quantization_config\": {\"quant_method\": \"gguf\"}}",
+         "\"gguf\""},
+        {HYBRID ", \"hybrid_override_pattern\": \"M\", \"quantization_config\": {\"quant_algo\": "
+                "\"MIXED_PRECISION\"}}",
+         "MIXED_PRECISION"},
+        {HYBRID ", \"hybrid_override_pattern\": \"M\", \"vocab_size_2\": 1, \"num_hidden_layers\": NaN}",
+         NULL},
+        {"{\"model_type\": \"llama\", \"hidden_size\": Infinity}", "hidden_size: expected an integer"},
+        {"{\"model_type\": \"llama\", \"hidden_size\": NaN}", "hidden_size: expected an integer"},
+    };
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        enum km_status status = parse(bad[i].text, &arena, &model, &error);
+        assert_int_equal(status, bad[i].message ? KM_BAD_INPUT : KM_OK);
+        if (bad[i].message && !strstr(error.message, bad[i].message))
+            fail_msg("%s", error.message);
+        km_arena_release(&arena);
+    }
+}
+
+/* Formats: in the file under either name, by ModelOpt in it; attention left out by pattern, by name in every
+ * layer, or in too few of them to count. */
+static void formats(void **state)
+{
+    (void)state;
+#define ATTENTION_AND(q)                                                                                     \
+    "{\"model_type\": \"llama\", \"hidden_size\": 64, \"vocab_size\": 100, \"max_position_embeddings\": "    \
+    "512, "                                                                                                  \
+    "\"num_attention_heads\": 4, \"num_hidden_layers\": 4, \"intermediate_size\": 96, \"torch_dtype\": "     \
+    "\"bfloat16\", " q "}"
+#define FP8_SCHEME "{\"num_bits\": 8, \"type\": \"float\"}"
+    static const struct {
+        const char *text;
+        enum km_dtype weights, activations, attention, kv_cache;
+    } good[] = {
+        {ATTENTION_AND("\"compression_config\": {\"quant_method\": \"compressed-tensors\", "
+                       "\"config_groups\": {\"group_0\": "
+                       "{\"weights\": " FP8_SCHEME ", \"input_activations\": " FP8_SCHEME "}}}"),
+         KM_FP8, KM_FP8, KM_FP8, KM_BF16},
+        {ATTENTION_AND("\"quantization_config\": {\"quant_method\": \"modelopt\", \"quant_algo\": \"NVFP4\", "
+                       "\"kv_cache_quant_algo\": \"FP8\", \"ignore\": [\"lm_head\"]}"),
+         KM_NVFP4, KM_NVFP4, KM_NVFP4, KM_FP8},
+        {ATTENTION_AND("\"quantization_config\": {\"quant_algo\": \"FP8\", \"ignore\": [\"*self_attn*\"]}"),
+         KM_FP8, KM_FP8, KM_BF16, KM_BF16},
+        {ATTENTION_AND("\"quantization_config\": {\"quant_algo\": \"W4A16_NVFP4\", \"ignore\": "
+                       "[\"model.layers.0.self_attn*\", \"model.layers.1.self_attn.q_proj\"]}"),
+         KM_NVFP4, KM_BF16, KM_BF16, KM_BF16},
+        {ATTENTION_AND("\"quantization_config\": {\"quant_method\": \"fp8\", \"modules_to_not_convert\": "
+                       "[\"model.layers.0.self_attn.q_proj\"]}"),
+         KM_FP8, KM_FP8, KM_FP8, KM_BF16},
+    };
+    for (size_t i = 0; i < COUNT(good); i++) {
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        if (parse(good[i].text, &arena, &model, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(model.precision.weights, good[i].weights);
+        assert_int_equal(model.precision.activations, good[i].activations);
+        assert_int_equal(model.precision.attention, good[i].attention);
+        assert_int_equal(model.precision.kv_cache, good[i].kv_cache);
+        km_arena_release(&arena);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_file), cmocka_unit_test(blocks),  cmocka_unit_test(latent_experts),
+        cmocka_unit_test(refusals),   cmocka_unit_test(formats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
