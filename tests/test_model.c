@@ -52,7 +52,7 @@ static void test_bad_models(void **state)
         {"no-type", "no-type.json:1:1: model_type: missing"},
         {"not-json", "not-json.json:1:1: expected a value"},
         {"pattern-letter", "pattern-letter.json:4:30: hybrid_override_pattern: expected only the letters M, "
-                           "* and -, got \"X\""},
+                           "*, - and E, got \"X\""},
         {"quantisation-bits",
          "quantisation-bits.json:10:59: quantization_config.bits: only 4 and 8 bits are supported"},
         {"truncated", "truncated.json:5:14: the text ends here, in the middle of a value"},
