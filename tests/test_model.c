@@ -61,14 +61,15 @@ static void test_bad_models(void **state)
          "unknown-dtype.json:10:18: torch_dtype: expected \"float32\", \"bfloat16\" or \"float16\""},
         {"unknown-quantisation",
          "unknown-quantisation.json:10:43: quantization_config.quant_method: quantisation \"aqlm\" is not "
-         "supported; supported are fp8 fbgemm_fp8 mxfp4 awq gptq compressed-tensors"},
+         "supported; supported are fp8 fbgemm_fp8 mxfp4 awq gptq compressed-tensors modelopt"},
         {"vision-only",
-         "vision-only.json:2:17: model_type: architecture \"siglip_vision_model\" is not supported; "
-         "supported are llama mistral mistral3 qwen2 qwen3 gemma gemma2 gemma3_text gemma3 phi3 granite "
-         "olmo2 olmo3 cohere cohere2 starcoder2 smollm3 seed_oss glm4 internlm2 ernie4_5 nemotron falcon "
-         "gptj gpt_neox phi opt gpt2 gpt_bigcode mixtral qwen2_moe qwen3_moe llama4_text llama4 gpt_oss "
-         "glm4_moe granitemoe olmoe phimoe minimax_m2 ernie4_5_moe hunyuan hunyuan_v1_dense deepseek_v2 "
-         "deepseek_v3 kimi_k2 mamba falcon_mamba mamba2 jamba bamba granitemoehybrid nemotron_h"},
+         "vision-only.json:2:17: model_type: architecture \"siglip_vision_model\" is not "
+         "supported; supported are llama mistral mistral3 qwen2 qwen3 gemma gemma2 gemma3_text "
+         "gemma3 phi3 granite olmo2 olmo3 cohere cohere2 starcoder2 smollm3 seed_oss glm4 "
+         "internlm2 ernie4_5 nemotron falcon gptj gpt_neox phi opt gpt2 gpt_bigcode mixtral "
+         "qwen2_moe qwen3_vl qwen3_vl_moe qwen3_moe llama4_text llama4 gpt_oss glm4_moe granitemoe "
+         "olmoe phimoe minimax_m2 ernie4_5_moe hunyuan hunyuan_v1_dense deepseek_v2 deepseek_v3 "
+         "kimi_k2 kimi_k25 mamba falcon_mamba mamba2 jamba bamba granitemoehybrid nemotron_h"},
         {"zero-layers",
          "zero-layers.json:4:24: num_hidden_layers: expected an integer from 1 to 4096, got 0"},
     };
