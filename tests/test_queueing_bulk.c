@@ -175,6 +175,12 @@ static void test_order(void **state)
     gsl_rng_free(rng);
 }
 
+#define BATCHES(kind, rate, k1, k2, k3, k4, cap, size, patience)                                             \
+    {                                                                                                        \
+        .discipline = KM_DISCIPLINE_##kind, .rate_per_s = (rate), .k1_s = (k1), .k2_s = (k2), .k3_s = (k3),  \
+        .k4_s = (k4), .batch_cap = (cap), .batch_size = (size), .patience_s = (patience)                     \
+    }
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -187,59 +193,32 @@ static void test_refusals(void **state)
         const char *message;
     } cases[] = {
         /* H(b, 10) = 0.1 b + 1: at most 1 / 0.1 a second without a cap, 5 / 1.5 in fives. */
-        {&ten,
-         {KM_DISCIPLINE_DYNAMIC, 20, 0, 0, 0, 0, 0.01, 0.1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_NO,
+        {&ten, BATCHES(DYNAMIC, 20, 0, 0, 0.01, 0.1, KM_NO_CAP, 0, HUGE_VAL), KM_NO,
          "unstable: rho = 2; stable below lambda = 10 per s"},
-        {&ten,
-         {KM_DISCIPLINE_DYNAMIC, 5, 0, 0, 0, 0, 0.01, 0.1, NULL, 5, 0, HUGE_VAL},
-         KM_NO,
+        {&ten, BATCHES(DYNAMIC, 5, 0, 0, 0.01, 0.1, 5, 0, HUGE_VAL), KM_NO,
          "unstable: rho = 1.5; stable below lambda = 3.33333 per s"},
-        {&ten,
-         {KM_DISCIPLINE_ELASTIC_FIXED, 5, 0, 0, 0, 0, 0.01, 0.1, NULL, KM_NO_CAP, 5, HUGE_VAL},
-         KM_NO,
+        {&ten, BATCHES(ELASTIC_FIXED, 5, 0, 0, 0.01, 0.1, KM_NO_CAP, 5, HUGE_VAL), KM_NO,
          "unstable: rho = 1.5; stable below lambda = 3.33333 per s"},
-        {&endless,
-         {KM_DISCIPLINE_DYNAMIC, 1e-6, 0, 0, 0, 0, 0.01, 0.1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_NO,
+        {&endless, BATCHES(DYNAMIC, 1e-6, 0, 0, 0.01, 0.1, KM_NO_CAP, 0, HUGE_VAL), KM_NO,
          "unstable: with k3 > 0 and no limit on the tokens ever larger batches take ever longer at any rate; "
          "give a token limit or a batch cap"},
-        {&endless,
-         {KM_DISCIPLINE_ELASTIC_DYNAMIC, 1, 0, 0, 0, 0, 0.01, 0.1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_OK,
-         ""},
-        {&endless, {KM_DISCIPLINE_DYNAMIC, 1, 0, 0, 0, 0, 0, 0.1, NULL, KM_NO_CAP, 0, HUGE_VAL}, KM_OK, ""},
-        {&ten,
-         {KM_DISCIPLINE_DYNAMIC, 9.999, 0, 0, 0, 0, 0.01, 0.1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&endless, BATCHES(ELASTIC_DYNAMIC, 1, 0, 0, 0.01, 0.1, KM_NO_CAP, 0, HUGE_VAL), KM_OK, ""},
+        {&endless, BATCHES(DYNAMIC, 1, 0, 0, 0, 0.1, KM_NO_CAP, 0, HUGE_VAL), KM_OK, ""},
+        {&ten, BATCHES(DYNAMIC, 9.999, 0, 0, 0.01, 0.1, KM_NO_CAP, 0, HUGE_VAL), KM_BAD_INPUT,
          "rho = 0.9999: batches would pass 1024 requests, the largest that are solved for; give a batch cap"},
-        {&ten,
-         {KM_DISCIPLINE_DYNAMIC, 1, 0, 0, 0, 0, 0.01, 0.1, NULL, 0, 0, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(DYNAMIC, 1, 0, 0, 0.01, 0.1, 0, 0, HUGE_VAL), KM_BAD_INPUT,
          "batch cap: must be from 1 to 1024, got 0"},
-        {&ten,
-         {KM_DISCIPLINE_FIXED, 1, 0, 0, 0, 0, 0.01, 0.1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(FIXED, 1, 0, 0, 0.01, 0.1, KM_NO_CAP, 0, HUGE_VAL), KM_BAD_INPUT,
          "batch size: must be from 1 to 1024, got 0"},
-        {&ten,
-         {KM_DISCIPLINE_FIXED, 1, 0, 0, 0, 0, 0, 0, NULL, KM_NO_CAP, 4, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(FIXED, 1, 0, 0, 0, 0, KM_NO_CAP, 4, HUGE_VAL), KM_BAD_INPUT,
          "service: takes no time: k1 .. k4 are all 0"},
-        {&ten,
-         {KM_DISCIPLINE_FIXED, 1, 0, 0, 0, -1, 0, 1, NULL, KM_NO_CAP, 4, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(FIXED, 1, 0, -1, 0, 1, KM_NO_CAP, 4, HUGE_VAL), KM_BAD_INPUT,
          "service: k2 must be finite and >= 0, got -1"},
-        {&ten,
-         {KM_DISCIPLINE_FIXED, 1, 0, 0, 0, 0, 0, 1, NULL, KM_NO_CAP, 4, 5},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(FIXED, 1, 0, 0, 0, 1, KM_NO_CAP, 4, 5), KM_BAD_INPUT,
          "patience: known for discipline mg1 only"},
-        {&ten,
-         {KM_DISCIPLINE_DYNAMIC, 0, 0, 0, 0, 0, 0, 1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(DYNAMIC, 0, 0, 0, 0, 1, KM_NO_CAP, 0, HUGE_VAL), KM_BAD_INPUT,
          "arrival rate: must be finite and > 0, got 0"},
-        {&ten,
-         {KM_DISCIPLINE_DYNAMIC, 1e8, 0, 0, 0, 0, 0, 1, NULL, KM_NO_CAP, 0, HUGE_VAL},
-         KM_BAD_INPUT,
+        {&ten, BATCHES(DYNAMIC, 1e8, 0, 0, 0, 1, KM_NO_CAP, 0, HUGE_VAL), KM_BAD_INPUT,
          "rho = 0: batches would pass 1024 requests, the largest that are solved for; give a batch cap"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -19,6 +19,8 @@
 #define BATCHES                                                                                              \
     "--service k1=0.005,k2=0.02,k3=0.002,k4=0.02 --output-tokens distribution=uniform,min=1,max=1000 "
 
+#define GGC "--discipline ggc --arrival-rate-per-s 3 --service mean_s=1 "
+
 static struct outcome queue(const char *arguments)
 {
     char command[3000];
@@ -85,6 +87,8 @@ static void test_keys(void **state)
         {"--discipline fixed --batch-size 4 --arrival-rate-per-s 0.1 --wait-tail-s 5 " BATCHES, 0},
         {"--discipline elastic_dynamic --batch-cap 8 --arrival-rate-per-s 0.2 " BATCHES, 0},
         {"--discipline elastic_fixed --batch-size 4 --arrival-rate-per-s 0.1 " BATCHES, 0},
+        {"--discipline ggc --servers 4 --arrival-rate-per-s 3 --service mean_s=1,cv=0.5", 0},
+        {"--discipline ggc --servers 4 --arrival-rate-per-s 5 --service mean_s=1", 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char arguments[1000];
@@ -182,6 +186,66 @@ static void test_simulation_agrees(void **state)
     }
 }
 
+/* Several servers: the exact ones inside their intervals, all that varies by its mean as it should, and where
+ * the formula approximates, the simulated wait below Kingman's bound. */
+static void test_servers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arguments, *formula;
+        double worst; /* of the approximation, relative */
+    } cases[] = {
+        {"--servers 4 --arrival-rate-per-s 3 --service mean_s=1", "erlang_c", 0},
+        {"--servers 30 --arrival-rate-per-s 24 --service mean_s=1", "erlang_c", 0},
+        {"--arrival-rate-per-s 0.7 --service mean_s=1,cv=0", "pollaczek_khinchine", 0},
+        {"--arrival-rate-per-s 0.7 --service mean_s=1,cv=2", "pollaczek_khinchine", 0},
+        {"--arrival-rate-per-s 0.9 --arrival-cv 0.5 --service mean_s=1,cv=0.5", "kingman", 0.1},
+        {"--servers 4 --arrival-rate-per-s 3.6 --service mean_s=1,cv=0", "allen_cunneen", 0.1},
+        {"--servers 4 --arrival-rate-per-s 3.6 --arrival-cv 2 --service mean_s=1,cv=0.5", "allen_cunneen",
+         0.15},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char arguments[1000];
+        snprintf(arguments, sizeof arguments, "--discipline ggc %s --requests 1000000 --json -",
+                 cases[i].arguments);
+        cJSON *json = answer(arguments, 0);
+        const cJSON *theory = cJSON_GetObjectItem(json, "theory");
+        assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(theory, "formula")), cases[i].formula);
+        double wait = at(json, "theory.mean_wait_s"), simulated = at(json, "simulation.mean_wait_s.mean");
+        double ci95 = at(json, "simulation.mean_wait_s.ci95"), bound = at(json, "theory.bound_wait_s");
+        if (!(fabs(wait - simulated) <= 2 * ci95 + cases[i].worst * wait) || !(ci95 < 0.1 * wait))
+            fail_msg("%s: %g is not %g +- %g", cases[i].arguments, wait, simulated, ci95);
+        assert_true(simulated < bound + 2 * ci95);
+        near(at(json, "simulation.utilization.mean"), at(json, "theory.utilization"), 0.02);
+        if (isfinite(at(json, "theory.idle")))
+            assert_true(fabs(at(json, "simulation.idle.mean") - at(json, "theory.idle")) < 0.01);
+        if (isfinite(at(json, "theory.var_wait_s")))
+            near(at(json, "simulation.var_wait_s.mean"), at(json, "theory.var_wait_s"), 0.15);
+        cJSON_Delete(json);
+    }
+    /* Nothing varies: nobody waits, to the bit; the same seed says the same. */
+    cJSON *json = answer(
+        "--discipline ggc --servers 4 --arrival-rate-per-s 3 --arrival-cv 0 --service mean_s=1,cv=0 --json -",
+        0);
+    assert_true(at(json, "theory.mean_wait_s") == 0 && at(json, "simulation.mean_wait_s.mean") == 0);
+    cJSON_Delete(json);
+    cJSON *first = answer(GGC "--servers 4 --requests 5000 --seed 7 --json -", 0);
+    cJSON *again = answer(GGC "--servers 4 --requests 5000 --seed 7 --json -", 0);
+    cJSON *other = answer(GGC "--servers 4 --requests 5000 --seed 8 --json -", 0);
+    assert_true(cJSON_Compare(first, again, 1) && !cJSON_Compare(first, other, 1));
+    cJSON_Delete(first);
+    cJSON_Delete(again);
+    cJSON_Delete(other);
+    /* How many servers? Where there are too few the row says so. */
+    json = answer(GGC "--sweep servers=2:6:5 --theory-only --json -", 0);
+    const cJSON *points = cJSON_GetObjectItem(cJSON_GetObjectItem(json, "sweep"), "points");
+    assert_false(cJSON_IsTrue(
+        cJSON_GetObjectItem(cJSON_GetObjectItem(cJSON_GetArrayItem(points, 1), "theory"), "stable")));
+    for (int i = 2; i < 5; i++)
+        near(at(cJSON_GetArrayItem(points, i), "theory.utilization"), 3.0 / (2 + i), 1e-12);
+    cJSON_Delete(json);
+}
+
 static void test_mistakes(void **state)
 {
     (void)state;
@@ -215,7 +279,19 @@ static void test_mistakes(void **state)
         {"--disciplin mg1", 2, "unknown option --disciplin; did you mean --discipline?"},
         {CONFIG " --sweep rate=1:2", 2, "--sweep: expected FROM:TO:POINTS, got \"1:2\""},
         {CONFIG " --sweep load=1:2:3", 2,
-         "--sweep: expected rate=FROM:TO:POINTS or max_tokens=FROM:TO:POINTS, got \"load=1:2:3\""},
+         "--sweep: expected rate, max_tokens or servers, =FROM:TO:POINTS, got \"load=1:2:3\""},
+        {CONFIG " --sweep servers=1:4:4", 2, "--sweep: servers is not a parameter of mg1"},
+        {CONFIG " --servers 2", 2, "--servers: queue.servers: not a parameter of mg1"},
+        {GGC "--sweep max_tokens=1:4:4", 2, "--sweep: max_tokens is not a parameter of ggc"},
+        {GGC "--sweep servers=0.5:4:4", 2, "--sweep: servers go from 1 to 1048576"},
+        {GGC "--output-tokens 3", 2, "--output-tokens: queue.output_tokens: not a parameter of ggc"},
+        {GGC "--patience-s 3", 2, "--patience-s: queue.patience_s: not a parameter of ggc"},
+        {GGC "--arrival-cv -1", 2,
+         "--arrival-cv: queue.arrival_cv: expected a number from 0 to 100, got \"-1\""},
+        {GGC "--servers 0", 2, "--servers: queue.servers: expected an integer from 1 to 1048576, got \"0\""},
+        {GGC "--optimize max_tokens --kappa 1", 2,
+         "--optimize max_tokens: known for discipline mg1 without patience only"},
+        {GGC "--servers 2", 1, "unstable: rho = 1.5; stable below lambda = 2 per s"},
         {CONFIG " --sweep rate=2:1:3", 2, "--sweep: wants 0 < FROM <= TO, got 2 and 1"},
         {CONFIG " --sweep rate=1:2:3.5", 2, "--sweep: POINTS must be from 2 to 1000, got 3.5"},
         {CONFIG " --optimize max_tokens", 2, NULL},
@@ -275,7 +351,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),           cmocka_unit_test(test_token_limit),
         cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_simulation_agrees),
-        cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_scenario),
+        cmocka_unit_test(test_servers),        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_scenario),
     };
     return cmocka_run_group_tests(tests, open_program_folder, close_program_folder);
 }

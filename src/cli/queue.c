@@ -27,8 +27,11 @@ struct flags {
     struct km_option_list sets;
 };
 
+enum sweep_axis { OVER_RATE, OVER_MAX_TOKENS, OVER_SERVERS };
+static const char *const axis_names[] = {"rate", "max_tokens", "servers", NULL};
+
 struct sweep_range {
-    bool over_rate; /* else over max_tokens */
+    enum sweep_axis axis;
     double from, to;
     size_t points;
 };
@@ -50,11 +53,13 @@ static enum km_status read_sweep(const char *text, struct sweep_range *out, stru
     const char *equals = strchr(text, '='), *at = equals ? equals + 1 : text;
     size_t length = equals ? (size_t)(equals - text) : 0;
     double points;
-    out->over_rate = length == 4 && strncmp(text, "rate", length) == 0;
-    if (!out->over_rate && !(length == 10 && strncmp(text, "max_tokens", length) == 0))
+    int axis = 0;
+    while (axis_names[axis] && (strncmp(text, axis_names[axis], length) || axis_names[axis][length]))
+        axis++;
+    if (!axis_names[axis])
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
-                       "--sweep: expected rate=FROM:TO:POINTS or max_tokens=FROM:TO:POINTS, got \"%s\"",
-                       text);
+                       "--sweep: expected rate, max_tokens or servers, =FROM:TO:POINTS, got \"%s\"", text);
+    out->axis = (enum sweep_axis)axis;
     if (!take_number(&at, ':', &out->from) || !take_number(&at, ':', &out->to) ||
         !take_number(&at, '\0', &points))
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: expected FROM:TO:POINTS, got \"%s\"",
@@ -62,13 +67,24 @@ static enum km_status read_sweep(const char *text, struct sweep_range *out, stru
     if (!(out->from > 0) || out->to < out->from)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: wants 0 < FROM <= TO, got %g and %g",
                        out->from, out->to);
-    if (!out->over_rate && (out->from < 1 || out->to > KM_PMF_LIMIT))
-        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: max_tokens go from 1 to %u", KM_PMF_LIMIT);
+    uint32_t most = out->axis == OVER_SERVERS ? KM_SERVERS_LIMIT : KM_PMF_LIMIT;
+    if (out->axis != OVER_RATE && (out->from < 1 || out->to > most))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: %s go from 1 to %u", axis_names[axis],
+                       most);
     if (!(points >= 2 && points <= SWEEP_LIMIT) || points != floor(points))
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: POINTS must be from 2 to %d, got %g",
                        SWEEP_LIMIT, points);
     out->points = (size_t)points;
     return KM_OK;
+}
+
+static enum km_status check_axis(enum sweep_axis axis, enum km_discipline discipline, struct km_error *error)
+{
+    bool servers = discipline == KM_DISCIPLINE_GGC;
+    if (axis == OVER_RATE || servers == (axis == OVER_SERVERS))
+        return KM_OK;
+    return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--sweep: %s is not a parameter of %s", axis_names[axis],
+                   km_discipline_names[discipline]);
 }
 
 static enum km_status check_flags(const struct flags *flags, struct km_error *error)
@@ -134,15 +150,18 @@ static enum km_status solve_at(const struct km_queue_section *section, const str
     struct km_token_law limited = {0};
     enum km_status status = KM_OK;
     *value = range->from + (range->to - range->from) * (double)i / (double)(range->points - 1);
-    if (range->over_rate) {
-        at.model.rate_per_s = *value;
-    } else {
+    if (range->axis != OVER_RATE)
         *value = round(*value);
+    if (range->axis == OVER_RATE) {
+        at.model.rate_per_s = *value;
+    } else if (range->axis == OVER_SERVERS) {
+        at.model.servers = (uint32_t)*value;
+    } else {
         status = km_token_law_init_limited(&limited, &section->output_tokens, (uint64_t)*value, error);
     }
     if (status == KM_OK)
-        status =
-            km_queue_point_solve(&at, range->over_rate ? law : &limited, &flags->effort, arena, point, error);
+        status = km_queue_point_solve(&at, range->axis == OVER_MAX_TOKENS ? &limited : law, &flags->effort,
+                                      arena, point, error);
     km_token_law_release(&limited);
     return status;
 }
@@ -168,7 +187,7 @@ static enum km_status run_sweep(const struct km_queue_section *section, const st
         *error = unstable;
         return status;
     }
-    struct km_queue_sweep sweep = {range->over_rate ? "rate" : "max_tokens", range->points, values, points};
+    struct km_queue_sweep sweep = {axis_names[range->axis], range->points, values, points};
     struct km_text json = {0}, table = {0};
     km_queue_json(section, NULL, &sweep, NULL, &json);
     km_queue_sweep_text(section, &sweep, &table);
@@ -245,7 +264,9 @@ static enum km_status answer(const char *path, const struct flags *flags, struct
         status = read_sweep(flags->sweep, &range, error);
     if (status == KM_OK)
         status = km_queue_section_read(path, flags->keys, arena, &section, error);
-    if (status == KM_OK)
+    if (status == KM_OK && flags->sweep)
+        status = check_axis(range.axis, section.model.discipline, error);
+    if (status == KM_OK && section.model.discipline != KM_DISCIPLINE_GGC)
         status = km_token_law_init(&law, &section.output_tokens, error);
     if (status != KM_OK)
         return status;
@@ -281,14 +302,16 @@ static int run(int argc, char **argv, struct km_error *error)
     static const struct {
         const char *name, *value_name, *help;
     } keys[KM_QUEUE_KEYS] = {
-        {"--discipline", "NAME", "mg1, dynamic, fixed, elastic_dynamic or elastic_fixed"},
-        {"--arrival-rate-per-s", "R", "Poisson arrivals"},
-        {"--service", "LAW", "a=S,c=S of mg1, k1=S,k2=S,k3=S,k4=S of the others"},
+        {"--discipline", "NAME", "mg1, dynamic, fixed, elastic_dynamic, elastic_fixed or ggc"},
+        {"--arrival-rate-per-s", "R", "arrivals, Poisson unless --arrival-cv"},
+        {"--service", "LAW", "a=S,c=S of mg1, mean_s=S,cv=X of ggc, k1=S,k2=S,k3=S,k4=S of the others"},
         {"--output-tokens", "D", "a number, or distribution=NAME,key=value,... as in a scenario"},
         {"--trace", "FILE", "instead: the output tokens of a trace"},
         {"--batch-cap", "N", "of dynamic and elastic_dynamic"},
         {"--batch-size", "N", "of fixed and elastic_fixed"},
         {"--patience-s", "S", "of mg1: who is not served by then leaves"},
+        {"--servers", "N", "of ggc: behind the one queue"},
+        {"--arrival-cv", "X", "of ggc: coefficient of variation of the gaps between arrivals"},
         {"--wait-tail-s", "T,T,...", "where P(wait > T) is wanted"},
     };
     struct km_option options[KM_QUEUE_KEYS + 11];
@@ -300,7 +323,7 @@ static int run(int argc, char **argv, struct km_error *error)
     }
     const struct km_option others[] = {
         {"--sweep", KM_OPTION_TEXT, &flags.sweep, "WHAT=A:B:N",
-         "rate or max_tokens from A to B in N points: a table"},
+         "rate, max_tokens or servers from A to B in N points: a table"},
         {"--optimize", KM_OPTION_TEXT, &flags.optimize, "max_tokens", "the best token limit of mg1, by"},
         {"--epsilon", KM_OPTION_NUMBER, &flags.epsilon, "SHARE",
          "... the share of answers it may cut short, or"},

@@ -2,6 +2,7 @@
 
 #include "queueing/bulk_bound.h"
 #include "queueing/cramer_lundberg.h"
+#include "scenario/servers_simulation.h"
 
 #include <math.h>
 
@@ -39,6 +40,15 @@ static enum km_status simulate(const struct km_queue_section *section, const str
                                struct km_queue_simulated *out, struct km_error *error)
 {
     const struct km_queue_model *model = &section->model;
+    if (model->discipline == KM_DISCIPLINE_GGC) {
+        const struct km_servers_system servers = {.queue = km_queue_model_servers(model),
+                                                  .wait_tail_s = section->wait_tail_s,
+                                                  .wait_tail_count = section->wait_tail_count,
+                                                  .requests = effort->requests,
+                                                  .seed = effort->seed};
+        km_servers_simulate(&servers, out);
+        return KM_OK;
+    }
     struct km_distribution tokens = drawn(law, arena);
     struct km_queue_system system = {
         .policy = policy_of(model->discipline),
@@ -64,8 +74,12 @@ static enum km_status simulate(const struct km_queue_section *section, const str
 static void solve_extras(const struct km_queue_model *model, struct km_queue_point *out)
 {
     const struct km_token_law *law = model->tokens;
-    out->asymptote_eta_per_s = out->asymptote_coefficient = out->bound_response_s = (double)NAN;
-    if (!law->bounded)
+    const struct km_servers servers = km_queue_model_servers(model);
+    out->asymptote_eta_per_s = out->asymptote_coefficient = (double)NAN;
+    out->bound_response_s = out->bound_wait_s = (double)NAN;
+    if (model->discipline == KM_DISCIPLINE_GGC && out->theory.stable)
+        out->bound_wait_s = km_servers_wait_bound_s(&servers);
+    if (model->discipline == KM_DISCIPLINE_GGC || !law->bounded)
         return;
     if (model->discipline == KM_DISCIPLINE_MG1 && model->patience_s >= HUGE_VAL) {
         struct km_mg1 queue = {model->rate_per_s, model->a_s, model->c_s, law};
@@ -93,8 +107,8 @@ enum km_status km_queue_point_solve(const struct km_queue_section *section, cons
     out->tail = (struct km_wait_tail){
         section->wait_tail_count, section->wait_tail_s,
         km_arena_alloc(arena, section->wait_tail_count * sizeof *out->tail.probability + 1)};
-    solve_extras(&model, out);
     enum km_status status = km_queue_model_solve(&model, &out->tail, &out->theory, error);
+    solve_extras(&model, out);
     if (status != KM_OK || effort->theory_only || !can_simulate(section))
         return status;
     status = simulate(section, law, effort, arena, &out->simulation, error);

@@ -14,7 +14,8 @@ struct km_queue_point {
     double asymptote_eta_per_s, asymptote_coefficient;
     /* dynamic without a cap, tokens limited: an upper bound on E[R] (queueing/bulk_bound.h); else NAN. */
     double bound_response_s;
-    bool simulated; /* a stable queue, unless the simulation was not wanted */
+    double bound_wait_s; /* ggc: an upper bound on E[W] (queueing/servers.h); else NAN */
+    bool simulated;      /* a stable queue, unless the simulation was not wanted */
     struct km_queue_simulated simulation;
 };
 
@@ -23,7 +24,7 @@ struct km_queue_effort {
     uint64_t requests, seed; /* of the simulation */
 };
 
-/* `section` with the tokens of `law`. KM_NO (unstable) fills the theory's utilization and stability. Arrays
+/* `section` with the tokens of `law` (ggc: not looked at). KM_NO (unstable) fills the theory's utilization and stability. Arrays
  * live in `arena`. */
 enum km_status km_queue_point_solve(const struct km_queue_section *section, const struct km_token_law *law,
                                     const struct km_queue_effort *effort, struct km_arena *arena,

@@ -39,6 +39,13 @@ static void put_headline(const struct km_queue_section *section, struct km_text 
     km_text_release(&json);
 }
 
+static const char *const formula_texts[] = {
+    [KM_ERLANG_C] = "exact (M/M/c, Erlang C)",
+    [KM_POLLACZEK_KHINCHINE] = "exact (M/G/1, Pollaczek-Khinchine)",
+    [KM_KINGMAN] = "approximate (G/G/1, Kingman)",
+    [KM_ALLEN_CUNNEEN] = "approximate (G/G/c, Allen-Cunneen)",
+};
+
 void km_queue_text(const struct km_queue_section *section, const struct km_queue_point *point,
                    struct km_text *out)
 {
@@ -72,6 +79,11 @@ void km_queue_text(const struct km_queue_section *section, const struct km_queue
     if (isfinite(point->asymptote_eta_per_s) && isfinite(point->asymptote_coefficient))
         km_text_printf(out, "\nfar out P(wait > t) ~ %.6g exp(-%.6g t)\n", point->asymptote_coefficient,
                        point->asymptote_eta_per_s);
+    if (isfinite(point->bound_wait_s)) {
+        const struct km_servers servers = km_queue_model_servers(&section->model);
+        km_text_printf(out, "\nmean wait %s\nmean wait at most %.6g s (Kingman's bound)\n",
+                       formula_texts[km_servers_formula(&servers)], point->bound_wait_s);
+    }
     if (isfinite(point->bound_response_s))
         km_text_printf(out, "\nmean response at most %.6g s by the simple bound\n", point->bound_response_s);
 }
@@ -110,7 +122,8 @@ void km_queue_limit_text(const struct km_token_limit *limit, struct km_text *out
 
 /* --- JSON ---------------------------------------------------------------------------------------------- */
 
-static void put_theory(const struct km_queue_point *point, struct km_json_writer *w)
+static void put_theory(const struct km_queue_section *section, const struct km_queue_point *point,
+                       struct km_json_writer *w)
 {
     const struct km_queue_answer *t = &point->theory;
     km_json_put_open(w, "theory", '{');
@@ -135,6 +148,11 @@ static void put_theory(const struct km_queue_point *point, struct km_json_writer
     km_json_put_number(w, "asymptote_eta_per_s", point->asymptote_eta_per_s);
     km_json_put_number(w, "asymptote_coefficient", point->asymptote_coefficient);
     km_json_put_number(w, "bound_response_s", point->bound_response_s);
+    if (section->model.discipline == KM_DISCIPLINE_GGC) {
+        const struct km_servers servers = km_queue_model_servers(&section->model);
+        km_json_put_number(w, "bound_wait_s", point->bound_wait_s);
+        km_json_put_string(w, "formula", km_servers_formula_names[km_servers_formula(&servers)]);
+    }
     km_json_put_close(w, '}');
 }
 
@@ -195,7 +213,7 @@ void km_queue_json(const struct km_queue_section *section, const struct km_queue
         km_json_put_close(&w, '}');
     }
     if (point) {
-        put_theory(point, &w);
+        put_theory(section, point, &w);
         put_simulation(point, &w);
     } else {
         km_json_put_open(&w, "sweep", '{');
@@ -204,7 +222,7 @@ void km_queue_json(const struct km_queue_section *section, const struct km_queue
         for (size_t i = 0; i < sweep->count; i++) {
             km_json_put_open(&w, NULL, '{');
             km_json_put_number(&w, "value", sweep->values[i]);
-            put_theory(&sweep->points[i], &w);
+            put_theory(section, &sweep->points[i], &w);
             put_simulation(&sweep->points[i], &w);
             km_json_put_close(&w, '}');
         }

@@ -9,14 +9,15 @@
 #include <string.h>
 
 #define TAIL_LIMIT 64
+#define CV_LIMIT   100 /* as of a workload's arrivals */
 
-enum key { DISCIPLINE, RATE, SERVICE, TOKENS, TRACE, CAP, SIZE, PATIENCE, TAIL };
+enum key { DISCIPLINE, RATE, SERVICE, TOKENS, TRACE, CAP, SIZE, PATIENCE, SERVERS, ARRIVAL_CV, TAIL };
 #define BIT(i) ((uint64_t)1 << (i))
 
 /* In the order of enum key. */
 const char *const km_queue_keys[KM_QUEUE_KEYS] = {
-    "discipline", "arrival_rate_per_s", "service",    "output_tokens", "trace",
-    "batch_cap",  "batch_size",         "patience_s", "wait_tail_s"};
+    "discipline", "arrival_rate_per_s", "service", "output_tokens", "trace",      "batch_cap",
+    "batch_size", "patience_s",         "servers", "arrival_cv",    "wait_tail_s"};
 
 /* --- the section --------------------------------------------------------------------------------------- */
 
@@ -82,12 +83,25 @@ static const struct km_setting batch_service[] = {
     {0},
 };
 
+static const struct km_setting ggc_service[] = {
+    {"mean_s", KM_SETTING_NUMBER, AT(model.service_s), KM_ABOVE(0), .doc = "mean time in service"},
+    {"cv", KM_SETTING_NUMBER, AT(model.service_cv), KM_BETWEEN(0, CV_LIMIT), .optional = true,
+     .doc = "its coefficient of variation"},
+    {0},
+};
+
+static const struct km_setting *service_of(enum km_discipline discipline)
+{
+    return discipline == KM_DISCIPLINE_MG1   ? mg1_service
+           : discipline == KM_DISCIPLINE_GGC ? ggc_service
+                                             : batch_service;
+}
+
 static enum km_status read_service(const struct km_yaml *value, void *field,
                                    const struct km_settings_context *context, struct km_error *error)
 {
     struct km_queue_section *section = field; /* the discipline was read before */
-    bool mg1 = section->model.discipline == KM_DISCIPLINE_MG1;
-    return km_settings_read(value, mg1 ? mg1_service : batch_service, KM_SETTINGS_WHOLE, section, NULL,
+    return km_settings_read(value, service_of(section->model.discipline), KM_SETTINGS_WHOLE, section, NULL,
                             context, error);
 }
 
@@ -95,8 +109,10 @@ static enum km_status read_service(const struct km_yaml *value, void *field,
 static const struct km_setting queue_settings[] = {
     {"discipline", KM_SETTING_ENUM, AT(model.discipline), .names = km_discipline_names,
      .doc = "how requests are served"},
-    {"arrival_rate_per_s", KM_SETTING_NUMBER, AT(model.rate_per_s), KM_ABOVE(0), .doc = "Poisson arrivals"},
-    {"service", KM_SETTING_CUSTOM, 0, .read = read_service, .doc = "{a, c} or {k1, k2, k3, k4}"},
+    {"arrival_rate_per_s", KM_SETTING_NUMBER, AT(model.rate_per_s), KM_ABOVE(0),
+     .doc = "arrivals, Poisson unless arrival_cv"},
+    {"service", KM_SETTING_CUSTOM, 0, .read = read_service,
+     .doc = "{a, c}, {k1, k2, k3, k4} or {mean_s, cv}"},
     {"output_tokens", KM_SETTING_CUSTOM, AT(output_tokens), .optional = true, .read = read_tokens,
      .write = write_tokens, .table = km_distribution_settings, .doc = "number or distribution"},
     {"trace", KM_SETTING_CUSTOM, AT(trace), .optional = true, .read = read_trace, .write = write_trace,
@@ -107,15 +123,24 @@ static const struct km_setting queue_settings[] = {
      .doc = "fixed, elastic_fixed: size of every batch"},
     {"patience_s", KM_SETTING_NUMBER, AT(model.patience_s), KM_AT_LEAST(0), .optional = true,
      .doc = "mg1: a request not served by then leaves"},
+    {"servers", KM_SETTING_U32, AT(model.servers), KM_BETWEEN(1, KM_SERVERS_LIMIT), .optional = true,
+     .doc = "ggc: behind the one queue"},
+    {"arrival_cv", KM_SETTING_NUMBER, AT(model.arrival_cv), KM_BETWEEN(0, CV_LIMIT), .optional = true,
+     .doc = "ggc: coefficient of variation of the gaps"},
     {"wait_tail_s", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_tail,
      .doc = "list of t for P(W > t)"},
     {0},
 };
 
+/* What is a parameter of some disciplines only. */
+#define TOKEN_KEYS (BIT(TOKENS) | BIT(TRACE))
 static const uint64_t discipline_keys[] = {
-    [KM_DISCIPLINE_MG1] = BIT(PATIENCE),       [KM_DISCIPLINE_DYNAMIC] = BIT(CAP),
-    [KM_DISCIPLINE_FIXED] = BIT(SIZE),         [KM_DISCIPLINE_ELASTIC_DYNAMIC] = BIT(CAP),
-    [KM_DISCIPLINE_ELASTIC_FIXED] = BIT(SIZE),
+    [KM_DISCIPLINE_MG1] = TOKEN_KEYS | BIT(PATIENCE),
+    [KM_DISCIPLINE_DYNAMIC] = TOKEN_KEYS | BIT(CAP),
+    [KM_DISCIPLINE_FIXED] = TOKEN_KEYS | BIT(SIZE),
+    [KM_DISCIPLINE_ELASTIC_DYNAMIC] = TOKEN_KEYS | BIT(CAP),
+    [KM_DISCIPLINE_ELASTIC_FIXED] = TOKEN_KEYS | BIT(SIZE),
+    [KM_DISCIPLINE_GGC] = BIT(SERVERS) | BIT(ARRIVAL_CV),
 };
 
 static enum km_status check(const struct km_yaml *mapping, const struct km_queue_section *section,
@@ -123,13 +148,13 @@ static enum km_status check(const struct km_yaml *mapping, const struct km_queue
 {
     const char *name = km_discipline_names[section->model.discipline];
     uint64_t own = discipline_keys[section->model.discipline];
-    for (int key = CAP; key <= PATIENCE; key++)
+    for (int key = TOKENS; key <= ARRIVAL_CV; key++)
         if ((given & BIT(key)) && !(own & BIT(key)))
             return km_yaml_fail_key(km_yaml_get(mapping, km_queue_keys[key]), error, "not a parameter of %s",
                                     name);
     if ((own & BIT(SIZE)) && !(given & BIT(SIZE)))
         return km_yaml_fail_missing(mapping, "batch_size", error);
-    if (!(given & (BIT(TOKENS) | BIT(TRACE))))
+    if ((own & TOKEN_KEYS) && !(given & TOKEN_KEYS))
         return km_yaml_fail_missing(mapping, "output_tokens", error);
     if ((given & BIT(TOKENS)) && (given & BIT(TRACE)))
         return km_yaml_fail_key(km_yaml_get(mapping, "trace"), error, "not with output_tokens");
@@ -212,6 +237,14 @@ static enum km_status read_root(const char *path, const struct km_queue_flag fla
     return status;
 }
 
+/* P(W > 0) is Erlang C, what one asks of several servers first. */
+static void wait_at_all(struct km_queue_section *section, struct km_arena *arena)
+{
+    section->wait_tail_count = 1;
+    section->wait_tail_s = km_arena_alloc(arena, sizeof *section->wait_tail_s);
+    section->wait_tail_s[0] = 0;
+}
+
 enum km_status km_queue_section_read(const char *path, const struct km_queue_flag flags[KM_QUEUE_KEYS],
                                      struct km_arena *arena, struct km_queue_section *out,
                                      struct km_error *error)
@@ -231,6 +264,8 @@ enum km_status km_queue_section_read(const char *path, const struct km_queue_fla
     status = km_settings_read(mapping, queue_settings, KM_SETTINGS_WHOLE, out, &given, &context, error);
     if (status == KM_OK)
         status = check(mapping, out, given, error);
+    if (status == KM_OK && out->model.discipline == KM_DISCIPLINE_GGC && !(given & BIT(TAIL)))
+        wait_at_all(out, arena);
     if (status == KM_OK && out->trace)
         status = read_trace_tokens(out->trace, arena, &out->output_tokens, error);
     return status;
@@ -245,27 +280,31 @@ static void write_number(const char *key, double value, struct km_text *out)
 void km_queue_section_write(const struct km_queue_section *section, struct km_text *out)
 {
     const struct km_queue_model *model = &section->model;
-    bool mg1 = model->discipline == KM_DISCIPLINE_MG1;
+    uint64_t own = discipline_keys[model->discipline];
     km_text_printf(out, "{\"discipline\": \"%s\"", km_discipline_names[model->discipline]);
     write_number("arrival_rate_per_s", model->rate_per_s, out);
     km_text_puts(out, ", \"service\": ");
-    km_settings_write_json(mg1 ? mg1_service : batch_service, section, out);
+    km_settings_write_json(service_of(model->discipline), section, out);
     if (section->trace) {
         km_text_puts(out, ", \"trace\": ");
         km_settings_write_string(section->trace, out);
-    } else {
+    } else if (own & BIT(TOKENS)) {
         km_text_puts(out, ", \"output_tokens\": ");
         km_distribution_write(&section->output_tokens, out);
     }
-    if (discipline_keys[model->discipline] & BIT(CAP)) {
+    if (own & BIT(CAP)) {
         if (model->batch_cap == KM_NO_CAP)
             km_text_puts(out, ", \"batch_cap\": null");
         else
             km_text_printf(out, ", \"batch_cap\": %llu", (unsigned long long)model->batch_cap);
     }
-    if (discipline_keys[model->discipline] & BIT(SIZE))
+    if (own & BIT(SIZE))
         km_text_printf(out, ", \"batch_size\": %llu", (unsigned long long)model->batch_size);
-    if (mg1 && model->patience_s < HUGE_VAL)
+    if ((own & BIT(PATIENCE)) && model->patience_s < HUGE_VAL)
         write_number("patience_s", model->patience_s, out);
+    if (own & BIT(SERVERS)) {
+        km_text_printf(out, ", \"servers\": %u", model->servers);
+        write_number("arrival_cv", model->arrival_cv, out);
+    }
     km_text_puts(out, "}");
 }

@@ -4,6 +4,7 @@
 
 #include "queueing/answer.h"
 #include "queueing/dynamic.h"
+#include "queueing/servers.h"
 #include "queueing/token_law.h"
 
 #include <math.h>
@@ -14,9 +15,10 @@ enum km_discipline {
     KM_DISCIPLINE_FIXED,           /* k1 .. k4; batch_size */
     KM_DISCIPLINE_ELASTIC_DYNAMIC, /* as dynamic */
     KM_DISCIPLINE_ELASTIC_FIXED,   /* as fixed */
+    KM_DISCIPLINE_GGC,             /* servers, service_s, arrival_cv, service_cv: no tokens */
 };
 
-/* "mg1", "dynamic", "fixed", "elastic_dynamic", "elastic_fixed"; NULL ends it. */
+/* "mg1", "dynamic", "fixed", "elastic_dynamic", "elastic_fixed", "ggc"; NULL ends it. */
 extern const char *const km_discipline_names[];
 
 struct km_queue_model {
@@ -28,14 +30,18 @@ struct km_queue_model {
     uint64_t batch_cap;                /* KM_NO_CAP: none */
     uint64_t batch_size;
     double patience_s; /* HUGE_VAL: for ever */
+    uint32_t servers;
+    double service_s, arrival_cv, service_cv;
 };
 
-/* Everything but discipline, rate, service and tokens at "none". */
+/* Everything but discipline, rate, service and tokens at "none"; of ggc M/M/1. */
 #define KM_QUEUE_MODEL_NONE                                                                                  \
     {                                                                                                        \
-        .batch_cap = KM_NO_CAP, .patience_s = HUGE_VAL                                                       \
+        .batch_cap = KM_NO_CAP, .patience_s = HUGE_VAL, .servers = 1, .arrival_cv = 1, .service_cv = 1       \
     }
 
+/* The question of discipline ggc. */
+struct km_servers km_queue_model_servers(const struct km_queue_model *model);
 /* `tail` may be NULL. Statuses as in queueing/answer.h. */
 enum km_status km_queue_model_solve(const struct km_queue_model *model, const struct km_wait_tail *tail,
                                     struct km_queue_answer *out, struct km_error *error);

@@ -125,9 +125,9 @@ static bool best_limit(struct job *job)
 static bool cluster(struct job *job)
 {
     (void)job;
-    struct km_servers servers = {900, 1, 1000};
+    struct km_servers servers = {900, 1, 1000, 1, 1.3};
     struct km_queue_answer answer;
-    return km_mgc_solve(&servers, 1.3, &answer, NULL) == KM_OK;
+    return km_servers_solve(&servers, NULL, &answer, NULL) == KM_OK;
 }
 
 static void measure(bool (*work)(struct job *job), struct job *job)

@@ -76,24 +76,30 @@ static void option(gsl_rng *dice, struct words *words, const char *name, const c
 
 static void options(gsl_rng *dice, struct words *words)
 {
-    static const char *const disciplines[] = {"mg1", "dynamic", "fixed", "elastic_dynamic", "elastic_fixed"};
-    static const char *const others[] = {"--batch-cap", "--batch-size", "--patience-s", "--wait-tail-s",
-                                         "--epsilon",   "--kappa",      "--seed"};
-    static const char *const sweeps[] = {"rate=%s:%s:2", "rate=%s:%s:3", "max_tokens=%s:%s:3"};
-    uint32_t discipline = pick(dice, 0, 4);
+    static const char *const disciplines[] = {"mg1",           "dynamic", "fixed", "elastic_dynamic",
+                                              "elastic_fixed", "ggc"};
+    static const char *const laws[] = {"a=%s,c=%s", "k1=%s,k2=%s,k3=%s,k4=%s", "mean_s=%s,cv=%s"};
+    static const char *const others[] = {"--batch-cap",   "--batch-size", "--patience-s",
+                                         "--wait-tail-s", "--epsilon",    "--kappa",
+                                         "--seed",        "--servers",    "--arrival-cv"};
+    static const char *const sweeps[] = {"rate=%s:%s:2", "rate=%s:%s:3", "max_tokens=%s:%s:3",
+                                         "servers=%s:%s:3"};
+    uint32_t discipline = pick(dice, 0, 5);
     word(words, "--discipline");
     word(words, disciplines[discipline]);
     option(dice, words, "--arrival-rate-per-s", "%s");
-    option(dice, words, "--service", discipline == 0 ? "a=%s,c=%s" : "k1=%s,k2=%s,k3=%s,k4=%s");
-    word(words, "--output-tokens");
-    word(words, distribution(dice, words));
+    option(dice, words, "--service", laws[discipline == 0 ? 0 : discipline == 5 ? 2 : 1]);
+    if (discipline != 5 || chance(dice, 10)) {
+        word(words, "--output-tokens");
+        word(words, distribution(dice, words));
+    }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (chance(dice, i < 2 && discipline > 0 ? 60 : 20))
             option(dice, words, others[i], "%s");
     if (chance(dice, 15))
         option(dice, words, "--optimize", "max_tokens");
     if (chance(dice, 15))
-        option(dice, words, "--sweep", sweeps[pick(dice, 0, 2)]);
+        option(dice, words, "--sweep", sweeps[pick(dice, 0, 3)]);
 }
 
 static void check(const char *text, bool json, int code, const struct km_error *error)
