@@ -240,6 +240,33 @@ static void refusals(void **state)
     }
 }
 
+static void names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double total_b, active_b;
+    } named[] = {
+        {"llama-3.1-8b", 8, 0},
+        {"qwen3-30b-a3b", 30, 3},
+        {"Qwen3-0.6B", 0.6, 0},
+        {"mixtral-8x7b", 56, 0},
+        {"qwen1.5-moe-a2.7b", 0, 2.7},
+        {"deepseek-v3", 0, 0},
+        {"gpt-oss-120b", 120, 0},
+        {"NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 30, 3},
+        {"3bits", 0, 0},
+        {"x", 0, 0},
+        {"", 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(named); i++) {
+        double total, active;
+        km_model_name_parameters(named[i].name, &total, &active);
+        assert_true(fabs(total - 1e9 * named[i].total_b) < 1.0);
+        assert_true(fabs(active - 1e9 * named[i].active_b) < 1.0);
+    }
+}
+
 /* Formats: in the file under either name, by ModelOpt in it; attention left out by pattern, by name in every
  * layer, or in too few of them to count. */
 static void formats(void **state)
@@ -288,8 +315,8 @@ static void formats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_file), cmocka_unit_test(blocks),  cmocka_unit_test(latent_experts),
-        cmocka_unit_test(refusals),   cmocka_unit_test(formats),
+        cmocka_unit_test(every_file), cmocka_unit_test(blocks), cmocka_unit_test(latent_experts),
+        cmocka_unit_test(refusals),   cmocka_unit_test(names),  cmocka_unit_test(formats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,6 +159,12 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         .gpu_memory_utilization = scenario->engine.gpu_memory_utilization,
         .bandwidth_bytes_per_s = scenario->device.bandwidth_bytes_per_s,
     };
+    struct km_parameters parameters;
+    km_model_parameters(&scenario->model, &parameters);
+    explanation.parameters = parameters.total;
+    explanation.active_parameters = parameters.active;
+    km_model_name_parameters(scenario->model.name, &explanation.parameters_in_name,
+                             &explanation.active_parameters_in_name);
     km_device_peak(&scenario->device, scenario->precision.weights, scenario->precision.activations,
                    &explanation.peak_flops_per_s);
     km_explain_memory(scenario, &map, request.context, &arena, &explanation);

@@ -5,6 +5,7 @@
 #include "cost/cost.h"
 #include "executor/executor.h"
 #include "kv/kv.h"
+#include "model/model.h"
 #include "routing/routing.h"
 #include "scaling/scaling.h"
 #include "scenario/lookup.h"
@@ -26,7 +27,31 @@ static const struct {
     {"profiles", NULL, KM_LOOKUP_PROFILE},
 };
 #define LIST_COUNT (sizeof lists / sizeof lists[0])
-#define ARGUMENTS  "batching|kv|routing|scaling|cost|executors|traces|models|devices|engines|profiles"
+#define ARGUMENTS                                                                                            \
+    "batching|kv|routing|scaling|cost|executors|traces|models [--verbose]|devices|engines|profiles"
+
+/* Its parameters, in all and for a token, beside what the name says; its layers and formats. */
+static void print_model(const char *name, struct km_arena *arena)
+{
+    const char *path = km_lookup_find(KM_LOOKUP_MODEL, name, "", arena);
+    struct km_model model;
+    struct km_error error = {0};
+    struct km_parameters parameters;
+    double total, active;
+    if (!path || km_model_read(path, arena, &model, &error) != KM_OK) {
+        printf("%-21s %s\n", name, error.message);
+        return;
+    }
+    km_model_parameters(&model, &parameters);
+    km_model_name_parameters(name, &total, &active);
+    printf("%-21s %8.2f G, %6.2f G a token", name, parameters.total / 1e9, parameters.active / 1e9);
+    if (total > 0.0)
+        printf(" (named %g G", total / 1e9);
+    if (total > 0.0 && active > 0.0)
+        printf(", %g G a token", active / 1e9);
+    printf("%s; %u layers, %s as stored, %s\n", total > 0.0 ? ")" : "", model.layer_count,
+           km_dtype_name(model.precision.weights), model.family);
+}
 
 static int run(int argc, char **argv, struct km_error *error)
 {
@@ -38,7 +63,8 @@ static int run(int argc, char **argv, struct km_error *error)
     size_t i = 0;
     while (i < LIST_COUNT && strcmp(lists[i].what, what) != 0)
         i++;
-    if (argc != 2)
+    const bool verbose = argc == 3 && strcmp(argv[2], "--verbose") == 0;
+    if (argc != 2 && !verbose)
         return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "usage: kingman list " ARGUMENTS));
     if (i == LIST_COUNT) {
         struct km_suggestion suggestion = {.word = what};
@@ -48,6 +74,8 @@ static int run(int argc, char **argv, struct km_error *error)
                                     suggestion.best ? "did you mean " : "there are ",
                                     suggestion.best ? suggestion.best : ARGUMENTS));
     }
+    if (verbose && (lists[i].registry || lists[i].kind != KM_LOOKUP_MODEL))
+        return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "list: only models have --verbose"));
     if (lists[i].registry) {
         for (const struct km_entry *const *entry = lists[i].registry; *entry; entry++)
             printf("%-19s %s\n", (*entry)->name, (*entry)->summary);
@@ -56,8 +84,12 @@ static int run(int argc, char **argv, struct km_error *error)
     struct km_arena arena = {0};
     const char *const *names;
     size_t count = km_lookup_names(lists[i].kind, &arena, &names);
-    for (size_t n = 0; n < count; n++)
-        puts(names[n]);
+    for (size_t n = 0; n < count; n++) {
+        if (verbose)
+            print_model(names[n], &arena);
+        else
+            puts(names[n]);
+    }
     km_arena_release(&arena);
     return 0;
 }

@@ -107,6 +107,9 @@ struct km_parameters {
                       once) */
 };
 void km_model_parameters(const struct km_model *model, struct km_parameters *out);
+/* What a model's name says of them: "qwen3-30b-a3b" 30e9 and 3e9, "mixtral-8x7b" 56e9 (of experts that share
+ * attention, so it is less); 0 where it says nothing. */
+void km_model_name_parameters(const char *name, double *total, double *active);
 /* The part of one layer (embedding, lm_head = 0). */
 void km_layer_parameters(const struct km_model *model, const struct km_layer *layer,
                          struct km_parameters *out);

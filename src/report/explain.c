@@ -43,10 +43,23 @@ void km_explain_sweep_text(const struct km_explanation *e, struct km_text *out)
         turn(out, "the step as a whole", e->step_turn, last);
 }
 
+static void parameters(const struct km_explanation *e, struct km_text *out)
+{
+    char total[KM_CELL], active[KM_CELL];
+    km_text_printf(out, "parameters %s, %s of them read for a token", km_cell_scaled(total, e->parameters),
+                   km_cell_scaled(active, e->active_parameters));
+    if (e->parameters_in_name > 0.0)
+        km_text_printf(out, "; its name says %s", km_cell_scaled(total, e->parameters_in_name));
+    if (e->active_parameters_in_name > 0.0)
+        km_text_printf(out, ", %s active", km_cell_scaled(active, e->active_parameters_in_name));
+    km_text_puts(out, "\n\n");
+}
+
 void km_explain_text(const struct km_explanation *e, struct km_text *out)
 {
     km_text_printf(out, "%s on %s, %s, engine %s, cost %s\n\n", e->model, e->device, e->layout, e->engine,
                    e->cost);
+    parameters(e, out);
     km_explain_memory_text(e, out);
     for (size_t i = 0; i < e->step_count; i++) {
         km_text_puts(out, "\n");

@@ -40,6 +40,8 @@ struct km_explanation { /* everything is borrowed */
     const char *model, *device, *layout, *engine, *cost;
     const char *scenario_json; /* the resolved scenario; NULL = null */
     const char *version;
+    double parameters, active_parameters;                 /* of the model; read for one token */
+    double parameters_in_name, active_parameters_in_name; /* what its name says; 0 = nothing */
 
     const char *const *notes; /* [note_count] one line each */
     size_t note_count;

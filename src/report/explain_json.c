@@ -13,6 +13,14 @@ static void put_count_or_null(struct km_json_writer *w, const char *key, uint64_
         km_json_put_null(w, key);
 }
 
+static void put_number_or_null(struct km_json_writer *w, const char *key, double value)
+{
+    if (value > 0.0)
+        km_json_put_number(w, key, value);
+    else
+        km_json_put_null(w, key);
+}
+
 static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
 {
     const struct km_memory_map *map = e->memory;
@@ -183,6 +191,12 @@ void km_explain_json(const struct km_explanation *e, struct km_text *out)
         km_json_put_raw(&w, "scenario", e->scenario_json);
     else
         km_json_put_null(&w, "scenario");
+    km_json_put_open(&w, "parameters", '{');
+    km_json_put_number(&w, "total", e->parameters);
+    km_json_put_number(&w, "active", e->active_parameters);
+    put_number_or_null(&w, "total_in_name", e->parameters_in_name);
+    put_number_or_null(&w, "active_in_name", e->active_parameters_in_name);
+    km_json_put_close(&w, '}');
     put_memory(&w, e);
     km_json_put_open(&w, "steps", '[');
     for (size_t i = 0; i < e->step_count; i++)
