@@ -1,4 +1,5 @@
 #include "engine/engine.h"
+#include "engine/launch.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -44,7 +45,7 @@ static void vllm(void **state)
     assert_int_equal(e.num_gpu_blocks_override, 0);
     assert_int_equal(e.graph_size_count, 51); /* as the recorded engine listed them */
     assert_int_equal(e.mixed_tile_rows, 128);
-    assert_near(e.launch_layer_s * 32, 22e-3, 2e-3);
+    assert_near(e.launch_scale * e.launch_layer_s * 32, 22e-3, 2e-3);
     assert_near(e.reserve_bytes / 0x1p30, 0.22, 0.005);
     assert_near(e.graph_reserve_bytes / 0x1p30, 0.59, 0.005);
     static const struct {
@@ -174,11 +175,83 @@ static void padding_is_minimal(void **state)
     km_arena_release(&arena);
 }
 
+static double launch_ms(const struct km_engine *engine, struct km_launch_layers layers, bool captured,
+                        bool prompts, bool want_whole)
+{
+    bool whole;
+    double launch_s = km_engine_launch_s(engine, &layers, captured, prompts, &whole);
+    assert_int_equal(whole, want_whole);
+    return 1e3 * launch_s;
+}
+
+/* By hand; every class of kernel adds its own, the host's factor multiplies all but the launch of a graph. */
+static void launching_layers(void **state)
+{
+    (void)state;
+    struct km_engine e = {.launch_graph_s = 0.1e-3,
+                          .launch_layer_s = 0.4e-3,
+                          .launch_experts_layer_s = 0.7e-3,
+                          .launch_latent_layer_s = 0.5e-3,
+                          .launch_quantize_layer_s = 0.1e-3,
+                          .launch_piecewise_layer_s = 0.15e-3};
+    const struct km_launch_layers dense = {.layers = 10}, none = {0},
+                                  all = {.layers = 10, .routed = 9, .latent = 10, .quantized = 10};
+    for (int slow = 0; slow < 2; slow++) {
+        double times = slow ? 2.0 : 1.0;
+        e.launch_scale = slow ? 2.0 : 0.0;
+        assert_near(launch_ms(&e, dense, true, false, true), 0.1, 1e-12);
+        assert_near(launch_ms(&e, dense, true, true, false), times * 1.5, 1e-9);
+        assert_near(launch_ms(&e, dense, false, true, false), times * 4.0, 1e-9);
+        assert_near(launch_ms(&e, dense, false, false, false), times * 4.0, 1e-9);
+        assert_near(launch_ms(&e, all, true, true, false), times * 1.5, 1e-9);
+        assert_near(launch_ms(&e, all, false, true, false), times * (4.0 + 6.3 + 5.0 + 1.0), 1e-9);
+        assert_near(launch_ms(&e, none, false, true, false), 0.0, 1e-12);
+    }
+    e.launch_piecewise_layer_s = 0.0; /* the graphs hold attention too */
+    assert_near(launch_ms(&e, all, true, true, true), 0.1, 1e-12);
+}
+
+static void launched_layers_of_models(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum km_dtype activations;
+        uint32_t first, count, routed, latent, quantized;
+    } cases[] = {{"llama-3.1-8b", KM_BF16, 0, 32, 0, 0, 0},
+                 {"llama-3.1-8b", KM_FP8, 16, 16, 0, 0, 16},
+                 {"qwen3-30b-a3b", KM_BF16, 0, 48, 48, 0, 0},
+                 {"deepseek-v2-lite", KM_BF16, 0, 27, 26, 27, 0},
+                 {"deepseek-v3", KM_FP8, 0, 3, 0, 3, 3}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char path[512];
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error;
+        snprintf(path, sizeof path, KM_SOURCE_DIR "/models/%s.json", cases[i].name);
+        assert_int_equal(km_model_read(path, &arena, &model, &error), KM_OK);
+        struct km_precision precision = model.precision;
+        precision.activations = cases[i].activations;
+        const struct km_launch_layers got =
+            km_launch_layers(&model, &precision, cases[i].first, cases[i].count);
+        assert_int_equal(got.layers, cases[i].count);
+        assert_int_equal(got.routed, cases[i].routed);
+        assert_int_equal(got.latent, cases[i].latent);
+        assert_int_equal(got.quantized, cases[i].quantized);
+        km_arena_release(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vllm),         cmocka_unit_test(ideal_costs_nothing), cmocka_unit_test(others_read),
-        cmocka_unit_test(broken_files), cmocka_unit_test(padding_is_minimal),
+        cmocka_unit_test(vllm),
+        cmocka_unit_test(ideal_costs_nothing),
+        cmocka_unit_test(others_read),
+        cmocka_unit_test(broken_files),
+        cmocka_unit_test(padding_is_minimal),
+        cmocka_unit_test(launching_layers),
+        cmocka_unit_test(launched_layers_of_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

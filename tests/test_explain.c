@@ -214,7 +214,7 @@ static void test_usual_steps(void **state)
     assert_true(number(root, "steps.1.prefill_tokens") == 8192 &&
                 number(root, "steps.1.decode_sequences") == 0);
     assert_true(cJSON_IsTrue(at(root, "steps.0.captured")) && cJSON_IsFalse(at(root, "steps.1.captured")));
-    assert_true(fabs(number(root, "steps.1.launch_floor_s") - 32 * 0.7e-3) < 1e-9);
+    assert_true(fabs(number(root, "steps.1.launch_floor_s") - 32 * 1.63 * 0.43e-3) < 1e-9);
     for (int i = 0; i < 2; i++) {
         const cJSON *step = cJSON_GetArrayItem(at(root, "steps"), i), *op;
         double time_s = 0.0, share = 0.0, flops = 0.0, bytes = 0.0;
@@ -242,7 +242,8 @@ static void test_usual_steps(void **state)
     cJSON_Delete(root);
 }
 
-/* The step as run, by hand: form 0.3 ms + 5 us a sequence, process alike, launch 0.1 ms or 0.7 ms a layer. */
+/* The step as run, by hand: form 0.3 ms + 5 us a sequence, process alike, launch 0.1 ms or 1.63 x 0.43 ms
+ * a layer. */
 static void test_pace(void **state)
 {
     (void)state;
@@ -254,9 +255,9 @@ static void test_pace(void **state)
     } cases[] = {
         {"--decode", "65", "true", 0.7e-3 + 65 * 10e-6, true, true, "device"},
         {"--decode", "65", "false", 0.7e-3 + 65 * 10e-6, true, false, "device and host"},
-        {"--prefill", "600", "true", 0.61e-3 + 22.4e-3, false, false, "launch"},
-        {"--prefill", "600", "false", 0.61e-3 + 22.4e-3, false, false, "launch"},
-        {"--prefill", "8000", "false", 0.61e-3 + 22.4e-3, false, false, "device and host"},
+        {"--prefill", "600", "true", 0.61e-3 + 32 * 1.63 * 0.43e-3, false, false, "launch"},
+        {"--prefill", "600", "false", 0.61e-3 + 32 * 1.63 * 0.43e-3, false, false, "launch"},
+        {"--prefill", "8000", "false", 0.61e-3 + 32 * 1.63 * 0.43e-3, false, false, "device and host"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char async[64];

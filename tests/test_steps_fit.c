@@ -50,6 +50,7 @@ static int open_world(void **state)
          &error);
     w->engine.mixed_tile_packs_heads = true;
     w->engine.gemm_power_time_s = 0.05;
+    w->engine.launch_scale = 1.0;
     w->cost = km_cost_find("roofline");
     w->config = (struct km_cost_config){
         .model = &w->model,
@@ -173,9 +174,10 @@ static enum km_status fit(const struct world *w, const struct km_recorded_run *r
     struct km_step_windows windows = {0};
     struct km_step_price *prices = km_alloc(run->count * sizeof *prices);
     double bunched;
+    const struct km_launch_layers layers = {.layers = 32};
     must(km_steps_price(w->cost, &w->config, run, 1, &prices, error), error);
     assert_true(km_step_windows_add(&windows, run, 0, &w->engine, prices, &bunched));
-    enum km_status status = km_steps_fit(w->cost, &w->config, run, 1, &windows, 32, NULL, out, error);
+    enum km_status status = km_steps_fit(w->cost, &w->config, run, 1, &windows, &layers, NULL, out, error);
     free(prices);
     free(windows.items);
     return status;

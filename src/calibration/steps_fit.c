@@ -81,7 +81,7 @@ struct fit {
     const struct km_recorded_run *runs;
     size_t run_count;
     const struct km_step_windows *windows;
-    uint32_t layers;
+    const struct km_launch_layers *layers;
     const struct km_watch *watch;
     size_t n, p;                            /* windows, active parameters */
     size_t active[KM_STEP_PARAMETERS_MOST]; /* positions in out->estimates */
@@ -424,7 +424,7 @@ static void release(struct fit *f)
 
 enum km_status km_steps_fit(const struct km_cost_model *cost, const struct km_cost_config *config,
                             const struct km_recorded_run *runs, size_t run_count,
-                            const struct km_step_windows *windows, uint32_t layers,
+                            const struct km_step_windows *windows, const struct km_launch_layers *layers,
                             const struct km_watch *watch, struct km_step_fit *out, struct km_error *error)
 {
     *out = (struct km_step_fit){.engine = *config->engine, .windows = windows->count};

@@ -83,7 +83,7 @@ struct km_step_fit {
  * before. KM_NO: too few windows. */
 enum km_status km_steps_fit(const struct km_cost_model *cost, const struct km_cost_config *config,
                             const struct km_recorded_run *runs, size_t run_count,
-                            const struct km_step_windows *windows, uint32_t layers,
+                            const struct km_step_windows *windows, const struct km_launch_layers *layers,
                             const struct km_watch *watch, struct km_step_fit *out, struct km_error *error);
 
 #endif

@@ -77,7 +77,7 @@ bool km_step_windows_add(struct km_step_windows *windows, const struct km_record
 
 struct timeline {
     const struct km_engine *engine;
-    uint32_t layers;
+    const struct km_launch_layers *layers;
     const struct km_recorded_run *run;
     const double *device_s; /* [steps] */
 };
@@ -97,13 +97,11 @@ static struct launch launch(const struct timeline *t, size_t i)
 {
     const struct km_engine *e = t->engine;
     const struct km_step_shape *shape = &t->run->steps[i].shape;
-    bool in_graph = captured(e, shape);
-    double layer_s = in_graph ? e->launch_piecewise_layer_s : e->launch_layer_s;
-    bool whole = in_graph && (shape->chunk_count == 0 || layer_s <= 0.0);
-    return (struct launch){.form_s = e->form_step_s +
-                                     (shape->chunk_count + shape->decode.count) * e->form_sequence_s,
-                           .launch_s = whole ? e->launch_graph_s : layer_s * t->layers,
-                           .captured = whole};
+    struct launch out = {.form_s = e->form_step_s +
+                                   (shape->chunk_count + shape->decode.count) * e->form_sequence_s};
+    out.launch_s =
+        km_engine_launch_s(e, t->layers, captured(e, shape), shape->chunk_count > 0, &out.captured);
+    return out;
 }
 
 /* End of step i on the device, when the one before ended at `device_s` and the host began to form it at
@@ -142,10 +140,11 @@ static double window_s(const struct timeline *t, const struct km_step_window *wi
  * results of the one before its predecessor, when it was formed; when its predecessor ended, which is not
  * later than that was seen; and, where the engine idled, its own length (and a launch) before its own end. */
 static void stretch(const struct km_recorded_run *run, const struct km_step_price *prices,
-                    const struct km_engine *engine, uint32_t layers, double *device_s)
+                    const struct km_engine *engine, const struct km_launch_layers *layers, double *device_s)
 {
     struct km_power power = {0};
-    double ended_s = -INFINITY, launch_s = engine->launch_layer_s * layers;
+    bool whole;
+    double ended_s = -INFINITY, launch_s = km_engine_launch_s(engine, layers, false, true, &whole);
     for (size_t i = 0; i < run->count; i++) {
         const struct km_step_price *price = &prices[i];
         const struct km_power_use use = {.share = engine->gemm_power_rise > 0.0 ? price->bound_share : 0.0,
@@ -163,8 +162,9 @@ static void stretch(const struct km_recorded_run *run, const struct km_step_pric
 }
 
 void km_steps_predict(const struct km_recorded_run *runs, size_t run_count,
-                      struct km_step_price *const *prices, const struct km_engine *engine, uint32_t layers,
-                      const struct km_step_windows *windows, double *out_s)
+                      struct km_step_price *const *prices, const struct km_engine *engine,
+                      const struct km_launch_layers *layers, const struct km_step_windows *windows,
+                      double *out_s)
 {
     size_t w = 0;
     for (size_t r = 0; r < run_count; r++) {

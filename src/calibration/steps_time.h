@@ -20,6 +20,7 @@
 
 #include "calibration/steps_run.h"
 #include "cost/cost.h"
+#include "engine/launch.h"
 
 /* Device time of every step of a run, at no duty (cost/power.h), and the share bound by arithmetic. */
 struct km_step_price {
@@ -47,9 +48,10 @@ bool km_step_windows_add(struct km_step_windows *windows, const struct km_record
                          const struct km_engine *engine, const struct km_step_price *prices, double *bunched);
 
 /* Length of each window, in order. Reads host times and the power limit from `engine`. `layers`: of the
- * fullest stage. */
+ * stage that takes longest to launch. */
 void km_steps_predict(const struct km_recorded_run *runs, size_t run_count,
-                      struct km_step_price *const *prices, const struct km_engine *engine, uint32_t layers,
-                      const struct km_step_windows *windows, double *out_s);
+                      struct km_step_price *const *prices, const struct km_engine *engine,
+                      const struct km_launch_layers *layers, const struct km_step_windows *windows,
+                      double *out_s);
 
 #endif

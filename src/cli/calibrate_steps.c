@@ -171,12 +171,12 @@ static enum km_status write_report(const struct flags *flags, const struct km_st
     return status;
 }
 
-static uint32_t layers_of(const struct km_scenario *scenario)
+static struct km_launch_layers layers_of(const struct km_scenario *scenario)
 {
     const struct km_layout layout = km_scenario_layout(scenario);
     uint32_t first, count;
     km_layout_stage(&scenario->model, &layout, 0, &first, &count);
-    return count;
+    return km_launch_layers(&scenario->model, &scenario->precision, first, count);
 }
 
 static enum km_status calibrate(const struct flags *flags, const struct km_scenario *scenario,
@@ -196,9 +196,10 @@ static enum km_status calibrate(const struct flags *flags, const struct km_scena
         status = find_windows(&setup, &recording, error);
     km_progress_begin(&progress, stderr, "fit");
     const struct km_watch watch = km_progress_watch(&progress);
+    const struct km_launch_layers layers = layers_of(scenario);
     if (status == KM_OK)
         status = km_steps_fit(setup.cost, &setup.cost_config, recording.runs, recording.count,
-                              &recording.windows, layers_of(scenario), &watch, &fit, error);
+                              &recording.windows, &layers, &watch, &fit, error);
     km_progress_end(&progress);
     if (status == KM_OK) {
         struct km_steps_report report = {

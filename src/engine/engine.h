@@ -96,11 +96,15 @@ struct km_engine {
     double form_step_s, form_sequence_s;       /* schedule and prepare inputs */
     double process_step_s, process_sequence_s; /* take results, detect ends */
     double launch_graph_s;                     /* launch a captured step */
-    double launch_layer_s; /* launch one layer of a step outside the graphs; also a floor on its end */
+    /* engine/launch.h: launching a layer of a step outside the graphs, also a floor on its end: a dense layer;
+       what routed experts, latent attention and activations quantised at run time add to it */
+    double launch_layer_s, launch_experts_layer_s, launch_latent_layer_s, launch_quantize_layer_s;
     double launch_piecewise_layer_s; /* launch one layer of a captured step that holds prompt chunks, where
                                         its graphs leave attention out; also a floor on its end. 0 = the graph
                                         is whole: launch_graph_s */
-    double ingest_s;                 /* from arrival to the engine's queue, engine idle or not */
+    double launch_scale; /* of all launches of layers: the host's slowness over the one they were measured on;
+                            0 = 1 */
+    double ingest_s;     /* from arrival to the engine's queue, engine idle or not */
 
     /* kernels */
     double attention_sequence_s; /* decode attention: time a sequence and layer beyond its bytes, at short

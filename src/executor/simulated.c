@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/simtime.h"
 #include "cost/share.h"
+#include "engine/launch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,8 +27,8 @@ struct simulated {
     enum km_power_state power_state;
     double power_rise, power_time_s; /* cost/power.h; rise 0 = no limit */
     uint32_t stages;
-    uint32_t layers; /* of the fullest stage */
-    bool windowed;   /* some layer attends inside a window only */
+    struct km_launch_layers layers; /* of the stage that takes longest to launch */
+    bool windowed;                  /* some layer attends inside a window only */
     /* by number of decodes: [CACHED_COUNTS][stages], NAN until first asked for */
     double *fixed_s;
     /* by number of tokens, for steps that sample: [CACHED_COUNTS], NAN until first asked for */
@@ -68,11 +69,10 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
     km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->captured);
     out->form_ps = to_ps(sim, engine->form_step_s + share.sequences * engine->form_sequence_s);
     out->process_ps = to_ps(sim, engine->process_step_s + share.sampled * engine->process_sequence_s);
-    double layer_s = out->captured ? engine->launch_piecewise_layer_s : engine->launch_layer_s;
-    bool piecewise = shape->chunk_count > 0 && layer_s > 0.0;
-    if (piecewise)
-        out->captured = false; /* its kernels run while it is launched */
-    out->launch_ps = to_ps(sim, out->captured ? engine->launch_graph_s : layer_s * sim->layers);
+    bool whole;
+    out->launch_ps =
+        to_ps(sim, km_engine_launch_s(engine, &sim->layers, out->captured, shape->chunk_count > 0, &whole));
+    out->captured = whole; /* others run while they are launched */
     out->power = (struct km_power_use){0};
     out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
 }
@@ -221,7 +221,12 @@ static enum km_status simulated_create(const struct km_cost_config *config, cons
     for (uint32_t s = 0; s < sim->stages; s++) {
         uint32_t first, count;
         km_layout_stage(config->model, &config->layout, s, &first, &count);
-        sim->layers = count > sim->layers ? count : sim->layers;
+        const struct km_launch_layers layers =
+            km_launch_layers(config->model, &config->precision, first, count);
+        bool whole;
+        if (s == 0 || km_engine_launch_s(config->engine, &layers, false, true, &whole) >
+                          km_engine_launch_s(config->engine, &sim->layers, false, true, &whole))
+            sim->layers = layers;
     }
     for (uint32_t i = 0; i < config->model->layer_count; i++)
         sim->windowed |= config->model->layers[i].window > 0;
