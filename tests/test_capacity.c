@@ -74,8 +74,7 @@ static struct km_trial try(const struct plan *plan, struct km_demand *demand, ui
     struct km_trial trial;
     struct km_error error = {0};
     assert_int_equal(km_demand_get(demand, index, &workload.recording, &error), KM_OK);
-    if (km_trial_run(&plan->fleet, &workload, plan->scenario.seed + index, whole, NULL, &trial, &error) !=
-        KM_OK)
+    if (km_trial_run(&plan->fleet, &workload, plan->scenario.seed + index, whole, &trial, &error) != KM_OK)
         fail_msg("%s", error.message);
     return trial;
 }
@@ -199,8 +198,8 @@ static void test_early_end_is_exact(void **state)
                                                       .patience_s = i % 2 ? 0.02 : 0};
         struct km_trial cut, whole;
         struct km_error error = {0};
-        assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, false, NULL, &cut, &error), KM_OK);
-        assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, true, NULL, &whole, &error), KM_OK);
+        assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, false, &cut, &error), KM_OK);
+        assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, true, &whole, &error), KM_OK);
         assert_false(whole.early);
         assert_int_equal(cut.holds, whole.holds);
         assert_true(!cut.early || (!cut.holds && cut.failed >= 0 && cut.requests <= whole.requests));
@@ -211,7 +210,7 @@ static void test_early_end_is_exact(void **state)
         if (cut.early && !(shared && !plan->scenario.slo[cut.failed].of_class)) {
             plan->scenario.slo[0] = plan->scenario.slo[cut.failed];
             plan->scenario.slo_count = 1;
-            assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, true, NULL, &whole, &error), KM_OK);
+            assert_int_equal(km_trial_run(&plan->fleet, &workload, 1, true, &whole, &error), KM_OK);
             assert_false(whole.holds);
         }
         held += cut.holds;
@@ -597,19 +596,6 @@ static void test_time_error(void **state)
     }
 }
 
-static void test_interrupted(void **state)
-{
-    (void)state;
-    struct plan *plan = MAKE(SHORT);
-    km_stop stop = 1;
-    struct km_capacity_options options = km_capacity_exact();
-    struct km_capacity found;
-    struct km_error error = {0};
-    options.stop = &stop;
-    assert_int_equal(km_capacity_find(&plan->fleet, NULL, &options, &found, &error), KM_INTERRUPTED);
-    drop(plan);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -629,7 +615,6 @@ int main(void)
         cmocka_unit_test(test_decision),
         cmocka_unit_test(test_sensitivity),
         cmocka_unit_test(test_time_error),
-        cmocka_unit_test(test_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

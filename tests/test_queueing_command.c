@@ -346,13 +346,37 @@ static void test_scenario(void **state)
     release(&outcome);
 }
 
+/* Simulated time ends before a billion requests of a slow queue, or before the first of a slower one. */
+static void test_simulated_time_ends(void **state)
+{
+    (void)state;
+    static const char queue_of[] = "--discipline mg1 --service a=0.02,c=1 --output-tokens 5 ";
+    char arguments[200];
+    snprintf(arguments, sizeof arguments, "%s --arrival-rate-per-s 0.01 --requests 1000000000", queue_of);
+    struct outcome outcome = queue(arguments);
+    assert_int_equal(outcome.code, 0);
+    assert_non_null(
+        strstr(outcome.out, "\nsimulated 41505 requests of 1000000000: more do not arrive in 53"));
+    release(&outcome);
+    snprintf(arguments, sizeof arguments, "%s --arrival-rate-per-s 0.01 --requests 40000", queue_of);
+    outcome = queue(arguments);
+    assert_null(strstr(outcome.out, "simulated 4"));
+    release(&outcome);
+    snprintf(arguments, sizeof arguments, "%s --arrival-rate-per-s 1e-9", queue_of);
+    outcome = queue(arguments);
+    assert_int_equal(outcome.code, 2);
+    assert_non_null(strstr(outcome.err, "arrival_rate_per_s: 1e-09 is less than a request in the 53 days"));
+    assert_int_equal(count_lines(outcome.err), 1);
+    release(&outcome);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),           cmocka_unit_test(test_token_limit),
         cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_simulation_agrees),
         cmocka_unit_test(test_servers),        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_scenario),
+        cmocka_unit_test(test_scenario),       cmocka_unit_test(test_simulated_time_ends),
     };
     return cmocka_run_group_tests(tests, open_program_folder, close_program_folder);
 }

@@ -27,7 +27,6 @@
 #ifndef KM_CAPACITY_CAPACITY_H
 #define KM_CAPACITY_CAPACITY_H
 
-#include "base/stop.h"
 #include "base/watch.h"
 #include "capacity/demand.h"
 #include "capacity/trial.h"
@@ -43,7 +42,6 @@ struct km_capacity_options {
     double block_s;            /* of the bootstrap, in the trace's time */
     uint32_t workers;          /* threads, each with a fleet of its own; 0 and 1: the caller's; at most 4 */
     double guess;              /* rate to try first; 0 = 1 */
-    const km_stop *stop;       /* optional: then KM_INTERRUPTED */
     const struct km_watch *watch; /* optional */
 };
 

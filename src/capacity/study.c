@@ -44,7 +44,6 @@ enum km_status km_study_try(struct km_prober *prober, uint32_t replication, doub
                             struct km_trial *trial, struct km_error *error)
 {
     const struct km_study *study = prober->study;
-    const km_stop *stop = study->options->stop;
     struct km_workload_settings workload = *study->workload;
     enum km_status status = KM_OK;
     if (study->demand) {
@@ -56,11 +55,9 @@ enum km_status km_study_try(struct km_prober *prober, uint32_t replication, doub
         status = km_demand_get(study->demand, replication, &workload.recording, error);
     }
     if (status == KM_OK)
-        status = km_trial_run(prober->fleet, &workload, study->seed + replication, whole, stop, trial, error);
+        status = km_trial_run(prober->fleet, &workload, study->seed + replication, whole, trial, error);
     if (status != KM_OK)
         return status;
-    if (stop && *stop)
-        return km_fail(error, KM_INTERRUPTED, NULL, 0, 0, "interrupted");
     prober->runs++;
     prober->runs_cut += trial->early;
     prober->events += trial->events;

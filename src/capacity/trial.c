@@ -198,8 +198,7 @@ static void judge(const struct km_summary *summary, bool load_bounded, struct km
 }
 
 enum km_status km_trial_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,
-                            uint64_t seed, bool whole, const km_stop *stop, struct km_trial *out,
-                            struct km_error *error)
+                            uint64_t seed, bool whole, struct km_trial *out, struct km_error *error)
 {
     struct watch watch;
     struct km_run_result result;
@@ -208,7 +207,6 @@ enum km_status km_trial_run(const struct km_fleet *fleet, const struct km_worklo
         .fast_forward = true,
         .ended = ended,
         .context = &watch,
-        .stop = stop,
         .enough = whole ? NULL : &watch.enough,
     };
     *out = (struct km_trial){.goodput_per_s = (double)NAN, .duration_s = (double)NAN};

@@ -14,7 +14,6 @@
 #ifndef KM_CAPACITY_TRIAL_H
 #define KM_CAPACITY_TRIAL_H
 
-#include "base/stop.h"
 #include "scenario/fleet.h"
 
 enum { KM_TRIAL_NO_TERM = -1, KM_TRIAL_UNSERVED = -2, KM_TRIAL_SATURATED = -3 };
@@ -34,7 +33,6 @@ struct km_trial {
 /* `workload` with all its requests in memory (`recording`, process trace), or any closed loop; both borrowed
  * during the call. `whole`: never end early. */
 enum km_status km_trial_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,
-                            uint64_t seed, bool whole, const km_stop *stop, struct km_trial *out,
-                            struct km_error *error);
+                            uint64_t seed, bool whole, struct km_trial *out, struct km_error *error);
 
 #endif

@@ -1,4 +1,5 @@
-/* Signals: Ctrl-C and SIGTERM while a command works are a flag that it looks at, instead of sudden death.
+/* Signals: where a command can keep what it has done (run, sweep), Ctrl-C and SIGTERM while it works are a flag
+ * that it looks at, instead of sudden death.
  * Whatever else ends the process - a second Ctrl-C among it - takes the temporaries of its output along
  * (base/outfile.h). */
 #ifndef KM_CLI_INTERRUPT_H

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/command.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/publish.h"
@@ -42,7 +41,6 @@ static enum km_status answer(const char *path, const struct km_cli_overrides *ov
     const struct km_plan_options options = {.workers = flags->jobs,
                                             .exhaustive = flags->exhaustive,
                                             .quick = flags->quick,
-                                            .stop = &km_interrupted,
                                             .watch = km_progress_watch(&progress)};
     km_progress_begin(&progress, stderr, "reading plans");
     enum km_status status = km_plan_create(path, overrides->items, overrides->count, &options, &plan, error);
@@ -90,12 +88,10 @@ static enum km_status plan(const char *path, const struct km_cli_overrides *over
         return status;
     status = km_search_loads(&scenario, &arena, &key, &values, &count, error);
     km_scenario_release(&scenario);
-    km_interrupt_catch();
     if (status == KM_OK && count > 0)
         status = answer_loads(path, overrides, flags, key, values, count, holding, &text, &json, error);
     else if (status == KM_OK)
         status = answer(path, overrides, flags, holding, &text, &json, error);
-    km_interrupt_release();
     if (status == KM_OK)
         status = km_publish(flags->json, &json, &text, error);
     km_text_release(&text);

@@ -113,5 +113,6 @@ enum km_status km_queue_point_solve(const struct km_queue_section *section, cons
         return status;
     status = simulate(section, law, effort, arena, &out->simulation, error);
     out->simulated = status == KM_OK;
+    out->asked_requests = effort->requests;
     return status;
 }

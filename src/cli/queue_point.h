@@ -17,6 +17,7 @@ struct km_queue_point {
     double bound_wait_s; /* ggc: an upper bound on E[W] (queueing/servers.h); else NAN */
     bool simulated;      /* a stable queue, unless the simulation was not wanted */
     struct km_queue_simulated simulation;
+    uint64_t asked_requests; /* of the simulation, which has fewer where more do not arrive in time */
 };
 
 struct km_queue_effort {

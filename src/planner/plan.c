@@ -58,10 +58,7 @@ static const char *beaten_reason(struct km_plan *plan, const struct km_rank *lea
 static void collect_round(struct search *search, struct km_round *round, uint64_t *open)
 {
     struct km_plan *plan = search->plan;
-    *round = (struct km_round){.source = &search->source,
-                               .load = &plan->load,
-                               .demand = plan->demand,
-                               .stop = search->options->stop};
+    *round = (struct km_round){.source = &search->source, .load = &plan->load, .demand = plan->demand};
     *open = 0;
     for (uint64_t i = 0; i < plan->candidates.count; i++) {
         struct km_candidate *candidate = &plan->candidates.items[i];
@@ -146,7 +143,6 @@ static void tell_search(const struct search *search, uint64_t open, uint64_t ope
 
 static enum km_status run_search(struct search *search, struct km_error *error)
 {
-    const struct km_plan_options *options = search->options;
     uint64_t open, open_at_start = 0;
     for (;;) {
         struct km_round round;
@@ -157,8 +153,6 @@ static enum km_status run_search(struct search *search, struct km_error *error)
             open_at_start = open;
         tell_search(search, open, open_at_start);
         enum km_status status = run_round(search, &round, error);
-        if (status == KM_OK && options->stop && *options->stop)
-            status = km_fail(error, KM_INTERRUPTED, NULL, 0, 0, "interrupted");
         if (status != KM_OK)
             return status;
     }
@@ -223,11 +217,8 @@ static bool nearness(const struct km_candidate *candidate, struct km_rank *key)
 static enum km_status look_closer(struct search *search, struct km_error *error)
 {
     struct km_plan *plan = search->plan;
-    struct km_round round = {.source = &search->source,
-                             .load = &plan->load,
-                             .demand = plan->demand,
-                             .stop = search->options->stop,
-                             .whole = true};
+    struct km_round round = {
+        .source = &search->source, .load = &plan->load, .demand = plan->demand, .whole = true};
     for (uint64_t i = 0; i < plan->candidates.count; i++) {
         struct km_candidate *candidate = &plan->candidates.items[i];
         struct km_rank key;

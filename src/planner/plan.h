@@ -26,7 +26,6 @@
 #ifndef KM_PLANNER_PLAN_H
 #define KM_PLANNER_PLAN_H
 
-#include "base/stop.h"
 #include "base/watch.h"
 #include "capacity/vary.h"
 #include "planner/candidates.h"
@@ -34,9 +33,8 @@
 struct km_plan_options {
     uint32_t workers; /* 0 = a core each */
     bool exhaustive;
-    bool quick;          /* the winner's maximum rate, too, to a few per cent, without interval and what if */
-    double lengthen;     /* > 1: runs so many times as long as it takes to tell; for checking that it does */
-    const km_stop *stop; /* optional */
+    bool quick;      /* the winner's maximum rate, too, to a few per cent, without interval and what if */
+    double lengthen; /* > 1: runs so many times as long as it takes to tell; for checking that it does */
     struct km_watch watch;
 };
 

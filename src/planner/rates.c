@@ -45,7 +45,6 @@ enum km_status km_plan_confirm(const struct km_candidate_source *source,
 {
     struct km_capacity_options exact = km_capacity_exact();
     const uint32_t workers = options->workers ? options->workers : km_pool_cores();
-    exact.stop = options->stop;
     exact.workers = workers > 4 ? 4 : workers;
     exact.watch = &options->watch;
     candidate->capacity = km_arena_alloc(&plan->arena, sizeof *candidate->capacity);
@@ -76,7 +75,6 @@ static void find_coarse(void *context, uint64_t index)
     struct finding *finding = context;
     struct job *job = &finding->jobs[index];
     struct km_capacity_options options = km_capacity_coarse();
-    options.stop = finding->options->stop;
     job->status = find(finding->source, finding->plan, job->candidate, &options, job->candidate->capacity,
                        NULL, &job->error);
 }
@@ -93,7 +91,6 @@ static void find_interval(void *context, uint64_t index)
         {.time_scale = candidate->time_error.slow, .output_scale = 1.0, .prompt_scale = 1.0},
         {.time_scale = candidate->time_error.fast, .output_scale = 1.0, .prompt_scale = 1.0},
     };
-    options.stop = finding->options->stop;
     job->status =
         km_candidate_scenario(finding->source, candidate->point, candidate->replicas, &scenario, &job->error);
     if (job->status != KM_OK)

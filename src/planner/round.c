@@ -25,7 +25,6 @@ static enum km_status judge(const struct km_round *round, const struct km_fleet 
 {
     struct km_capacity_options options = km_capacity_exact();
     options.max_replications = MOST_REPLICATIONS;
-    options.stop = round->stop;
     enum km_status status = km_probe_run(fleet, round->load, round->whole, run->probe, error);
     run->holds = status == KM_OK && run->probe->holds;
     if (!run->holds || round->whole)

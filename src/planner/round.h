@@ -3,7 +3,6 @@
 #ifndef KM_PLANNER_ROUND_H
 #define KM_PLANNER_ROUND_H
 
-#include "base/stop.h"
 #include "planner/rank.h"
 
 #define KM_ROUND_SIZE 16u
@@ -23,8 +22,7 @@ struct km_round {
     const struct km_candidate_source *source;
     const struct km_load *load;
     struct km_demand *demand; /* NULL for a closed loop */
-    const km_stop *stop;
-    bool whole; /* runs are never cut short, and not tried on other workloads */
+    bool whole;               /* runs are never cut short, and not tried on other workloads */
 
     struct km_round_run runs[KM_ROUND_SIZE]; /* [count] by ascending key */
     uint32_t count;

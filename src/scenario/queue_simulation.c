@@ -97,6 +97,13 @@ enum km_status km_queue_simulate(const struct km_queue_system *system, struct km
 {
     const struct km_layer layer = {.kv_source = -1};
     const struct km_model model = {.name = "queue", .layer_count = 1, .layers = &layer};
+    const double most = 0.9 * km_s_from_ps(KM_PS_LIMIT) * system->arrival_rate_per_s;
+    if (most < 1.0)
+        return km_fail(
+            error, KM_BAD_INPUT, NULL, 0, 0,
+            "arrival_rate_per_s: %g is less than a request in the 53 days that are simulated at most; "
+            "--theory-only answers without",
+            system->arrival_rate_per_s);
     const struct km_engine engine = {.name = "ideal"};
     const struct km_cost_config cost_config = {.model = &model,
                                                .layout = {.tensor_parallel = 1, .pipeline_parallel = 1},
@@ -108,7 +115,6 @@ enum km_status km_queue_simulate(const struct km_queue_system *system, struct km
     enum km_status status = executor->create(&cost_config, cost, &executor_state, error);
     if (status != KM_OK)
         return status;
-    double most = 0.9 * km_s_from_ps(KM_PS_LIMIT) * system->arrival_rate_per_s;
     const struct km_workload_settings workload = {
         .process = KM_ARRIVAL_POISSON,
         .rate_per_s = system->arrival_rate_per_s,
@@ -136,6 +142,7 @@ enum km_status km_queue_simulate(const struct km_queue_system *system, struct km
         struct km_summary summary;
         km_metrics_summarize(metrics, &summary);
         summarize(&recorder, &result, &summary, out);
+        out->requests = workload.requests;
     }
     km_metrics_destroy(metrics);
     executor->destroy(executor_state);

@@ -33,6 +33,7 @@ struct km_queue_estimate {
 };
 
 struct km_queue_simulated {
+    uint64_t requests;                                                         /* that were sent */
     struct km_queue_estimate mean_wait_s, mean_square_wait_s, mean_response_s; /* of the requests served */
     double var_wait_s;
     double utilization; /* share of the time the server was busy */
@@ -42,6 +43,7 @@ struct km_queue_simulated {
     struct km_queue_estimate wait_tail[KM_QUEUE_MAX_TAILS];
 };
 
+/* KM_BAD_INPUT: no request arrives within simulated time. */
 enum km_status km_queue_simulate(const struct km_queue_system *system, struct km_queue_simulated *out,
                                  struct km_error *error);
 

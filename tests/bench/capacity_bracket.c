@@ -60,7 +60,7 @@ static uint32_t count_holding(const struct km_fleet *fleet, double length, doubl
         struct km_trial trial;
         if (km_demand_create(&config, &demand, &error) != KM_OK ||
             km_demand_get(demand, km_demand_first_drawn(demand), &workload.recording, &error) != KM_OK ||
-            km_trial_run(fleet, &workload, config.seed, false, NULL, &trial, &error) != KM_OK)
+            km_trial_run(fleet, &workload, config.seed, false, &trial, &error) != KM_OK)
             fail(&error);
         held += trial.holds;
         km_demand_destroy(demand);
