@@ -78,8 +78,7 @@ void km_queue_text(const struct km_queue_section *section, const struct km_queue
         put_row(name, point->tail.probability[i], s ? &s->wait_tail[i] : NULL, out);
     }
     if (s && s->requests < point->asked_requests)
-        km_text_printf(out,
-                       "\nsimulated %" PRIu64 " requests of %" PRIu64 ": more do not arrive in 53 days\n",
+        km_text_printf(out, "\nsimulated %" PRIu64 " requests of %" PRIu64 ": simulated time ends there\n",
                        s->requests, point->asked_requests);
     if (isfinite(point->asymptote_eta_per_s) && isfinite(point->asymptote_coefficient))
         km_text_printf(out, "\nfar out P(wait > t) ~ %.6g exp(-%.6g t)\n", point->asymptote_coefficient,

@@ -62,6 +62,7 @@ static void summarize(struct run *run, struct km_queue_simulated *out)
 {
     double tick_s = run->tick_s, n = (double)run->served, mean = run->wait / n, span = (double)run->last;
     *out = (struct km_queue_simulated){
+        .requests = run->served,
         .mean_wait_s = estimate(run->waits, tick_s),
         .mean_square_wait_s = {(double)NAN, (double)NAN},
         .mean_response_s = estimate(run->responses, tick_s),
