@@ -69,7 +69,8 @@ static void test_bad_models(void **state)
          "internlm2 ernie4_5 nemotron falcon gptj gpt_neox phi opt gpt2 gpt_bigcode mixtral "
          "qwen2_moe qwen3_vl qwen3_vl_moe qwen3_moe llama4_text llama4 gpt_oss glm4_moe granitemoe "
          "olmoe phimoe minimax_m2 ernie4_5_moe hunyuan hunyuan_v1_dense deepseek_v2 deepseek_v3 "
-         "kimi_k2 kimi_k25 mamba falcon_mamba mamba2 jamba bamba granitemoehybrid nemotron_h"},
+         "deepseek_v32 glm_moe_dsa kimi_k2 kimi_k25 mamba falcon_mamba mamba2 jamba bamba "
+         "granitemoehybrid nemotron_h"},
         {"zero-layers",
          "zero-layers.json:4:24: num_hidden_layers: expected an integer from 1 to 4096, got 0"},
     };

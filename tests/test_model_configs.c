@@ -5,6 +5,7 @@
  * a card rounds, of the tensors in the checkpoint (Hugging Face's safetensors totals). */
 #include "base/file.h"
 #include "model/model.h"
+#include "model/operators.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -67,22 +68,23 @@ static const struct {
     {"Qwen--Qwen3.5-27B", 0, 0, 0, 0, 0, "qwen3_5"},
     {"Qwen--Qwen3.5-122B-A10B", 0, 0, 0, 0, 0, "qwen3_5_moe"},
     {"XiaomiMiMo--MiMo-V2-Flash", 0, 0, 0, 0, 0, "mimo_v2_flash"},
-    {"deepseek-ai--DeepSeek-V3.2", 0, 0, 0, 0, 0, "deepseek_v32"},
+    /* 671 and the indexers, 0.85 */
+    {"deepseek-ai--DeepSeek-V3.2", 671.9, 37, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"zai-org--GLM-5", 744, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"zai-org--GLM-5-FP8", 744, 0, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"zai-org--GLM-5.2", 743, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"zai-org--GLM-5.2-FP8", 743, 0, KM_FP8, KM_FP8, KM_BF16, NULL},
+    {"nvidia--GLM-5-NVFP4", 744, 0, KM_NVFP4, KM_BF16, KM_FP8, NULL},
     {"deepseek-ai--DeepSeek-V4-Flash", 0, 0, 0, 0, 0, "deepseek_v4"},
     {"google--gemma-4-26B-A4B", 0, 0, 0, 0, 0, "gemma4"},
     {"moonshotai--Kimi-K3", 0, 0, 0, 0, 0, "kimi_k3"},
     {"nvidia--DeepSeek-V4-Flash-NVFP4", 0, 0, 0, 0, 0, "deepseek_v4"},
-    {"nvidia--GLM-5-NVFP4", 0, 0, 0, 0, 0, "glm_moe_dsa"},
     {"nvidia--Gemma-4-26B-A4B-NVFP4", 0, 0, 0, 0, 0, "gemma4"},
     {"nvidia--Llama-3_3-Nemotron-Super-49B-v1", 0, 0, 0, 0, 0, "nemotron-nas"},
     {"nvidia--Qwen3.5-122B-A10B-NVFP4", 0, 0, 0, 0, 0, "qwen3_5_moe"},
     {"nvidia--Qwen3.6-35B-A3B-NVFP4", 0, 0, 0, 0, 0, "qwen3_5_moe"},
     {"sgl-project--DeepSeek-V4-Flash-FP8", 0, 0, 0, 0, 0, "deepseek_ref"},
     {"stepfun-ai--Step-3.7-Flash", 0, 0, 0, 0, 0, "step3p7"},
-    {"zai-org--GLM-5", 0, 0, 0, 0, 0, "glm_moe_dsa"},
-    {"zai-org--GLM-5-FP8", 0, 0, 0, 0, 0, "glm_moe_dsa"},
-    {"zai-org--GLM-5.2", 0, 0, 0, 0, 0, "glm_moe_dsa"},
-    {"zai-org--GLM-5.2-FP8", 0, 0, 0, 0, 0, "glm_moe_dsa"},
 };
 
 static void expect_near(const char *file, const char *what, double got, double want, double within)
@@ -267,6 +269,45 @@ static void names(void **state)
     }
 }
 
+/* DeepSeek-V3.2's attention by hand: the indexer's 64 heads of 128 score every token of the context, from keys of
+ * 128 bytes and one scale of 4; the 128 heads attend to 2,048 of them at most, 512 latent and 64 rotary values
+ * each, absorbed: 2 * (512 + 64) FLOPs for a score and 2 * 512 for its value. */
+static void sparse_attention(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_model model;
+    struct km_error error = {0};
+    if (km_model_read(FOLDER "deepseek-ai--DeepSeek-V3.2_config.json", &arena, &model, &error) != KM_OK) {
+        km_arena_release(&arena);
+        skip();
+    }
+    const struct km_layout one = {.tensor_parallel = 1, .pipeline_parallel = 1};
+    struct km_stage_operators ops;
+    km_operators_build(&model, &model.precision, &one, 0, &arena, &ops);
+    const struct km_op *scores = NULL, *attention = NULL;
+    for (uint32_t i = 0; i < ops.count; i++) {
+        scores = strcmp(ops.ops[i].name, "index_scores") == 0 ? &ops.ops[i] : scores;
+        attention = strcmp(ops.ops[i].name, "mla_attention") == 0 ? &ops.ops[i] : attention;
+    }
+    assert_non_null(scores);
+    assert_non_null(attention);
+    assert_int_equal(scores->count, 61);
+    assert_int_equal(attention->count, 61);
+    static const double contexts[] = {1024, 32768, 131072};
+    for (size_t i = 0; i < COUNT(contexts); i++) {
+        const double seen = fmin(contexts[i], attention->window);
+        assert_true(fabs(scores->tile_flops * contexts[i] - 2.0 * 64 * 128 * contexts[i]) < 1.0);
+        assert_true(fabs(scores->kv_bytes * contexts[i] - (128 + 4 + 8) * contexts[i]) < 1.0);
+        assert_true(fabs(seen - (contexts[i] < 2048 ? contexts[i] : 2048)) < 0.5);
+        assert_true(fabs(attention->tile_flops * seen - 128 * (2.0 * 576 + 2.0 * 512) * seen) < 1.0);
+        assert_true(fabs(attention->kv_bytes * seen - 576 * 2 * seen) < 1.0);
+    }
+    /* A token keeps 61 latents in bf16 and 61 keys of the indexer. */
+    assert_true(fabs(km_model_kv_bytes_per_token(&model, KM_BF16, 1) - 61.0 * (576 * 2 + 132)) < 0.5);
+    km_arena_release(&arena);
+}
+
 /* Formats: in the file under either name, by ModelOpt in it; attention left out by pattern, by name in every
  * layer, or in too few of them to count. */
 static void formats(void **state)
@@ -316,7 +357,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file), cmocka_unit_test(blocks), cmocka_unit_test(latent_experts),
-        cmocka_unit_test(refusals),   cmocka_unit_test(names),  cmocka_unit_test(formats),
+        cmocka_unit_test(refusals),   cmocka_unit_test(names),  cmocka_unit_test(sparse_attention),
+        cmocka_unit_test(formats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,7 @@ struct km_family {
     const char *text_type; /* the language model is in `text_config`, of this type unless it says so itself */
     enum km_mixer mixer;   /* KM_SSM, KM_SSD: of layers that are not said to be attention */
     bool lettered;         /* the file must spell its blocks */
+    bool sparse;           /* attention to the tokens that an indexer finds */
     bool no_mlp;           /* layers are a mixer alone */
     uint32_t norms;        /* norm vectors a layer; 0 = 2, or 1 in a parallel block */
     bool tied;             /* when the file does not say */

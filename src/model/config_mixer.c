@@ -230,6 +230,34 @@ static void check_width(struct km_config *config, const cJSON *value, uint32_t c
                        KM_MAX_WIDTH);
 }
 
+static void read_indexer(struct km_config *config, const struct km_model *model, struct km_layer *out)
+{
+    const char *const *heads_keys = KM_KEYS("index_n_heads");
+    out->index_heads = km_config_u32(config, heads_keys, KM_REQUIRED, 1, KM_MAX_HEADS);
+    out->index_dim = km_config_u32(config, KM_KEYS("index_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
+    out->index_topk = km_config_u32(config, KM_KEYS("index_topk"), KM_REQUIRED, 1, KM_MAX_TOKENS);
+    check_width(config, km_config_find(config, heads_keys), out->index_heads, out->index_dim);
+    if (!out->q_lora_rank)
+        km_config_fail(config, config->text, "an indexer without q_lora_rank, which its queries come from");
+    /* As a window does, it bounds the tokens attended to, not those kept. */
+    out->window = out->index_topk < model->max_position_embeddings ? out->index_topk : 0;
+}
+
+/* Does the layer find its own tokens, or take those of a layer before it? By a letter each (F, S), or every
+ * so many layers (vllm/model_executor/models/deepseek_v2.py). */
+static bool has_indexer(struct km_config *config, uint32_t i)
+{
+    const char *letters = NULL;
+    const uint32_t every = km_config_u32(config, KM_KEYS("index_topk_freq"), 1, 1, KM_MAX_LAYERS),
+                   offset = km_config_u32(config, KM_KEYS("index_skip_topk_offset"), 2, 0, KM_MAX_LAYERS);
+    if (config->status == KM_OK)
+        config->status = km_json_string(config->json, config->text, "index_topk_pattern", KM_JSON_OPTIONAL,
+                                        &letters, config->error);
+    if (letters)
+        return i >= strlen(letters) || letters[i] != 'S';
+    return i + 1 < offset || (i + 1 - offset) % every == 0;
+}
+
 static void read_attention(struct km_config *config, const struct km_model *model, struct km_layer *out)
 {
     const struct km_family *f = config->family;
@@ -251,6 +279,8 @@ static void read_attention(struct km_config *config, const struct km_model *mode
         out->head_dim = out->qk_nope_dim + out->qk_rope_dim;
         check_width(config, heads_value, out->heads, out->head_dim);
         check_width(config, heads_value, out->heads, out->value_dim);
+        if (f->sparse)
+            read_indexer(config, model, out);
         return;
     }
     out->kv_heads = read_kv_heads(config, out->heads);
@@ -329,7 +359,10 @@ void km_config_mixers(struct km_config *config, const struct km_model *model, st
             bool rope = !window_rope && has_rope(config, &layout, false, i);
             bool window = has_window(config, &layout, type, rope, i);
             layers[i].rope = window_rope ? window : rope;
-            layers[i].window = window ? layout.window : 0;
+            if (!config->family->sparse)
+                layers[i].window = window ? layout.window : 0;
+            else if (!has_indexer(config, i))
+                layers[i].index_heads = layers[i].index_dim = 0;
             if (i % layout.share_factor != 0)
                 layers[i].kv_source = (int32_t)(i - i % layout.share_factor);
         } else {

@@ -78,9 +78,11 @@ static long layer_of(const char *name)
     return at && end != at + 7 && (*end == '.' || *end == '\0') ? layer : -1;
 }
 
+/* Its products: norms are never quantised, and an indexer is small. */
 static bool names_attention(const char *name)
 {
-    return strstr(name, "self_attn") || strstr(name, "q_proj") || strstr(name, "linear_attn");
+    return (strstr(name, "self_attn") || strstr(name, "linear_attn") || strstr(name, "q_proj")) &&
+           !strstr(name, "norm") && !strstr(name, "indexer");
 }
 
 /* Does the list leave attention out? By a pattern without a layer ("*self_attn*", "re:.*self_attn.*"), or by

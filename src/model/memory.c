@@ -7,7 +7,9 @@ static double repeated_values(const struct km_model *model, const struct km_laye
 {
     double hidden = model->hidden, whole = 0.0;
     if (layer->mixer == KM_MLA)
-        whole = hidden * ((double)layer->kv_lora_rank + layer->qk_rope_dim + layer->q_lora_rank);
+        whole = hidden * ((double)layer->kv_lora_rank + layer->qk_rope_dim + layer->q_lora_rank) +
+                layer->index_heads * (hidden + (double)layer->q_lora_rank * layer->index_dim) +
+                hidden * layer->index_dim;
     else if (layer->mixer == KM_SSD)
         whole = hidden * 2.0 * layer->ssm_groups * layer->ssm_state;
     else if (layer->mixer == KM_ATTENTION && layer->kv_source < 0) {
@@ -153,9 +155,10 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
 {
     uint32_t first, count;
     km_layout_stage(model, layout, stage, &first, &count);
-    double kv_values = 0.0, state_values = 0.0, data = km_layout_data(layout);
+    double kv_values = 0.0, index_bytes = 0.0, state_values = 0.0, data = km_layout_data(layout);
     for (uint32_t i = 0; i < count; i++) {
         kv_values += km_layer_kv_values(&model->layers[first + i], layout->tensor_parallel);
+        index_bytes += km_layer_index_bytes(&model->layers[first + i]);
         state_values += km_layer_state_values(&model->layers[first + i]) / layout->tensor_parallel;
     }
     *out = (struct km_memory_map){
@@ -167,7 +170,8 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         .graph_bytes = limits->graph_reserve_bytes,
         .graphs_in_budget = limits->graphs_in_budget,
         .padding_bytes = padding_bytes(model, precision, layout, stage, limits),
-        .kv_bytes_per_token = kv_values * km_dtype_bytes(precision->kv_cache) / km_layout_kv_shares(layout),
+        .kv_bytes_per_token =
+            (kv_values * km_dtype_bytes(precision->kv_cache) + index_bytes) / km_layout_kv_shares(layout),
     };
     out->sampler_decides = sampler_bytes(model, limits) > out->activation_bytes;
     if (out->sampler_decides)

@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include <math.h>
+
 static double max_u32(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
@@ -42,6 +44,11 @@ static void count_mla(const struct km_layer *l, double hidden, struct km_paramet
     out->attention += linear(latent, (double)l->heads * ((double)l->qk_nope_dim + l->value_dim), false);
     out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
     out->norms += latent;
+    if (l->index_heads) { /* the indexer: queries from the latent, one key and a weight a head from the input */
+        out->attention += linear(l->q_lora_rank, (double)l->index_heads * l->index_dim, false);
+        out->attention += linear(hidden, (double)l->index_dim + l->index_heads, false);
+        out->norms += 2.0 * l->index_dim;
+    }
 }
 
 /* Mamba, arXiv 2312.00752, section 3.4: in_proj, conv1d, x_proj, dt_proj, A, D, out_proj. */
@@ -173,13 +180,21 @@ double km_layer_kv_values(const struct km_layer *layer, uint32_t tensor_parallel
     return heads * ((double)layer->head_dim + layer->value_dim);
 }
 
+double km_layer_index_bytes(const struct km_layer *layer)
+{
+    const double scales = ceil(layer->index_dim / 128.0);
+    return layer->index_heads ? layer->index_dim + 4.0 * scales : 0.0;
+}
+
 double km_model_kv_bytes_per_token(const struct km_model *model, enum km_dtype kv_cache,
                                    uint32_t tensor_parallel)
 {
-    double values = 0;
-    for (uint32_t i = 0; i < model->layer_count; i++)
+    double values = 0, index_bytes = 0;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
         values += km_layer_kv_values(&model->layers[i], tensor_parallel);
-    return values * km_dtype_bytes(kv_cache);
+        index_bytes += km_layer_index_bytes(&model->layers[i]);
+    }
+    return values * km_dtype_bytes(kv_cache) + index_bytes;
 }
 
 double km_layer_state_values(const struct km_layer *layer)

@@ -37,6 +37,9 @@ struct km_layer {
     uint32_t head_dim;  /* of Q and K (MLA: qk_nope_dim + qk_rope_dim) */
     uint32_t value_dim; /* of V */
     uint32_t window;    /* sliding or chunked window in tokens; 0 = full context */
+    /* Sparse attention (DeepSeek-V3.2, MLA only): a query attends to the index_topk tokens that an indexer of
+     * its own scores highest, or to those of the last layer that has one (index_heads 0). 0 = attention to all */
+    uint32_t index_topk, index_heads, index_dim;
     int32_t kv_source;  /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
     bool qkv_bias, output_bias;
     bool qk_norm;      /* RMSNorm on each head's q and k */
@@ -94,6 +97,10 @@ enum km_status km_model_parse(const char *text, size_t bytes, const char *path, 
 
 /* Attention and a dense MLP in every layer: no experts, nothing recurrent. */
 bool km_model_is_dense(const struct km_model *model);
+
+/* Bytes of a token that a layer's indexer keeps beside the KV cache, on every rank: a key in 8 bits with a
+ * scale for every 128 values (vllm/model_executor/models/deepseek_v2.py, Indexer). */
+double km_layer_index_bytes(const struct km_layer *layer);
 
 /* Parameters by tensor class (counts, not bytes). */
 struct km_parameters {

@@ -240,6 +240,32 @@ static void add_attention(struct builder *b, const struct km_layer *layer)
  * every rank. Decodes attend to the latents, the up-projections absorbed into query and output: 2*(latent +
  * rope) + 2*latent FLOPs a head and pair. Prompts attend to expanded keys and values: 2*(head_dim +
  * value_dim). */
+/* DeepSeek-V3.2's indexer (vllm/model_executor/models/deepseek_v2.py, Indexer): index_heads queries from the
+ * query's latent and one key a token, all in fp8, score every token of the context on every rank; the scores
+ * are written and read again to find the highest (8 bytes a token and decode; of prompts, where a pair's
+ * 2 * heads * dim FLOPs take longer, they are left out). */
+static void add_indexer(struct builder *b, const struct km_layer *layer)
+{
+    const double heads = layer->index_heads, dim = layer->index_dim, act = b->activation_bytes;
+    const double key_bytes = km_layer_index_bytes(layer);
+    add_gemm(b, "index_q_proj", heads * dim, layer->q_lora_rank);
+    add_gemm(b, "index_k_proj", dim + heads, b->hidden);
+    add(b, (struct km_op){.name = "index_write",
+                          .kind = KM_OP_STREAM,
+                          .bytes_per_row = (heads * dim + dim) * (act + 1.0) + key_bytes});
+    add(b, (struct km_op){.name = "index_scores",
+                          .kind = KM_OP_ATTENTION,
+                          .pair_flops = 2.0 * heads * dim,
+                          .tile_flops = 2.0 * heads * dim,
+                          .heads = heads,
+                          .kv_heads = 1.0,
+                          .kv_bytes = key_bytes + 8.0,
+                          .prefill_kv_bytes = key_bytes,
+                          .query_bytes = heads * dim,
+                          .prefill_query_bytes = heads * dim,
+                          .activations = KM_FP8});
+}
+
 static void add_mla(struct builder *b, const struct km_layer *layer)
 {
     double heads = layer->heads / b->ranks, latent = layer->kv_lora_rank, rope = layer->qk_rope_dim;
@@ -259,6 +285,8 @@ static void add_mla(struct builder *b, const struct km_layer *layer)
                           .bytes_per_row =
                               (latent + rope) * b->activation_bytes + cache_bytes * written_share(b)});
     /* W_UK absorbed into the query, W_UV into the output: one batched product per head each. */
+    if (layer->index_heads)
+        add_indexer(b, layer);
     add_gemm(b, "q_absorb", heads * latent, layer->qk_nope_dim);
     const struct attention attention = {.name = "mla_attention",
                                         .heads = heads,
