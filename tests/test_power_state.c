@@ -19,8 +19,13 @@ static struct km_step_time run(struct km_cost_config config, enum km_power_state
     struct km_error error;
     void *executor_state;
     config.power_state = state;
-    must(executor->create(&config, km_cost_find("profile"), &executor_state, &error), &error);
-    executor->run(executor_state, shape, &time);
+    const struct km_executor_config asked = {.model = config.model,
+                                             .engine = config.engine,
+                                             .layout = config.layout,
+                                             .cost = km_cost_find("profile"),
+                                             .cost_config = &config};
+    must(executor->create(&asked, &executor_state, &error), &error);
+    must(executor->run(executor_state, &(struct km_step){.shape = *shape}, &time, &error), &error);
     executor->destroy(executor_state);
     return time;
 }

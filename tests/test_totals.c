@@ -64,10 +64,12 @@ static void falling_time(uint64_t sum_context, struct km_step_time *out)
     out->stage_ps[0] = 9000 - FALLS_BY * sum_context;
 }
 
-static void falling_run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
+static enum km_status falling_run(void *state, const struct km_step *step, struct km_step_time *out,
+                                  struct km_error *error)
 {
-    (void)state;
-    falling_time(shape->decode.sum_context, out);
+    (void)state, (void)error;
+    falling_time(step->shape.decode.sum_context, out);
+    return KM_OK;
 }
 
 static void falling_line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)

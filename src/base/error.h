@@ -13,6 +13,7 @@ enum km_status {
     KM_IO = -2,        /* a file could not be read or written: exit 2 */
     KM_NO = -3,        /* a well-posed question whose answer is no (model does not fit, SLO missed): exit 1 */
     KM_INTERRUPTED = -4, /* Ctrl-C: exit 130 */
+    KM_FAILED = -5,      /* what runs the steps failed in the middle of a run: exit 3 */
 };
 
 struct km_error {

@@ -9,6 +9,8 @@ int km_exit_code(enum km_status status)
         return 1;
     case KM_INTERRUPTED:
         return 130;
+    case KM_FAILED:
+        return 3;
     case KM_BAD_INPUT:
     case KM_IO:
         break;

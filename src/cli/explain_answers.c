@@ -153,8 +153,8 @@ enum km_status km_explain_steps(const struct km_setup *setup, const struct km_ex
     const struct km_step_source source = {.config = &setup->cost_config,
                                           .cost = setup->cost,
                                           .cost_state = cost_state,
-                                          .executor = setup->executor,
-                                          .executor_state = setup->executor_state};
+                                          .executor = setup->priced,
+                                          .executor_state = setup->priced_state};
     struct km_explain_step *steps = km_arena_alloc(arena, 2 * sizeof *steps);
     const struct km_explain_request *r = request;
     if (r->given) {

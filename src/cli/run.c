@@ -78,6 +78,7 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     struct km_run_result result;
     struct km_text scenario_json = {0};
     struct km_arena arena = {0};
+    struct km_error failure = {0};
     uint64_t seed = scenario->seed;
     enum km_status status = km_fleet_create(scenario, &fleet, error);
     if (status == KM_OK)
@@ -95,10 +96,13 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
     km_interrupt_catch();
     double start_s = km_wall_now_s();
     km_progress_begin(&sinks.progress, stderr, "simulating");
-    status = km_fleet_run(&fleet, &scenario->workload, seed, &options, &result, error);
+    const enum km_status ran = km_fleet_run(&fleet, &scenario->workload, seed, &options, &result, &failure);
     km_progress_end(&sinks.progress);
     double wall_s = km_wall_now_s() - start_s;
     km_interrupt_release();
+    status = ran == KM_FAILED ? KM_OK : ran; /* what was done so far is told */
+    if (status != KM_OK)
+        *error = failure;
     if (status == KM_OK && result.summary.submitted == 0 && !result.simulation.stopped)
         status =
             km_fail(error, KM_BAD_INPUT, scenario->workload.trace ? scenario->workload.trace : scenario->path,
@@ -114,7 +118,10 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
         goto out;
     km_run_output_list(&sinks.output, &report);
     status = publish(flags, &report, &sinks, error);
-    *code = result.simulation.stopped ? km_exit_code(KM_INTERRUPTED)
+    if (status == KM_OK && ran == KM_FAILED)
+        *error = failure;
+    *code = ran == KM_FAILED            ? km_exit_code(KM_FAILED)
+            : result.simulation.stopped ? km_exit_code(KM_INTERRUPTED)
             : result.summary.refused || (result.summary.slo_stated && !result.summary.slo_attained)
                 ? km_exit_code(KM_NO)
                 : 0;

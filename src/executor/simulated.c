@@ -109,15 +109,19 @@ static void choose_power(struct simulated *sim, enum km_power_state state)
         sim->cost->power(sim->cost_state, &sim->power_rise, &sim->power_time_s);
 }
 
-static void simulated_run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
+static enum km_status simulated_run(void *state, const struct km_step *step, struct km_step_time *out,
+                                    struct km_error *error)
 {
+    (void)error;
     struct simulated *sim = state;
+    const struct km_step_shape *shape = &step->shape;
     double stage_s[KM_MAX_STAGES];
     host_time(sim, shape, out);
     sim->cost->step(sim->cost_state, shape, stage_s);
     power_use(sim, shape, stage_s, &out->power);
     for (uint32_t s = 0; s < sim->stages; s++)
         out->stage_ps[s] = to_ps(sim, stage_s[s]);
+    return KM_OK;
 }
 
 static const double *fixed_part(struct simulated *sim, uint32_t count, double *scratch)
@@ -202,22 +206,23 @@ static void simulated_destroy(void *state)
     free(sim);
 }
 
-static enum km_status simulated_create(const struct km_cost_config *config, const struct km_cost_model *cost,
-                                       void **state, struct km_error *error)
+static enum km_status simulated_create(const struct km_executor_config *config, void **state,
+                                       struct km_error *error)
 {
+    const struct km_cost_config *priced = config->cost_config;
     struct simulated *sim = km_alloc(sizeof *sim);
     *state = NULL;
-    sim->cost = cost;
+    sim->cost = config->cost;
     sim->engine = *config->engine;
     sim->layout = config->layout;
-    sim->ps_per_s = 1e12 * (config->time_scale > 0.0 ? config->time_scale : 1.0);
+    sim->ps_per_s = 1e12 * (priced->time_scale > 0.0 ? priced->time_scale : 1.0);
     sim->stages = config->layout.pipeline_parallel;
-    enum km_status status = cost->create(config, &sim->cost_state, error);
+    enum km_status status = sim->cost->create(priced, &sim->cost_state, error);
     if (status != KM_OK) {
         free(sim);
         return status;
     }
-    choose_power(sim, config->power_state);
+    choose_power(sim, priced->power_state);
     for (uint32_t s = 0; s < sim->stages; s++) {
         uint32_t first, count;
         km_layout_stage(config->model, &config->layout, s, &first, &count);

@@ -93,7 +93,7 @@ void km_step_account(const struct km_step_source *source, const struct km_step_s
             out->slowest_stage = s;
     }
     struct km_step_time time;
-    source->executor->run(source->executor_state, shape, &time);
+    source->executor->run(source->executor_state, &(struct km_step){.shape = *shape}, &time, NULL);
     out->form_s = (double)time.form_ps * 1e-12;
     out->launch_s = (double)time.launch_ps * 1e-12;
     out->process_s = (double)time.process_ps * 1e-12;

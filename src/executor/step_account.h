@@ -26,7 +26,7 @@ struct km_step_source {
     const struct km_cost_config *config;
     const struct km_cost_model *cost;
     const void *cost_state;
-    const struct km_executor *executor;
+    const struct km_executor *executor; /* one that asks: it cannot fail */
     void *executor_state;
 };
 

@@ -235,7 +235,7 @@ enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_worklo
     };
     *out = (struct km_run_result){0};
     enum km_status status = km_simulation_run(&config, &out->simulation, error);
-    if (status == KM_OK) {
+    if (status == KM_OK || status == KM_FAILED) {
         km_metrics_kv(metrics, out->simulation.work.block_seconds, out->simulation.work.peak_blocks);
         km_metrics_busy(metrics, out->simulation.work.busy_s);
         km_metrics_summarize(metrics, &out->summary);

@@ -52,7 +52,8 @@ struct km_run_result {
     struct km_run_group groups[KM_MAX_GROUPS]; /* [simulation.group_count] */
 };
 
-/* `workload`: the scenario's own, or one like it (another rate, say); borrowed during the call. */
+/* `workload`: the scenario's own, or one like it (another rate, say); borrowed during the call.
+ * KM_FAILED, by an executor: `out` holds what was done so far, as a run that was stopped. */
 enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_workload_settings *workload,
                             uint64_t seed, const struct km_run_options *options, struct km_run_result *out,
                             struct km_error *error);

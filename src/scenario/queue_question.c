@@ -11,7 +11,7 @@ static void ask_executor(void *context, const struct km_step_shape *shape, struc
 {
     const struct km_setup *setup = context;
     struct km_step_time time;
-    setup->executor->run(setup->executor_state, shape, &time);
+    setup->priced->run(setup->priced_state, &(struct km_step){.shape = *shape}, &time, NULL);
     *out = (struct km_step_seconds){.form_s = km_s_from_ps(time.form_ps),
                                     .launch_s = km_s_from_ps(time.launch_ps),
                                     .process_s = km_s_from_ps(time.process_ps),

@@ -112,7 +112,12 @@ enum km_status km_queue_simulate(const struct km_queue_system *system, struct km
     const struct km_cost_model *cost = km_cost_find("linear");
     const struct km_executor *executor = km_executor_find("simulated");
     void *executor_state = NULL;
-    enum km_status status = executor->create(&cost_config, cost, &executor_state, error);
+    const struct km_executor_config executor_config = {.model = &model,
+                                                       .engine = &engine,
+                                                       .layout = cost_config.layout,
+                                                       .cost = cost,
+                                                       .cost_config = &cost_config};
+    enum km_status status = executor->create(&executor_config, &executor_state, error);
     if (status != KM_OK)
         return status;
     const struct km_workload_settings workload = {

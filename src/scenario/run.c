@@ -89,6 +89,23 @@ static enum km_status refuse_memory(const struct km_scenario *scenario, const st
     return status;
 }
 
+static enum km_status create_executors(struct km_setup *setup, struct km_error *error)
+{
+    const struct km_executor_config config = {.model = setup->cost_config.model,
+                                              .engine = setup->cost_config.engine,
+                                              .layout = setup->cost_config.layout,
+                                              .settings = setup->scenario->executor_settings,
+                                              .cost = setup->cost,
+                                              .cost_config = &setup->cost_config};
+    setup->priced = km_executor_find("simulated");
+    setup->executor = km_executor_find(setup->scenario->executor);
+    enum km_status status = setup->priced->create(&config, &setup->priced_state, error);
+    setup->executor_state = setup->priced_state;
+    if (status == KM_OK && setup->executor != setup->priced)
+        status = setup->executor->create(&config, &setup->executor_state, error);
+    return status;
+}
+
 enum km_status km_setup_create(const struct km_scenario *scenario, struct km_setup *out,
                                struct km_error *error)
 {
@@ -119,14 +136,15 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
         .power_state = scenario->power_state,
     };
     out->cost = km_cost_find(scenario->cost_model);
-    out->executor = km_executor_find(scenario->executor);
-    return out->executor->create(&out->cost_config, out->cost, &out->executor_state, error);
+    return create_executors(out, error);
 }
 
 void km_setup_release(struct km_setup *setup)
 {
-    if (setup->executor && setup->executor_state)
+    if (setup->executor != setup->priced && setup->executor_state)
         setup->executor->destroy(setup->executor_state);
+    if (setup->priced_state)
+        setup->priced->destroy(setup->priced_state);
     *setup = (struct km_setup){0};
 }
 

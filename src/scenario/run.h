@@ -18,8 +18,11 @@ struct km_setup {
     uint64_t blocks;                        /* of the replica: of all such ranks */
     uint64_t most_model_len;                /* km_setup_most_model_len() */
     const struct km_kv_manager *kv_manager; /* `paged` with enable_prefix_caching is `prefix` */
-    const struct km_executor *executor;
+    const struct km_executor *executor;     /* what replicas run on; they share its state */
     void *executor_state;
+    /* The simulated one, for who asks about single steps: the same, unless the scenario names another. */
+    const struct km_executor *priced;
+    void *priced_state;
 };
 
 /* KM_NO: the layout does not divide the model, or the model does not fit (the message says what would);

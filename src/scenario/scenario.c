@@ -90,8 +90,9 @@ static const struct km_setting root_section[] = {
      .doc = "an engine description and what to change in it"},
     {"cost", KM_SETTING_SECTION, 0, .table = km_cost_section, .optional = true, .doc = "cost model"},
     {"workload", KM_SETTING_SECTION, AT(workload), .table = km_workload_section, .doc = "the requests"},
-    {"executor", KM_SETTING_CHOICE, AT(executor), .registry = km_executor_registry, .optional = true,
-     .doc = "what runs a step"},
+    {"executor", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_executor_section_read,
+     .write = km_executor_section_write,
+     .doc = "what runs a step: a name, or {name: ..., and its own settings}"},
     {"autoscaling", KM_SETTING_CUSTOM, AT(scaling), .optional = true, .read = km_scaling_read,
      .write = km_scaling_write, .table = km_scaling_section,
      .doc = "replicas that come and go; null = a fleet of fixed size"},
@@ -199,24 +200,12 @@ static enum km_status check_lengths(const struct km_yaml *root, struct km_scenar
 
 /* --- reading ------------------------------------------------------------------------------------------- */
 
-/* This build may lack an executor that other builds have: say so rather than "unknown name". */
-static enum km_status check_executor(const struct km_yaml *root, struct km_error *error)
-{
-    const struct km_yaml *value = km_yaml_get(root, "executor");
-    if (value && value->kind == KM_YAML_SCALAR && strcmp(value->text, "cuda") == 0 &&
-        !km_registry_find(km_executor_registry, "cuda"))
-        return km_yaml_fail(value, error,
-                            "this build has no CUDA executor; use simulated, or build with CUDA");
-    return KM_OK;
-}
-
 enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_scenario *scenario,
                                          const struct km_settings_context *context, struct km_error *error)
 {
     const struct km_precision served = scenario->precision;
-    enum km_status status = check_executor(root, error);
-    if (status == KM_OK)
-        status = km_settings_read(root, root_section, KM_SETTINGS_WHOLE, scenario, NULL, context, error);
+    enum km_status status =
+        km_settings_read(root, root_section, KM_SETTINGS_WHOLE, scenario, NULL, context, error);
     if (status == KM_OK)
         km_precision_follow(km_yaml_get(root, "precision"), &served, &scenario->precision);
     if (status == KM_OK)

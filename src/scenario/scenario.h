@@ -57,6 +57,7 @@ struct km_scenario {
     double time_error;                 /* relative, of step times; -1 = not stated */
     struct km_workload_settings workload;
     const char *executor;                     /* executor registry name */
+    void *executor_settings;                  /* its own table's struct; NULL = its defaults */
     struct km_scaling_settings scaling;       /* of one group; policy NULL = none */
     struct km_slo_term slo[KM_MAX_SLO_TERMS]; /* [slo_count] of all requests, then class by class */
     uint32_t slo_count;

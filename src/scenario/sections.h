@@ -48,6 +48,11 @@ enum km_status km_cluster_split(const struct km_yaml *root, struct km_arena *are
 enum km_status km_cluster_check(const struct km_yaml *root, const struct km_scenario *scenario,
                                 struct km_error *error);
 
+/* struct km_scenario: executor and executor_settings. */
+enum km_status km_executor_section_read(const struct km_yaml *value, void *field,
+                                        const struct km_settings_context *context, struct km_error *error);
+void km_executor_section_write(const void *field, struct km_text *out);
+
 extern const struct km_setting km_scaling_section[];
 /* struct km_scenario.scaling; absent or null: a fleet of fixed size. */
 enum km_status km_scaling_read(const struct km_yaml *value, void *field,

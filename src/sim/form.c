@@ -235,6 +235,7 @@ static uint32_t action_admit(struct km_batch *batch, struct km_sequence *sequenc
     sequence->state = KM_SEQ_PREFILL;
     sequence->computed_tokens = hit;
     slot->holds_blocks = true;
+    km_replica_placed(replica, sequence, hit);
     replica->prefill_count++;
     add_chunk(batch, slot, tokens);
     km_replica_tell(replica, replica->config.policy->runs, sequence);
@@ -290,6 +291,7 @@ static uint32_t action_preempt(struct km_batch *batch, struct km_sequence *seque
         withdrawn = withdraw_chunk(batch, slot);
     }
     replica->config.kv_manager->release(replica->kv, sequence, km_replica_held_tokens(replica, slot));
+    km_replica_dropped(replica, sequence);
     slot->holds_blocks = false;
     switch (sequence->state) {
     case KM_SEQ_PREFILL:
@@ -361,7 +363,7 @@ void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort
     struct km_decode_shape shape;
     km_cohort_shape(cohort, &shape);
     shape.padding = km_replica_padding(replica);
-    replica->config.executor->line(replica->config.executor_state, &shape, &replica->line);
+    replica->config.executor->line(replica->executor_state, &shape, &replica->line);
     uint64_t window_steps = km_cohort_window_steps(cohort);
     if (replica->line.steps > window_steps)
         replica->line.steps = window_steps;
@@ -539,17 +541,57 @@ static void share_out(struct km_replica *replica, const struct km_step_shape *sh
         replica->prompt_busy_ps += busy_ps * shape->prefill_tokens / tokens;
 }
 
-static void time_step(struct km_batch *batch, const struct km_step_shape *shape, uint64_t now_ps)
+/* Who is in the batch, one by one. Decodes have been counted on already: the step computes their last token. */
+static void list_rows(struct km_batch *batch, struct km_step *step)
+{
+    const struct km_replica *replica = batch->replica;
+    const struct km_cohort *cohort = &replica->lanes[replica->lane];
+    const size_t decodes = batch->decodes ? cohort->finish.count : 0;
+    batch->rows =
+        km_grow(batch->rows, &batch->row_capacity, batch->chunk_count + decodes, sizeof *batch->rows);
+    for (size_t i = 0; i < batch->chunk_count; i++) {
+        const struct km_sequence *sequence = &slot_at(replica, batch->chunk_slots[i])->sequence;
+        batch->rows[step->row_count++] =
+            (struct km_row){.slot = sequence->slot,
+                            .first = batch->chunks[i].past,
+                            .tokens = batch->chunks[i].tokens,
+                            .samples = sequence->computed_tokens == sequence->target_tokens};
+    }
+    for (size_t i = 0; i < decodes; i++) {
+        const struct km_slot *slot = slot_at(replica, cohort->finish.entries[i].item);
+        batch->rows[step->row_count++] = (struct km_row){.slot = slot->sequence.slot,
+                                                         .first = km_cohort_context(cohort, slot) - 1,
+                                                         .tokens = 1,
+                                                         .samples = true};
+    }
+    step->rows = batch->rows;
+}
+
+static enum km_status run_step(struct km_batch *batch, const struct km_step_shape *shape,
+                               struct km_step_time *out)
 {
     struct km_replica *replica = batch->replica;
     const struct km_executor *executor = replica->config.executor;
-    if (shape->chunk_count || !executor->line) {
+    struct km_step step = {.shape = *shape};
+    if (executor->wants_rows)
+        list_rows(batch, &step);
+    return executor->run(replica->executor_state, &step, out, &replica->failure);
+}
+
+static enum km_status time_step(struct km_batch *batch, const struct km_step_shape *shape, uint64_t now_ps)
+{
+    struct km_replica *replica = batch->replica;
+    if (replica->failure.status != KM_OK)
+        return replica->failure.status; /* it could not be opened */
+    if (shape->chunk_count || !replica->config.executor->line) {
         struct km_step_time time;
-        executor->run(replica->config.executor_state, shape, &time);
+        enum km_status status = run_step(batch, shape, &time);
+        if (status != KM_OK)
+            return status;
         km_u128 before_ps = replica->busy_ps;
         schedule(replica, batch->flight, &time, time.stage_ps, now_ps);
         share_out(replica, shape, replica->busy_ps - before_ps);
-        return;
+        return KM_OK;
     }
     km_replica_decode_line(replica, &replica->lanes[replica->lane]);
     uint64_t offset = replica->lanes[replica->lane].clock - replica->line_clock;
@@ -557,6 +599,7 @@ static void time_step(struct km_batch *batch, const struct km_step_shape *shape,
     for (uint32_t s = 0; s < replica->config.stages; s++)
         stage_ps[s] = km_ps_along(replica->line.time.stage_ps[s], replica->line.slope_ps[s], offset);
     schedule(replica, batch->flight, &replica->line.time, stage_ps, now_ps);
+    return KM_OK;
 }
 
 bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
@@ -591,7 +634,8 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
         shape.sampled += slot->sequence.computed_tokens == slot->sequence.target_tokens;
     }
     pad_chunks(batch, &shape);
-    time_step(batch, &shape, now_ps);
+    if (time_step(batch, &shape, now_ps) != KM_OK)
+        return false;
 
     uint32_t sampled = flight->decode_count;
     if (batch->decodes)

@@ -14,6 +14,10 @@ struct km_replica *km_replica_create(const struct km_replica_config *config)
     replica->config = *config;
     replica->kv = config->kv_manager->create(&config->kv);
     replica->policy_state = km_alloc(config->policy->state_bytes);
+    replica->executor_state = config->executor_state;
+    if (config->executor->open)
+        config->executor->open(config->executor_state, config->index, &replica->executor_state,
+                               &replica->failure);
     replica->run_ahead = config->stages > 1 && config->placeholders;
     replica->max_flights = config->stages == 1 ? (config->async_scheduling ? 2 : 1)
                                                : config->stages + (replica->run_ahead ? 1 : 0);
@@ -36,6 +40,8 @@ void km_replica_destroy(struct km_replica *replica)
         free(replica->flights[i].entries);
         km_class_counts_release(&replica->flights[i].classes);
     }
+    if (replica->config.executor->close && replica->executor_state != replica->config.executor_state)
+        replica->config.executor->close(replica->executor_state);
     replica->config.kv_manager->destroy(replica->kv);
     km_slots_release(&replica->slots);
     free(replica->lanes);
@@ -49,6 +55,7 @@ void km_replica_destroy(struct km_replica *replica)
     free(replica->batch.chunks);
     free(replica->batch.chunk_slots);
     free(replica->batch.late);
+    free(replica->batch.rows);
     free(replica);
 }
 
@@ -198,6 +205,7 @@ static void complete(struct km_replica *replica, struct km_slot *slot, uint64_t 
     struct km_sequence *sequence = &slot->sequence;
     if (slot->holds_blocks) {
         replica->config.kv_manager->release(replica->kv, sequence, sequence->computed_tokens);
+        km_replica_dropped(replica, sequence);
         km_list_remove(&replica->running, sequence);
         km_replica_tell(replica, replica->config.policy->leaves, sequence);
     } else { /* preempted while its last token was in flight */
@@ -319,7 +327,7 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
         km_replica_note_blocks(replica, now_ps, used_before);
 }
 
-void km_replica_act(struct km_replica *replica, uint64_t horizon_ps)
+enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error)
 {
     uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica);
     replica->events++;
@@ -329,6 +337,9 @@ void km_replica_act(struct km_replica *replica, uint64_t horizon_ps)
         process(replica, turn_ps);
     else
         form(replica, turn_ps, horizon_ps);
+    if (replica->failure.status != KM_OK && error)
+        *error = replica->failure;
+    return replica->failure.status;
 }
 
 static double busy_s(const struct km_replica *replica)

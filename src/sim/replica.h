@@ -27,7 +27,7 @@ struct km_replica_config {
     const struct km_kv_manager *kv_manager;
     struct km_kv_config kv;
     const struct km_executor *executor;
-    void *executor_state; /* borrowed */
+    void *executor_state; /* what its create() made; borrowed, and shared with others of this kind */
     uint32_t stages;      /* pipeline stages, 1 .. KM_MAX_STAGES */
     bool async_scheduling;
     bool
@@ -71,8 +71,9 @@ void km_replica_drain(struct km_replica *replica, uint64_t now_ps);
 uint64_t km_replica_next(const struct km_replica *replica);
 /* Has it nothing to do until somebody arrives, but to see who waits give up? */
 bool km_replica_idle(const struct km_replica *replica);
-/* Act, at km_replica_next(). No request arrives before `horizon_ps`. */
-void km_replica_act(struct km_replica *replica, uint64_t horizon_ps);
+/* Act, at km_replica_next(). No request arrives before `horizon_ps`. KM_FAILED: the executor did, and from then
+ * on the replica may only be asked what it did, and destroyed. */
+enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error);
 
 /* Just now. */
 struct km_replica_load {

@@ -50,12 +50,16 @@ struct km_batch {
     size_t chunk_count, chunk_capacity, chunk_slot_capacity, padded_capacity;
     uint32_t *late; /* slots that joined the cohort for this batch */
     size_t late_count, late_capacity;
+    struct km_row *rows; /* for executors that want them */
+    size_t row_capacity;
 };
 
 struct km_replica {
     struct km_replica_config config;
     struct km_kv *kv;
     void *policy_state;
+    void *executor_state;    /* its own, or that of all of its kind */
+    struct km_error failure; /* of the executor; its status KM_OK while there is none */
     struct km_slots slots;
 
     struct km_sequence_list inbox; /* arrived, not yet visible to the engine */
@@ -121,6 +125,19 @@ static inline void km_replica_tell(struct km_replica *replica,
         hook(replica->policy_state, sequence);
 }
 
+/* The executor's page table, if it has one, follows. */
+static inline void km_replica_placed(struct km_replica *replica, const struct km_sequence *sequence,
+                                     uint32_t cached_tokens)
+{
+    if (replica->config.executor->placed)
+        replica->config.executor->placed(replica->executor_state, sequence->slot, cached_tokens);
+}
+static inline void km_replica_dropped(struct km_replica *replica, const struct km_sequence *sequence)
+{
+    if (replica->config.executor->dropped)
+        replica->config.executor->dropped(replica->executor_state, sequence->slot);
+}
+
 /* Gaps of the sequences that a flight's or a cohort's `classes` count, `sequences` in all. */
 static inline void km_replica_tell_gaps(struct km_replica *replica, const struct km_class_counts *classes,
                                         uint64_t first_ps, int64_t slope_ps, uint64_t steps,
@@ -140,7 +157,8 @@ static inline void km_replica_tell_gaps(struct km_replica *replica, const struct
 /* form.c */
 extern const struct km_batch_actions km_batch_actions;
 void km_batch_open(struct km_replica *replica, uint64_t now_ps); /* choose the lane, gather what may decode */
-bool km_batch_close(struct km_replica *replica, uint64_t now_ps); /* submit; false: the batch is empty */
+/* Submit; false: the batch is empty, or the executor failed. */
+bool km_batch_close(struct km_replica *replica, uint64_t now_ps);
 void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags);
 /* Execution time of the decode step that the lane's cohort has just been advanced to. */
 void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort);

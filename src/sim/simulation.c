@@ -170,7 +170,11 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
         uint64_t horizon_ps = arrival_ps < resize_ps ? arrival_ps : resize_ps;
         if (closed_loop && second_turn_ps(&sim->set.turns) < horizon_ps)
             horizon_ps = second_turn_ps(&sim->set.turns);
-        km_replica_act(sim->set.slots[number].replica, horizon_ps);
+        status = km_replica_act(sim->set.slots[number].replica, horizon_ps, error);
+        if (status != KM_OK) {
+            sim->result->stopped = true;
+            return status;
+        }
         km_replica_set_reschedule(&sim->set, number, now_ps);
     }
 }

@@ -91,12 +91,13 @@ struct km_simulation_result {
     uint32_t group_count;
     struct km_rejection rejections[8]; /* [rejection_count] */
     uint32_t rejection_count;
-    bool stopped;         /* by `stop` or `enough`, before the end */
+    bool stopped;         /* by `stop`, `enough` or an executor that failed, before the end */
     uint64_t unserved;    /* requests in the system when the run ended: 0 unless stopped */
     uint64_t used_blocks; /* KV blocks still held at the end: 0 unless stopped */
 };
 
-/* A broken trace surfaces as KM_BAD_INPUT. */
+/* A broken trace surfaces as KM_BAD_INPUT. KM_FAILED: an executor failed; `out` and the metrics hold what was
+ * done so far. */
 enum km_status km_simulation_run(const struct km_simulation_config *config, struct km_simulation_result *out,
                                  struct km_error *error);
 

@@ -370,7 +370,7 @@ enum km_status km_sweep_run(const struct km_sweep *sweep, uint64_t run, const km
     if (status == KM_OK)
         status = simulate(&scenario, &workload, &answer, stop, tell, context, &fault);
     km_recording_destroy(recording);
-    if (status == KM_NO || status == KM_BAD_INPUT) {
+    if (status == KM_NO || status == KM_BAD_INPUT || status == KM_FAILED) {
         answer.state = status == KM_NO ? KM_SWEEP_INFEASIBLE : KM_SWEEP_REFUSED;
         answer.reason = fault.message;
         tell(context, &answer);

@@ -40,6 +40,7 @@ static const struct generator generators[] = {
      "llama-3.2-1b|gpt2|llama-3.1-8b|gemma-2-9b|mixtral-8x7b|deepseek-v2-lite|jamba-v0.1|mamba-2.8b|qwen1.5-"
      "moe-a2.7b|"
      "phi-2|gpt-oss-20b|qwen3-30b-a3b|mistral-7b-v0.1|falcon-7b"},
+    {"executor", WORDS, 0, 0, 0, "simulated|scripted"},
     {"cluster.device", WORDS, 0, 0, 0,
      "h200-sxm|h100-sxm|a100-80g-sxm|b200|mi300x|l40s|rtx-4090|gb300|h100-pcie|rtx-pro-6000|arc-pro-b60"},
     {"cluster.replicas", INTEGER, 50, 1, 4, NULL},

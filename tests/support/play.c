@@ -122,7 +122,8 @@ void play_more(const struct km_replica_config *config, const struct scripted *sc
                    arrived);
             arrived++;
         } else {
-            km_replica_act(replica, arrival_ps);
+            if (km_replica_act(replica, arrival_ps, NULL) != KM_OK && !player.complaint)
+                player.complaint = "the executor failed";
             drained = false;
         }
         if (kv->used_blocks > kv->config.capacity_blocks)

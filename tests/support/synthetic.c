@@ -18,15 +18,19 @@ static void fill(const struct synthetic *s, uint64_t tokens, uint64_t context, s
         out->stage_ps[i] = s->step_ps + s->token_ps * tokens + s->context_ps * context;
 }
 
-static void run(void *state, const struct km_step_shape *shape, struct km_step_time *out)
+static enum km_status run(void *state, const struct km_step *step, struct km_step_time *out,
+                          struct km_error *error)
 {
+    (void)error;
     struct synthetic *s = state;
+    const struct km_step_shape *shape = &step->shape;
     host(s, shape->chunk_count + shape->decode.count, km_step_tokens(shape), shape->sampled, out);
     fill(s, km_step_tokens(shape), shape->decode.sum_windowed, out);
     if (s->log_count < s->log_capacity)
         s->log[s->log_count] =
             (struct synthetic_step){shape->chunk_count, shape->prefill_tokens, shape->decode.count};
     s->log_count++;
+    return KM_OK;
 }
 
 static void line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)
@@ -42,10 +46,9 @@ static void line(void *state, const struct km_decode_shape *shape, struct km_ste
         out->steps = (s->knot - shape->sum_context % s->knot) / shape->count + 1;
 }
 
-static enum km_status create(const struct km_cost_config *config, const struct km_cost_model *cost,
-                             void **state, struct km_error *error)
+static enum km_status create(const struct km_executor_config *config, void **state, struct km_error *error)
 {
-    (void)config, (void)cost, (void)state;
+    (void)config, (void)state;
     return km_fail(error, KM_NO, NULL, 0, 0, "synthetic executors are filled in by hand");
 }
 
