@@ -14,6 +14,11 @@
 #include <time.h>
 
 #define RUNS 51
+#define BATCHES(kind, rate, k1, k2, k3, k4, cap, size, patience)                                             \
+    {                                                                                                        \
+        .discipline = KM_DISCIPLINE_##kind, .rate_per_s = (rate), .k1_s = (k1), .k2_s = (k2), .k3_s = (k3),  \
+        .k4_s = (k4), .batch_cap = (cap), .batch_size = (size), .patience_s = (patience)                     \
+    }
 
 static const double values[] = {8, 16, 32, 64, 128, 256, 512, 1024};
 static const double weights[] = {5, 8, 14, 20, 22, 17, 10, 4};
@@ -38,42 +43,26 @@ static const struct {
     {"M/G/1+D, patience 60 s, rho 0.97",
      &wide,
      {KM_DISCIPLINE_MG1, 0.04, .a_s = 0.0225, .batch_cap = KM_NO_CAP, .patience_s = 60}},
-    {"dynamic, no cap, mean batch 2.8",
-     &uniform,
-     {KM_DISCIPLINE_DYNAMIC, 0.15, 0, 0, 0.005, 0.02, 0.002, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
-    {"dynamic, no cap, mean batch 20",
-     &uniform,
-     {KM_DISCIPLINE_DYNAMIC, 0.35, 0, 0, 0.005, 0.02, 0.002, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
-    {"dynamic, no cap, mean batch 34",
-     &narrow,
-     {KM_DISCIPLINE_DYNAMIC, 2, 0, 0, 0, 0.05, 0, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
-    {"dynamic, cap 8",
-     &uniform,
-     {KM_DISCIPLINE_DYNAMIC, 0.25, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 8, 0, HUGE_VAL}},
-    {"dynamic, cap 16, rho 0.98",
-     &narrow,
-     {KM_DISCIPLINE_DYNAMIC, 0.8, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 16, 0, HUGE_VAL}},
-    {"dynamic, cap 64",
-     &lattice,
-     {KM_DISCIPLINE_DYNAMIC, 1.2, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 64, 0, HUGE_VAL}},
-    {"dynamic, cap 64, 1024 token values",
-     &narrow,
-     {KM_DISCIPLINE_DYNAMIC, 1.2, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 64, 0, HUGE_VAL}},
-    {"fixed, 4",
-     &uniform,
-     {KM_DISCIPLINE_FIXED, 0.1, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, KM_NO_CAP, 4, HUGE_VAL}},
-    {"fixed, 64",
-     &narrow,
-     {KM_DISCIPLINE_FIXED, 1.2, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, KM_NO_CAP, 64, HUGE_VAL}},
-    {"elastic dynamic, no cap, mean batch 9.6",
-     &uniform,
-     {KM_DISCIPLINE_ELASTIC_DYNAMIC, 0.35, 0, 0, 0.005, 0.02, 0.002, 0.02, NULL, KM_NO_CAP, 0, HUGE_VAL}},
-    {"elastic dynamic, cap 16",
-     &narrow,
-     {KM_DISCIPLINE_ELASTIC_DYNAMIC, 0.4, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, 16, 0, HUGE_VAL}},
-    {"elastic fixed, 8",
-     &narrow,
-     {KM_DISCIPLINE_ELASTIC_FIXED, 0.45, 0, 0, 0.005, 0.02, 0.0003, 0.0222, NULL, KM_NO_CAP, 8, HUGE_VAL}},
+    {"dynamic, no cap, mean batch 2.8", &uniform,
+     BATCHES(DYNAMIC, 0.15, 0.005, 0.02, 0.002, 0.02, KM_NO_CAP, 0, HUGE_VAL)},
+    {"dynamic, no cap, mean batch 20", &uniform,
+     BATCHES(DYNAMIC, 0.35, 0.005, 0.02, 0.002, 0.02, KM_NO_CAP, 0, HUGE_VAL)},
+    {"dynamic, no cap, mean batch 34", &narrow,
+     BATCHES(DYNAMIC, 2, 0, 0.05, 0, 0.02, KM_NO_CAP, 0, HUGE_VAL)},
+    {"dynamic, cap 8", &uniform, BATCHES(DYNAMIC, 0.25, 0.005, 0.02, 0.0003, 0.0222, 8, 0, HUGE_VAL)},
+    {"dynamic, cap 16, rho 0.98", &narrow,
+     BATCHES(DYNAMIC, 0.8, 0.005, 0.02, 0.0003, 0.0222, 16, 0, HUGE_VAL)},
+    {"dynamic, cap 64", &lattice, BATCHES(DYNAMIC, 1.2, 0.005, 0.02, 0.0003, 0.0222, 64, 0, HUGE_VAL)},
+    {"dynamic, cap 64, 1024 token values", &narrow,
+     BATCHES(DYNAMIC, 1.2, 0.005, 0.02, 0.0003, 0.0222, 64, 0, HUGE_VAL)},
+    {"fixed, 4", &uniform, BATCHES(FIXED, 0.1, 0.005, 0.02, 0.0003, 0.0222, KM_NO_CAP, 4, HUGE_VAL)},
+    {"fixed, 64", &narrow, BATCHES(FIXED, 1.2, 0.005, 0.02, 0.0003, 0.0222, KM_NO_CAP, 64, HUGE_VAL)},
+    {"elastic dynamic, no cap, mean batch 9.6", &uniform,
+     BATCHES(ELASTIC_DYNAMIC, 0.35, 0.005, 0.02, 0.002, 0.02, KM_NO_CAP, 0, HUGE_VAL)},
+    {"elastic dynamic, cap 16", &narrow,
+     BATCHES(ELASTIC_DYNAMIC, 0.4, 0.005, 0.02, 0.0003, 0.0222, 16, 0, HUGE_VAL)},
+    {"elastic fixed, 8", &narrow,
+     BATCHES(ELASTIC_FIXED, 0.45, 0.005, 0.02, 0.0003, 0.0222, KM_NO_CAP, 8, HUGE_VAL)},
 };
 
 static double now_ms(void)
