@@ -227,7 +227,7 @@ static enum km_status simulated_create(const struct km_executor_config *config, 
         uint32_t first, count;
         km_layout_stage(config->model, &config->layout, s, &first, &count);
         const struct km_launch_layers layers =
-            km_launch_layers(config->model, &config->precision, first, count);
+            km_launch_layers(config->model, &priced->precision, first, count);
         bool whole;
         if (s == 0 || km_engine_launch_s(config->engine, &layers, false, true, &whole) >
                           km_engine_launch_s(config->engine, &sim->layers, false, true, &whole))
