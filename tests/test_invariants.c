@@ -32,8 +32,12 @@ static void toss_running(struct dice *dice, const struct km_batch_handle *batch,
                          bool decodes_done)
 {
     if (sequence->state == KM_SEQ_DECODE && !decodes_done) {
-        if (throw(dice, 4) && km_batch_may_decode(batch, sequence))
+        if (throw(dice, 8) == 0)
+            km_batch_pause(batch, sequence);
+        else if (throw(dice, 4) && km_batch_may_decode(batch, sequence))
             km_batch_decode(batch, sequence);
+    } else if (sequence->state == KM_SEQ_PAUSED && !decodes_done && throw(dice, 3)) {
+        km_batch_resume(batch, sequence);
     } else if (sequence->state == KM_SEQ_PREFILL && throw(dice, 4)) {
         uint32_t left = sequence->target_tokens - sequence->computed_tokens;
         km_batch_chunk(batch, sequence, throw(dice, 2) ? left : 1 + throw(dice, left));
@@ -289,6 +293,7 @@ static void run_scenario(const struct km_entry *policy, const struct km_entry *m
         {"engine.batching.max_num_seqs", "16"},
         {"engine.batching.batch_size", "4"},
         {"engine.max_model_len", "1400"},
+        {"prediction.output_tokens", "{kind: noisy, sigma: 0.5}"},
         {"engine.kv.num_gpu_blocks_override", "400"},
         {"cost", cost_text},
     };

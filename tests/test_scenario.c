@@ -96,6 +96,20 @@ static void bad_overrides(void **state)
          "\"8k\""},
         {{"engine.batchin.policy", "continuous"},
          "--set engine.batchin.policy=continuous: engine.batchin: unknown key; did you mean \"batching\"?"},
+        {{"engine.batching.policy", "srpt"},
+         "--set engine.batching.policy=srpt: engine.batching.policy: srpt needs prediction.output_tokens"},
+        {{"prediction.output_tokens", "oracle"},
+         "--set prediction.output_tokens=oracle: prediction.output_tokens: expected {kind: ...} or null"},
+        {{"prediction.output_tokens", "{sigma: 1}"},
+         "--set prediction.output_tokens={sigma: 1}: prediction.output_tokens.kind: missing"},
+        {{"prediction.output_tokens.kind", "orcle"},
+         "--set prediction.output_tokens.kind=orcle: prediction.output_tokens.kind: unknown name \"orcle\"; "
+         "did you "
+         "mean \"oracle\"?"},
+        {{"prediction.output_tokens", "{kind: rank, kendall_tau: 0}"},
+         "--set prediction.output_tokens={kind: rank, kendall_tau: 0}: prediction.output_tokens.kendall_tau: "
+         "expected "
+         "a number > 0 and ≤ 1, got \"0\""},
         {{"seed", "[1"}, "--set seed=[1: did not find expected ',' or ']' while parsing a flow sequence"},
         {{"seed", ""}, "--set seed=: seed: expected an integer ≥ 0, got nothing"},
         {{"model", "no-such-model-anywhere.json"},

@@ -80,6 +80,7 @@ struct km_setting {
     enum km_status (*read)(const struct km_yaml *value, void *field,
                            const struct km_settings_context *context, struct km_error *error);
     void (*write)(const void *field, struct km_text *out);
+    bool (*absent)(const void *field); /* optional, any type: true = it is not written */
 };
 
 enum km_settings_mode {

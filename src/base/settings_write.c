@@ -87,10 +87,12 @@ void km_settings_write_json(const struct km_setting *table, const void *target, 
     const char *between = "";
     km_text_puts(out, "{");
     for (const struct km_setting *setting = table; setting->key; setting++) {
-        if (setting->type == KM_SETTING_CUSTOM && !setting->write)
+        const void *field = (const char *)target + setting->offset;
+        if ((setting->type == KM_SETTING_CUSTOM && !setting->write) ||
+            (setting->absent && setting->absent(field)))
             continue;
         km_text_printf(out, "%s\"%s\": ", between, setting->key);
-        write_value(setting, (const char *)target + setting->offset, out);
+        write_value(setting, field, out);
         between = ", ";
     }
     km_text_puts(out, "}");

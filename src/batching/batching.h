@@ -51,6 +51,10 @@ struct km_batch_actions {
     bool (*chunk)(struct km_batch *batch, struct km_sequence *sequence, uint32_t tokens);
     uint32_t (*admit)(struct km_batch *batch, struct km_sequence *sequence, uint32_t max_tokens);
     uint32_t (*preempt)(struct km_batch *batch, struct km_sequence *sequence);
+    void (*pause)(struct km_batch *batch, struct km_sequence *sequence);
+    void (*resume)(struct km_batch *batch, struct km_sequence *sequence);
+    bool (*may_admit)(const struct km_batch *batch, const struct km_sequence *sequence);
+    uint32_t (*generated)(const struct km_batch *batch, const struct km_sequence *sequence);
     void (*wait_until)(struct km_batch *batch, uint64_t time_ps);
     void (*steady)(struct km_batch *batch);
 };
@@ -97,6 +101,27 @@ static inline uint32_t km_batch_preempt(const struct km_batch_handle *h, struct 
 {
     return h->actions->preempt(h->batch, sequence);
 }
+/* Leave a decoding sequence, to which this batch has given nothing, out of this batch and of all that follow, until
+ * it is resumed (or preempted). It keeps its blocks. */
+static inline void km_batch_pause(const struct km_batch_handle *h, struct km_sequence *sequence)
+{
+    h->actions->pause(h->batch, sequence);
+}
+/* Let a paused sequence decode again, from this batch on if it is free to; before km_batch_decode_all(). */
+static inline void km_batch_resume(const struct km_batch_handle *h, struct km_sequence *sequence)
+{
+    h->actions->resume(h->batch, sequence);
+}
+/* Is a waiting sequence free to be admitted? (It may have been preempted with a token in flight.) */
+static inline bool km_batch_may_admit(const struct km_batch_handle *h, const struct km_sequence *sequence)
+{
+    return h->actions->may_admit(h->batch, sequence);
+}
+/* Output tokens of a sequence so far, those in flight included. */
+static inline uint32_t km_batch_generated(const struct km_batch_handle *h, const struct km_sequence *sequence)
+{
+    return h->actions->generated(h->batch, sequence);
+}
 /* With an empty batch: ask again at `time_ps` at the latest. */
 static inline void km_batch_wait_until(const struct km_batch_handle *h, uint64_t time_ps)
 {
@@ -112,13 +137,14 @@ static inline void km_batch_steady(const struct km_batch_handle *h)
 
 /* What others may rely on, or must provide: nobody knows a policy by its name. */
 enum km_batching_trait {
-    KM_BATCHING_HOLDS_FINISHED =
-        1, /* a batch runs to the end of its longest member: the others keep their slots
-                                       and blocks, fill rows of every step, and complete with it */
+    /* A batch runs to the end of its longest member: the others keep their slots and blocks, fill rows of every step,
+     * and complete with it. */
+    KM_BATCHING_HOLDS_FINISHED = 1,
     KM_BATCHING_PADS_PROMPTS = 2,  /* always, whatever the settings say */
     KM_BATCHING_ONE_SIZE = 4,      /* forms batches of exactly batch_size, which must be stated */
     KM_BATCHING_WITHIN_BUDGET = 8, /* no batch has more than max_num_batched_tokens: bounds may count on it */
     KM_BATCHING_CONTINUOUS = 16,   /* the discipline that queueing/continuous.h approximates */
+    KM_BATCHING_BY_LENGTH = 32,    /* needs predictions of the output lengths */
 };
 
 struct km_batching_policy {

@@ -6,6 +6,7 @@
 #include "executor/executor.h"
 #include "kv/kv.h"
 #include "model/model.h"
+#include "prediction/prediction.h"
 #include "routing/routing.h"
 #include "scaling/scaling.h"
 #include "scenario/lookup.h"
@@ -19,16 +20,17 @@ static const struct {
     const struct km_entry *const *registry; /* NULL: names of files */
     enum km_lookup_kind kind;
 } lists[] = {
-    {"batching", km_batching_registry, 0}, {"kv", km_kv_registry, 0},
-    {"routing", km_routing_registry, 0},   {"scaling", km_scaling_registry, 0},
-    {"cost", km_cost_registry, 0},         {"executors", km_executor_registry, 0},
-    {"traces", km_trace_registry, 0},      {"models", NULL, KM_LOOKUP_MODEL},
-    {"devices", NULL, KM_LOOKUP_DEVICE},   {"engines", NULL, KM_LOOKUP_ENGINE},
-    {"profiles", NULL, KM_LOOKUP_PROFILE},
+    {"batching", km_batching_registry, 0},  {"kv", km_kv_registry, 0},
+    {"routing", km_routing_registry, 0},    {"prediction", km_prediction_registry, 0},
+    {"scaling", km_scaling_registry, 0},    {"cost", km_cost_registry, 0},
+    {"executors", km_executor_registry, 0}, {"traces", km_trace_registry, 0},
+    {"models", NULL, KM_LOOKUP_MODEL},      {"devices", NULL, KM_LOOKUP_DEVICE},
+    {"engines", NULL, KM_LOOKUP_ENGINE},    {"profiles", NULL, KM_LOOKUP_PROFILE},
 };
 #define LIST_COUNT (sizeof lists / sizeof lists[0])
 #define ARGUMENTS                                                                                            \
-    "batching|kv|routing|scaling|cost|executors|traces|models [--verbose]|devices|engines|profiles"
+    "batching|kv|routing|prediction|scaling|cost|executors|traces|models "                                   \
+    "[--verbose]|devices|engines|profiles"
 
 /* Its parameters, in all and for a token, beside what the name says; its layers and formats. */
 static void print_model(const char *name, struct km_arena *arena)

@@ -11,6 +11,7 @@ enum km_sequence_state {
     KM_SEQ_WAITING, /* not admitted, or preempted */
     KM_SEQ_PREFILL, /* admitted; computed_tokens < target_tokens */
     KM_SEQ_DECODE,  /* one token a step */
+    KM_SEQ_PAUSED,  /* decodes no further until the policy says so; keeps its slot and blocks */
     KM_SEQ_ENDING,  /* its last token is in flight; keeps slot and blocks until the results are processed */
 };
 
@@ -29,6 +30,7 @@ struct km_sequence {
     uint32_t class_index;
     int32_t priority;    /* smaller is served first (as vLLM's); 0 unless the trace says so */
     uint32_t max_tokens; /* most output tokens the request allows; 0 = not stated */
+    float predicted_output_tokens; /* of the whole output; 0 = not predicted */
     int64_t session;
     const uint64_t *prefix_hashes; /* [prefix_hash_count], borrowed for the sequence's life; NULL = unique */
     uint32_t prefix_hash_count;

@@ -224,6 +224,7 @@ enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_worklo
         .group_count = fleet->group_count,
         .router = km_routing_find(scenario->cluster.router),
         .scaling = scenario->scaling.policy ? &scenario->scaling : NULL,
+        .prediction = &scenario->prediction,
         .metrics = metrics,
         .ended = options->ended,
         .replica_ended = options->replica_ended,

@@ -90,6 +90,8 @@ static const struct km_setting root_section[] = {
      .doc = "an engine description and what to change in it"},
     {"cost", KM_SETTING_SECTION, 0, .table = km_cost_section, .optional = true, .doc = "cost model"},
     {"workload", KM_SETTING_SECTION, AT(workload), .table = km_workload_section, .doc = "the requests"},
+    {"prediction", KM_SETTING_SECTION, AT(prediction), .table = km_prediction_section, .optional = true,
+     .absent = km_prediction_absent, .doc = "what is predicted of a request when it arrives"},
     {"executor", KM_SETTING_CUSTOM, 0, .optional = true, .read = km_executor_section_read,
      .write = km_executor_section_write,
      .doc = "what runs a step: a name, or {name: ..., and its own settings}"},
@@ -169,6 +171,9 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
     if (one_size && e->batch_size > e->max_num_seqs)
         return km_scenario_refuse(root, "engine.batching.batch_size", error,
                                   "%u is more than max_num_seqs, %u", e->batch_size, e->max_num_seqs);
+    if (policy && policy->traits & KM_BATCHING_BY_LENGTH && !km_prediction_predicts(&s->prediction))
+        return km_scenario_refuse(root, "engine.batching.policy", error, "%s needs prediction.output_tokens",
+                                  e->policy);
     if (e->max_num_batched_tokens < e->max_num_seqs) /* as vLLM's SchedulerConfig */
         return km_scenario_refuse(root, "engine.batching.max_num_batched_tokens", error,
                                   "%u is less than max_num_seqs, %u", e->max_num_batched_tokens,

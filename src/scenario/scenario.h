@@ -16,6 +16,7 @@
 #include "metrics/metrics.h"
 #include "model/layout.h"
 #include "model/model.h"
+#include "prediction/prediction.h"
 #include "scaling/scaling.h"
 #include "workload/workload.h"
 
@@ -56,6 +57,7 @@ struct km_scenario {
     enum km_power_state power_state;   /* of products bound by arithmetic */
     double time_error;                 /* relative, of step times; -1 = not stated */
     struct km_workload_settings workload;
+    struct km_prediction prediction;          /* of output lengths */
     const char *executor;                     /* executor registry name */
     void *executor_settings;                  /* its own table's struct; NULL = its defaults */
     struct km_scaling_settings scaling;       /* of one group; policy NULL = none */

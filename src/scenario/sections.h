@@ -53,6 +53,10 @@ enum km_status km_executor_section_read(const struct km_yaml *value, void *field
                                         const struct km_settings_context *context, struct km_error *error);
 void km_executor_section_write(const void *field, struct km_text *out);
 
+/* struct km_prediction; not written where nothing is predicted. */
+extern const struct km_setting km_prediction_section[];
+bool km_prediction_absent(const void *field);
+
 extern const struct km_setting km_scaling_section[];
 /* struct km_scenario.scaling; absent or null: a fleet of fixed size. */
 enum km_status km_scaling_read(const struct km_yaml *value, void *field,

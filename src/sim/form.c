@@ -82,6 +82,14 @@ static bool is_due(const struct km_replica *replica, uint64_t last)
     return last == 0 || last + replica->config.stages <= replica->batch.flight->number;
 }
 
+/* The same of a sequence outside the cohorts. */
+static bool may_join(struct km_replica *replica, const struct km_slot *slot)
+{
+    uint64_t oldest = replica->flight_count ? flight_at(replica, 0)->number : UINT64_MAX;
+    return replica->lane_count == 1 ||
+           (replica->run_ahead ? is_due(replica, slot->in_batch) : slot->in_batch < oldest);
+}
+
 static bool lane_is_due(const struct km_replica *replica, const struct km_cohort *cohort)
 {
     return replica->run_ahead ? is_due(replica, cohort->last_batch) : !cohort->in_flight;
@@ -129,12 +137,10 @@ void km_batch_open(struct km_replica *replica, uint64_t now_ps)
     if (replica->lane_count > 1)
         choose_lane(replica);
     flight->lane = replica->lane;
-    uint64_t oldest = replica->flight_count ? flight_at(replica, 0)->number : UINT64_MAX;
     size_t kept = 0;
     for (size_t i = 0; i < replica->loose_count; i++) {
         struct km_slot *slot = slot_at(replica, replica->loose[i]);
-        if (replica->lane_count == 1 ||
-            (replica->run_ahead ? is_due(replica, slot->in_batch) : slot->in_batch < oldest))
+        if (may_join(replica, slot))
             join_late(replica, slot);
         else
             replica->loose[kept++] = replica->loose[i];
@@ -160,7 +166,7 @@ static bool action_may_decode(const struct km_batch *batch, const struct km_sequ
 {
     const struct km_slot *slot = slot_at(batch->replica, sequence->slot);
     return sequence->state == KM_SEQ_DECODE && !slot->loose && slot->lane == batch->replica->lane &&
-           !batch->decode_all && slot->in_batch != batch->flight->number;
+           !batch->decode_all && slot->decoded_in != batch->flight->number;
 }
 
 static bool action_decode(struct km_batch *batch, struct km_sequence *sequence)
@@ -174,7 +180,7 @@ static bool action_decode(struct km_batch *batch, struct km_sequence *sequence)
             return false;
         replica->kv->promised_blocks++;
     }
-    slot->in_batch = batch->flight->number;
+    slot->decoded_in = batch->flight->number;
     batch->decodes++;
     return true;
 }
@@ -205,15 +211,22 @@ static bool action_chunk(struct km_batch *batch, struct km_sequence *sequence, u
     return true;
 }
 
+static bool action_may_admit(const struct km_batch *batch, const struct km_sequence *sequence)
+{
+    struct km_replica *replica = batch->replica;
+    const struct km_slot *slot = slot_at(replica, sequence->slot);
+    if (sequence->state != KM_SEQ_WAITING)
+        return false; /* preempted with its last token in flight: it will end before it is needed again */
+    /* What is to be recomputed may end with a token that has not returned. */
+    return replica->lane_count == 1 || !slot->generated || !flight_with(replica, slot->in_batch);
+}
+
 static uint32_t action_admit(struct km_batch *batch, struct km_sequence *sequence, uint32_t max_tokens)
 {
     struct km_replica *replica = batch->replica;
     const struct km_kv_manager *manager = replica->config.kv_manager;
-    if (sequence->state != KM_SEQ_WAITING || max_tokens == 0)
-        return 0; /* preempted with its last token in flight: it will end before it is needed again */
-    if (replica->lane_count > 1 && slot_of(sequence)->generated &&
-        flight_with(replica, slot_of(sequence)->in_batch))
-        return 0; /* what is to be recomputed ends with a token that has not returned */
+    if (max_tokens == 0 || !action_may_admit(batch, sequence))
+        return 0;
     uint32_t target = sequence->target_tokens;
     uint32_t hit = manager->match ? manager->match(replica->kv, sequence, target) : 0;
     uint32_t tokens = target - hit;
@@ -263,15 +276,14 @@ static uint32_t withdraw_chunk(struct km_batch *batch, const struct km_slot *slo
     return tokens;
 }
 
-static uint32_t withdraw_decode(struct km_batch *batch, struct km_slot *slot)
+static uint32_t withdraw_decode(struct km_batch *batch, const struct km_slot *slot)
 {
     struct km_replica *replica = batch->replica;
     const struct km_cohort *cohort = &replica->lanes[replica->lane];
     const struct km_kv_manager *manager = replica->config.kv_manager;
-    bool single = slot->in_batch == batch->flight->number;
+    bool single = slot->decoded_in == batch->flight->number;
     if (slot->loose || slot->lane != replica->lane || !(single || batch->decode_all))
         return 0;
-    slot->in_batch = 0;
     batch->decodes--;
     if (manager->decode_needs(replica->kv, km_cohort_context(cohort, slot)))
         replica->kv->promised_blocks--;
@@ -307,6 +319,10 @@ static uint32_t action_preempt(struct km_batch *batch, struct km_sequence *seque
         slot->loose = false;
         sequence->state = KM_SEQ_WAITING;
         break;
+    case KM_SEQ_PAUSED:
+        replica->paused_count--;
+        sequence->state = KM_SEQ_WAITING;
+        break;
     case KM_SEQ_ENDING: /* stays ENDING: its last token is on the way, and then it is done */
     case KM_SEQ_WAITING:
         break;
@@ -321,6 +337,44 @@ static uint32_t action_preempt(struct km_batch *batch, struct km_sequence *seque
     const struct km_batching_policy *policy = replica->config.policy;
     km_replica_tell(replica, sequence->state == KM_SEQ_WAITING ? policy->waits : policy->leaves, sequence);
     return withdrawn;
+}
+
+static void action_pause(struct km_batch *batch, struct km_sequence *sequence)
+{
+    struct km_replica *replica = batch->replica;
+    struct km_slot *slot = slot_of(sequence);
+    assert(sequence->state == KM_SEQ_DECODE && !batch->decode_all);
+    assert(slot->decoded_in != batch->flight->number);
+    if (slot->loose)
+        drop_loose(replica, slot);
+    else
+        take_out(replica, slot);
+    slot->loose = false;
+    sequence->state = KM_SEQ_PAUSED;
+    replica->paused_count++;
+    batch->changed = true;
+}
+
+static void action_resume(struct km_batch *batch, struct km_sequence *sequence)
+{
+    struct km_replica *replica = batch->replica;
+    struct km_slot *slot = slot_of(sequence);
+    assert(sequence->state == KM_SEQ_PAUSED && !batch->decode_all);
+    sequence->state = KM_SEQ_DECODE;
+    replica->paused_count--;
+    if (may_join(replica, slot))
+        join_late(replica, slot);
+    else
+        push_loose(replica, slot);
+    batch->changed = true;
+}
+
+static uint32_t action_generated(const struct km_batch *batch, const struct km_sequence *sequence)
+{
+    const struct km_slot *slot = slot_at(batch->replica, sequence->slot);
+    if (sequence->state != KM_SEQ_DECODE || slot->loose)
+        return slot->generated;
+    return slot->request.output_tokens - km_cohort_remaining(&batch->replica->lanes[slot->lane], slot);
 }
 
 static void action_wait_until(struct km_batch *batch, uint64_t time_ps)
@@ -340,6 +394,10 @@ const struct km_batch_actions km_batch_actions = {
     .chunk = action_chunk,
     .admit = action_admit,
     .preempt = action_preempt,
+    .pause = action_pause,
+    .resume = action_resume,
+    .may_admit = action_may_admit,
+    .generated = action_generated,
     .wait_until = action_wait_until,
     .steady = action_steady,
 };
@@ -348,7 +406,7 @@ uint32_t km_replica_padding(const struct km_replica *replica)
 {
     if (!(replica->config.policy->traits & KM_BATCHING_HOLDS_FINISHED))
         return 0;
-    uint32_t live = replica->prefill_count + (uint32_t)replica->loose_count;
+    uint32_t live = replica->prefill_count + (uint32_t)replica->loose_count + replica->paused_count;
     for (uint32_t lane = 0; lane < replica->lane_count; lane++)
         live += replica->lanes[lane].count;
     return replica->running.count - live;
@@ -380,16 +438,14 @@ static void step_cohort(struct km_batch *batch, struct km_decode_shape *shape)
     struct km_flight *flight = batch->flight;
     struct km_cohort *cohort = &replica->lanes[replica->lane];
     if (batch->decodes < cohort->count) { /* those left out sit outside until the next batch */
-        for (size_t i = 0; i < cohort->finish.count;) {
+        size_t first = replica->loose_count;
+        for (size_t i = 0; i < cohort->finish.count; i++) {
             struct km_slot *slot = slot_at(replica, cohort->finish.entries[i].item);
-            if (slot->in_batch == flight->number) {
-                i++;
-                continue;
-            }
-            take_out(replica, slot);
-            push_loose(replica, slot);
-            i = 0; /* the heap has moved */
+            if (slot->decoded_in != flight->number)
+                push_loose(replica, slot);
         }
+        for (size_t i = first; i < replica->loose_count; i++)
+            take_out(replica, slot_at(replica, replica->loose[i]));
         batch->changed = true;
     }
     replica->kv->promised_blocks = 0;

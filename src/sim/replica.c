@@ -86,6 +86,7 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     sequence->class_index = slot->request.class_index;
     sequence->priority = slot->request.priority;
     sequence->max_tokens = slot->request.max_tokens;
+    sequence->predicted_output_tokens = slot->request.predicted_output_tokens;
     sequence->session = slot->request.session;
     sequence->prefix_hashes = slot->request.prefix_hashes;
     sequence->prefix_hash_count = slot->request.prefix_hash_count;

@@ -69,6 +69,7 @@ struct km_replica {
     uint32_t prefill_count;
     uint32_t *loose; /* slots in state DECODE outside the cohorts */
     size_t loose_count, loose_capacity;
+    uint32_t paused_count;
     uint64_t admissions;
     uint32_t *held; /* slots that finished but stay until their batch ends */
     size_t held_count, held_capacity;

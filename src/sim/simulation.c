@@ -14,6 +14,7 @@ struct simulation {
     struct km_workload *workload;
     struct km_replica_set set;
     struct km_elastic elastic;
+    struct km_predictor *predictor;
     uint64_t in_system, arrived;
     uint32_t classes; /* told to the metrics; 0 is "" */
 };
@@ -23,6 +24,8 @@ static void request_ended(void *context, enum km_outcome outcome, const struct k
 {
     struct simulation *sim = context;
     sim->in_system--;
+    if (outcome == KM_COMPLETED)
+        km_predictor_learn(sim->predictor, record->class_index, record->output_tokens);
     km_replica_set_ended(&sim->set, outcome, record, now_ps);
     km_metrics_request(sim->config->metrics, outcome, record, now_ps);
     km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
@@ -57,6 +60,7 @@ static void arrive(struct simulation *sim)
     struct km_request request;
     km_workload_take(sim->workload, &request);
     uint64_t now_ps = request.arrival_ps;
+    request.predicted_output_tokens = km_predictor_ask(sim->predictor, &request);
     uint32_t number = km_replica_set_route(&sim->set, &request);
     struct km_replica *replica = sim->set.slots[number].replica;
     sim->arrived++;
@@ -187,6 +191,8 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
     enum km_status status = km_workload_create(config->workload, config->seed, &sim.workload, error);
     if (status != KM_OK)
         return status;
+    static const struct km_prediction none = {0};
+    sim.predictor = km_predictor_create(config->prediction ? config->prediction : &none, config->seed);
     km_replica_set_init(&sim.set, config, request_ended, &sim);
     km_elastic_init(&sim.elastic, config->scaling);
     status = loop(&sim, error);
@@ -197,6 +203,7 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
     km_replica_set_finish(&sim.set, out);
     km_replica_set_release(&sim.set);
     km_elastic_release(&sim.elastic);
+    km_predictor_destroy(sim.predictor);
     km_workload_destroy(sim.workload);
     return status;
 }

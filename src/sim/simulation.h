@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "metrics/metrics.h"
+#include "prediction/prediction.h"
 #include "routing/routing.h"
 #include "scaling/scaling.h"
 #include "sim/replica.h"
@@ -36,6 +37,7 @@ struct km_simulation_config {
     const struct km_simulation_group *groups; /* [group_count] borrowed */
     uint32_t group_count;                     /* 1 .. KM_MAX_GROUPS */
     const struct km_router *router;
+    const struct km_prediction *prediction;    /* of output lengths, borrowed; NULL = none */
     const struct km_scaling_settings *scaling; /* borrowed; NULL = every group is fixed */
     struct km_metrics *metrics;                /* borrowed */
     /* Optional: told of every request that ended. */

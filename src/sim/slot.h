@@ -19,7 +19,8 @@ struct km_slot {
     bool holds_blocks;
     bool loose;            /* DECODE, but not in a cohort: sat out a step */
     bool late;             /* joined its cohort for the batch being formed: last_token_ps is its own */
-    uint64_t in_batch;     /* number of the batch it was last put into singly */
+    uint64_t in_batch;     /* number of the batch it was last put into, while not in a cohort */
+    uint64_t decoded_in;   /* number of the batch in which it last decoded singly */
     uint32_t lane;         /* cohort it decodes in */
     int64_t base;          /* in a cohort: context before the next step less the cohort's clock */
     uint64_t finish_clock; /* in a cohort: the step that yields its last token */

@@ -12,6 +12,7 @@ struct km_request {
     uint32_t class_index;   /* 0 = default class; names belong to the workload */
     int32_t priority;       /* smaller is served first; 0 unless the trace says so */
     uint32_t max_tokens;    /* most output tokens the client allows, >= output_tokens; 0 = not stated */
+    float predicted_output_tokens; /* told when it arrives (prediction/prediction.h); 0 = not predicted */
     uint32_t prefix_hash_count;
     int64_t session;         /* -1 = none */
     uint64_t *prefix_hashes; /* [prefix_hash_count] one per block of KM_PREFIX_BLOCK_TOKENS prompt tokens,

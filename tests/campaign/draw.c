@@ -1,6 +1,7 @@
 #include "campaign/draw.h"
 
 #include "base/random.h"
+#include "batching/batching.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,6 +224,7 @@ static void draw_batching(const struct drawing *d)
         if (integer(d, "engine.batching.batch_size") > integer(d, "engine.batching.max_num_seqs"))
             case_set(c, "engine.batching.max_num_seqs", "%ld", integer(d, "engine.batching.batch_size"));
     }
+    maybe(d, km_batching_find(policy)->traits & KM_BATCHING_BY_LENGTH ? 100 : 10, "prediction.output_tokens");
     maybe(d, strcmp(policy, "dynamic") == 0 || strcmp(policy, "elastic") == 0 ? 60 : 5,
           "engine.batching.batch_cap");
 }

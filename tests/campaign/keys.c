@@ -70,7 +70,10 @@ static const struct generator generators[] = {
     {"engine.step_time_error", NUMBER, 5, 0, 0.9, NULL},
     {"engine.max_model_len", INTEGER, 0, 30, 2048, NULL},
     {"engine.batching.policy", WORDS, 0, 0, 0,
-     "continuous|continuous|continuous|priority|orca|request_level|fixed|dynamic|elastic"},
+     "continuous|continuous|continuous|priority|rank|srpt|orca|request_level|fixed|dynamic|elastic"},
+    {"prediction.output_tokens", WORDS, 0, 0, 0,
+     "{kind: oracle}|{kind: noisy, sigma: 0.7}|{kind: history}|{kind: history, initial_tokens: 40}|"
+     "{kind: buckets, bucket_tokens: 20, count: 6, accuracy: 0.7}|{kind: rank, kendall_tau: 0.5}"},
     {"engine.batching.max_num_seqs", INTEGER, 0, 1, 48, NULL},
     {"engine.batching.max_num_batched_tokens", INTEGER, 0, 48, 4096, NULL},
     {"engine.batching.long_prefill_token_threshold", INTEGER, 0, 1, 200, NULL},

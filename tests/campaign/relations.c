@@ -45,6 +45,13 @@ static void without_prefixes(struct random_scenario *c)
         c->rows[i].prefix = 0;
 }
 
+/* A prediction depends on the request alone. */
+static void steady_predictions(struct random_scenario *c)
+{
+    if (case_get(c, "prediction.output_tokens"))
+        case_set(c, "prediction.output_tokens", "{kind: oracle}");
+}
+
 /* A step takes as long whenever it runs. */
 static void steady_clock(struct random_scenario *c)
 {
@@ -187,6 +194,7 @@ static void condition_twins(struct random_scenario *c)
 {
     static const char *const waiting[] = {"fixed", "dynamic", "elastic"};
     from_trace(c);
+    steady_predictions(c);
     for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++)
         if (case_is(c, "engine.batching.policy", waiting[i]))
             case_drop(c, "workload.patience_s");
@@ -323,6 +331,7 @@ static void condition_split(struct random_scenario *c)
     without_prefixes(c);
     steady_clock(c);
     case_set(c, "engine.batching.policy", "%s", c->number % 16 < 8 ? "continuous" : "orca");
+    steady_predictions(c);
     case_drop(c, "engine.batching.batch_size");
 }
 

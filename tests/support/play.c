@@ -38,6 +38,7 @@ static void arrive(struct player *player, struct km_replica *replica, const stru
 {
     struct km_request request = {.id = id,
                                  .priority = more.priority,
+                                 .predicted_output_tokens = more.predicted_output_tokens,
                                  .arrival_ps = scripted->arrival_ps,
                                  .prompt_tokens = scripted->prompt_tokens,
                                  .output_tokens = scripted->output_tokens,
@@ -293,6 +294,8 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
                                            (uint32_t)up_to(rng, longest_output - 1) + 1};
         out->more[i] = (struct scripted_more){.prefix = shared ? up_to(rng, shared) : 0,
                                               .priority = (int32_t)up_to(rng, 3) - 1};
+        if (up_to(rng, 5))
+            out->more[i].predicted_output_tokens = (float)(up_to(rng, 2 * longest_output) + 1) / 2;
         now_ps += up_to(rng, 2) ? up_to(rng, 2 * gap_ps) : 0;
         now_ps -= now_ps % grid_ps;
     }
@@ -308,7 +311,8 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         "+%llu, uncaptured %d "
         "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d size %u cap %u wait "
         "%llu pad %d; blocks %llu of %u, "
-        "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output, prefix, priority):",
+        "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output, prefix, priority, "
+        "predicted):",
         c->policy->entry.name, c->kv_manager->entry.name, (unsigned long long)s->step_ps,
         (unsigned long long)s->token_ps, (unsigned long long)s->context_ps, (unsigned long long)s->form_ps,
         (unsigned long long)s->form_sequence_ps, (unsigned long long)s->launch_ps,
@@ -320,8 +324,8 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         (unsigned long long)c->kv.capacity_blocks, c->kv.block_size, c->kv.max_model_len, c->window,
         (unsigned long long)c->ingest_ps, (unsigned long long)c->patience_ps);
     for (size_t i = 0; i < r->count && length > 0 && (size_t)length < size; i++)
-        length +=
-            snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu,%d)",
-                     (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
-                     r->script[i].output_tokens, (unsigned long long)r->more[i].prefix, r->more[i].priority);
+        length += snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu,%d,%g)",
+                           (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
+                           r->script[i].output_tokens, (unsigned long long)r->more[i].prefix,
+                           r->more[i].priority, (double)r->more[i].predicted_output_tokens);
 }

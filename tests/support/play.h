@@ -18,6 +18,7 @@ struct scripted { /* in order of arrival */
 struct scripted_more {
     uint64_t prefix; /* requests of one number share their prompts, as far as they go; 0 shares with nobody */
     int32_t priority;
+    float predicted_output_tokens;
 };
 
 struct played {
