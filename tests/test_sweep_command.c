@@ -324,6 +324,31 @@ static void test_a_torn_line(void **state)
     free(text);
 }
 
+/* A figure changed by hand, or by the disk, is no row of the sweep: it is refused, and stays as it is. */
+static void test_a_changed_row(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"t.csv", "t.jsonl"};
+    for (size_t i = 0; i < 2; i++) {
+        char arguments[100], message[100];
+        char *text = slurp(i ? "whole.jsonl" : "whole.csv");
+        size_t digit = strlen(text) - 1;
+        while (text[digit - 1] != '.')
+            digit--;
+        text[digit] = text[digit] == '1' ? '2' : '1';
+        put(files[i], text);
+        snprintf(arguments, sizeof arguments, "s.yaml --output %s", files[i]);
+        snprintf(message, sizeof message, "%s:%d: not a row of this sweep, or changed since", files[i],
+                 RUNS + (i == 0));
+        expect_error(arguments, 2, message);
+        char *kept = slurp(files[i]);
+        assert_string_equal(kept, text);
+        free(kept);
+        free(text);
+        forget(files[i]);
+    }
+}
+
 static void test_interrupted(void **state)
 {
     (void)state;
@@ -722,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_killed_ranks),
         cmocka_unit_test(test_a_killed_helper),
         cmocka_unit_test(test_a_torn_line),
+        cmocka_unit_test(test_a_changed_row),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_another_question_is_refused),
         cmocka_unit_test(test_another_trace_is_refused),

@@ -196,7 +196,8 @@ static enum km_status take_row(struct km_sweep_file *file, const char *line, siz
     const char **cells = km_arena_alloc(&arena, rows->count * sizeof *cells);
     enum km_status status = KM_OK;
     if (!km_rows_read(rows, line, length, &arena, cells))
-        status = km_fail(error, KM_BAD_INPUT, path, (int)number, 0, "not a row of this sweep; " ELSEWHERE);
+        status = km_fail(error, KM_BAD_INPUT, path, (int)number, 0,
+                         "not a row of this sweep, or changed since; " ELSEWHERE);
     else if (strcmp(cells[rows->count - 1], rows->fingerprint) != 0)
         status = km_fail(
             error, KM_BAD_INPUT, path, (int)number, 0,

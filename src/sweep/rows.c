@@ -1,10 +1,23 @@
 #include "sweep/rows.h"
 
+#include "base/fingerprint.h"
 #include "base/json.h"
 #include "base/settings.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CHECK "check"
+
+/* The end of a line whose check is behind it. */
+static void print_check(enum km_rows_format format, const char *line, size_t length, char end[40])
+{
+    const uint64_t print = km_fingerprint_add(KM_FINGERPRINT_START, line, length);
+    snprintf(end, 40, format == KM_ROWS_CSV ? ",%016" PRIx64 "\n" : ", \"" CHECK "\": \"%016" PRIx64 "\"}\n",
+             print);
+}
 
 /* --- writing -------------------------------------------------------------------------------------------- */
 
@@ -34,13 +47,15 @@ void km_rows_write_header(const struct km_rows *rows, struct km_text *out)
 {
     for (uint32_t i = 0; rows->format == KM_ROWS_CSV && i < rows->count; i++) {
         write_csv_text(rows->names[i], out);
-        km_text_puts(out, i + 1 < rows->count ? "," : "\n");
+        km_text_puts(out, i + 1 < rows->count ? "," : "," CHECK "\n");
     }
 }
 
 void km_rows_write(const struct km_rows *rows, const char *const *cells, struct km_text *out)
 {
     bool csv = rows->format == KM_ROWS_CSV;
+    const size_t begin = out->length;
+    char end[40];
     for (uint32_t i = 0; i < rows->count; i++) {
         if (csv) {
             write_csv_cell(cells[i], out);
@@ -50,8 +65,11 @@ void km_rows_write(const struct km_rows *rows, const char *const *cells, struct 
             km_text_puts(out, ": ");
             km_text_puts(out, cells[i]);
         }
-        km_text_puts(out, i + 1 < rows->count ? csv ? "," : ", " : csv ? "\n" : "}\n");
+        if (i + 1 < rows->count)
+            km_text_puts(out, csv ? "," : ", ");
     }
+    print_check(rows->format, out->bytes + begin, out->length - begin, end);
+    km_text_puts(out, end);
 }
 
 const char *km_rows_value(const char *yaml, struct km_arena *arena)
@@ -101,7 +119,7 @@ static bool read_csv(const struct km_rows *rows, const char *line, const char *e
         if (!line || !(cells[i] = read_csv_cell(&line, end, arena)))
             return false;
     }
-    return !line;
+    return line && read_csv_cell(&line, end, arena) && !line;
 }
 
 static const char *json_text(const cJSON *value, struct km_arena *arena)
@@ -131,9 +149,20 @@ static bool read_json(const struct km_rows *rows, const char *line, size_t lengt
     for (; value && count < rows->count && strcmp(value->string, rows->names[count]) == 0;
          value = value->next)
         cells[count++] = json_text(value, arena);
-    bool whole = count == rows->count && !value;
+    bool whole = count == rows->count && value && strcmp(value->string, CHECK) == 0 && !value->next;
     km_json_release(&json);
     return whole;
+}
+
+static bool is_as_written(enum km_rows_format format, const char *line, size_t length)
+{
+    char end[40];
+    print_check(format, line, 0, end);
+    const size_t tail = strlen(end);
+    if (length <= tail)
+        return false;
+    print_check(format, line, length - tail, end);
+    return memcmp(line + length - tail, end, tail) == 0;
 }
 
 bool km_rows_read(const struct km_rows *rows, const char *line, size_t length, struct km_arena *arena,
@@ -141,9 +170,9 @@ bool km_rows_read(const struct km_rows *rows, const char *line, size_t length, s
 {
     if (length < 2 || line[length - 1] != '\n' || memchr(line, '\0', length))
         return false;
-    length--;
-    return rows->format == KM_ROWS_CSV ? read_csv(rows, line, line + length, arena, cells)
-                                       : read_json(rows, line, length, arena, cells);
+    return (rows->format == KM_ROWS_CSV ? read_csv(rows, line, line + length - 1, arena, cells)
+                                        : read_json(rows, line, length - 1, arena, cells)) &&
+           is_as_written(rows->format, line, length);
 }
 
 uint64_t km_rows_run(const char *const *cells)
