@@ -46,6 +46,8 @@ static enum km_status read_steps(const struct km_yaml *value, void *field,
         .min = 0, .max = LONGEST_S, .has_min = true, .has_max = true, .scales = km_scales_micro};
     struct script *script = field;
     bool list = value->kind == KM_YAML_SEQUENCE;
+    if (km_yaml_is_null(value)) /* as a resolved scenario says it */
+        return KM_OK;
     script->step_count = list ? value->count : 1;
     if (script->step_count == 0 || script->step_count > MOST_STEPS)
         return km_yaml_fail(value, error, "expected from 1 to %d times", MOST_STEPS);
