@@ -25,7 +25,7 @@ static enum km_status count(const struct km_table *table, uint32_t column, doubl
 }
 
 struct log_columns {
-    uint32_t time, elapsed, prefill_requests, prefill_tokens, decode_requests, kv_usage, preempted;
+    uint32_t time, elapsed, prefill_requests, prefill_tokens, decode_requests, kv_usage, preempted, replica;
 };
 
 static uint32_t optional(const struct km_table *table, const char *name)
@@ -46,6 +46,7 @@ static enum km_status log_columns(const struct km_table *table, struct log_colum
     out->elapsed = optional(table, "elapsed_ms");
     out->kv_usage = optional(table, "kv_usage");
     out->preempted = optional(table, "preempted");
+    out->replica = optional(table, "replica");
     if (status == KM_OK && out->time == NO_COLUMN && out->elapsed == NO_COLUMN)
         status = km_fail(error, KM_BAD_INPUT, table->path, 1, 0, "no column \"time_s\" (nor \"elapsed_ms\")");
     return status;
@@ -91,10 +92,26 @@ static enum km_status read_step(const struct km_table *table, const struct log_c
     return status;
 }
 
+/* Steps of several replicas run at the same time: together they are no log of an engine. */
+static enum km_status one_replica(const struct km_table *table, uint32_t column, double *replica,
+                                  struct km_error *error)
+{
+    double value;
+    if (column == NO_COLUMN)
+        return KM_OK;
+    enum km_status status = km_table_number(table, column, 0.0, UINT32_MAX, &value, error);
+    if (status == KM_OK && value != *replica && !isnan(*replica))
+        status = km_table_fail(table, column, error,
+                               "steps of replica %g beside those of %g: take one's rows", value, *replica);
+    *replica = value;
+    return status;
+}
+
 enum km_status km_step_log_read(const char *path, struct km_step_log *out, struct km_error *error)
 {
     struct km_table table;
     struct log_columns columns;
+    double replica = (double)NAN;
     size_t capacity = 0;
     bool more = true;
     *out = (struct km_step_log){.path = path};
@@ -109,6 +126,9 @@ enum km_status km_step_log_read(const char *path, struct km_step_log *out, struc
         bool idle;
         status = km_table_next(&table, &more, error);
         if (status != KM_OK || !more)
+            break;
+        status = one_replica(&table, columns.replica, &replica, error);
+        if (status != KM_OK)
             break;
         status = read_step(&table, &columns, out->count ? out->rows[out->count - 1].time_s : (double)NAN,
                            &row, &preempted, &idle, error);
@@ -146,11 +166,12 @@ static enum km_status request_columns(const struct km_table *table, struct reque
     const struct {
         const char *name;
         uint32_t *column;
-    } required[] = {{"input_tokens", &out->input},
-                    {"output_tokens", &out->output},
-                    {"scheduled_s", &out->scheduled},
-                    {"first_token_s", &out->first},
-                    {"last_token_s", &out->last}};
+    } required[] = {
+        {km_table_find(table, "prompt_tokens", &out->input) ? "prompt_tokens" : "input_tokens", &out->input},
+        {"output_tokens", &out->output},
+        {"scheduled_s", &out->scheduled},
+        {"first_token_s", &out->first},
+        {"last_token_s", &out->last}};
     enum km_status status = KM_OK;
     for (size_t i = 0; i < sizeof required / sizeof *required && status == KM_OK; i++)
         status = km_table_column(table, required[i].name, required[i].column, error);

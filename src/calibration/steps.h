@@ -6,14 +6,16 @@
  *     prefill_requests, prefill_tokens   prompt chunks in the step, and their tokens
  *     decode_requests                    sequences that took one token each
  *     time_s                             when the step's statistics were received, on a clock that never goes
- *                                        back; only differences count. May be absent where elapsed_ms is
- * there elapsed_ms                         optional: the step's length, for engines that run one step at a
- * time kv_usage                           optional: share of the KV blocks in use after the step, 0 to 1
+ *                                        back; only differences count. May be absent where elapsed_ms is there
+ *     elapsed_ms                         optional: the step's length, for engines that run one step at a time
+ *     kv_usage                           optional: share of the KV blocks in use after the step, 0 to 1
  *     preempted                          optional: requests preempted in it
+ *     replica                            optional: whose step it is; all of one
  *
  * A line with -1 for prefill_requests is one without a batch and is left out. One request a line:
  *
- *     input_tokens, output_tokens        as served
+ *     input_tokens, output_tokens        as served (the first may be called prompt_tokens, as `kingman run
+ *                                        --output` does)
  *     scheduled_s                        when its first chunk was scheduled
  *     first_token_s, last_token_s        when the engine's core had them: all on the one clock of the log
  *     sent_s, queued_s                   optional: handed over by the client, taken in by the engine */

@@ -35,6 +35,12 @@ static void request_ended(void *context, enum km_outcome outcome, const struct k
     km_run_output_request(&sinks->output, outcome, record);
 }
 
+static void stepped(void *context, const struct km_step_record *record)
+{
+    struct sinks *sinks = context;
+    km_run_output_step(&sinks->output, record);
+}
+
 static void replica_ended(void *context, const struct km_replica_result *result)
 {
     struct sinks *sinks = context;
@@ -88,6 +94,7 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
 
     const struct km_run_options options = {.fast_forward = !flags->no_fast_forward,
                                            .ended = request_ended,
+                                           .stepped = flags->output ? stepped : NULL,
                                            .replica_ended = replica_ended,
                                            .resized = resized,
                                            .context = &sinks,
@@ -143,7 +150,7 @@ static int run(int argc, char **argv, struct km_error *error)
         {"--json", KM_OPTION_TEXT, &flags.json, "FILE|-",
          "write the result as JSON; - prints it instead of the table"},
         {"--output", KM_OPTION_TEXT, &flags.output, "DIR",
-         "write requests.csv, replicas.csv, fleet.csv and result.json there"},
+         "write requests.csv, steps.csv, replicas.csv, fleet.csv and result.json there"},
         {"--seed", KM_OPTION_TEXT, &seed, "N", "instead of the scenario's seed"},
         {"--no-fast-forward", KM_OPTION_FLAG, &flags.no_fast_forward, NULL,
          "take every step singly (same results, slower)"},

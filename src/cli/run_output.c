@@ -15,6 +15,15 @@ static const char *path_of(char *out, const struct km_run_output *output, const 
     return out;
 }
 
+/* Those that are open. */
+static void abort_files(struct km_run_output *output)
+{
+    km_requests_csv_abort(&output->requests);
+    km_replicas_csv_abort(&output->replicas);
+    km_fleet_csv_abort(&output->fleet);
+    km_steps_csv_abort(&output->steps);
+}
+
 enum km_status km_run_output_open(struct km_run_output *output, const char *folder, struct km_error *error)
 {
     char path[LONGEST_FOLDER + 20];
@@ -27,20 +36,33 @@ enum km_status km_run_output_open(struct km_run_output *output, const char *fold
     enum km_status status = km_make_directory(folder, error);
     if (status == KM_OK)
         status = km_requests_csv_open(&output->requests, path_of(path, output, "requests.csv"), error);
+    if (status == KM_OK)
+        status = km_replicas_csv_open(&output->replicas, path_of(path, output, "replicas.csv"), error);
+    if (status == KM_OK)
+        status = km_fleet_csv_open(&output->fleet, path_of(path, output, "fleet.csv"), error);
+    if (status == KM_OK)
+        status = km_steps_csv_open(&output->steps, path_of(path, output, "steps.csv"), error);
     if (status != KM_OK)
-        return status;
-    status = km_replicas_csv_open(&output->replicas, path_of(path, output, "replicas.csv"), error);
-    if (status != KM_OK) {
-        km_requests_csv_abort(&output->requests);
-        return status;
-    }
-    status = km_fleet_csv_open(&output->fleet, path_of(path, output, "fleet.csv"), error);
-    if (status != KM_OK) {
-        km_requests_csv_abort(&output->requests);
-        km_replicas_csv_abort(&output->replicas);
-    }
+        abort_files(output);
     output->writes = status == KM_OK;
     return status;
+}
+
+void km_run_output_step(struct km_run_output *output, const struct km_step_record *record)
+{
+    const struct km_report_step step = {
+        .now_ps = record->now_ps,
+        .waited_ps = record->waited_ps,
+        .replica = record->replica,
+        .prefill_requests = record->prefill_requests,
+        .prefill_tokens = record->prefill_tokens,
+        .decode_requests = record->decode_requests,
+        .preempted = record->preempted,
+        .running = record->running,
+        .waiting = record->waiting,
+        .kv_usage = (double)record->used_blocks / (double)record->capacity_blocks,
+    };
+    km_steps_csv_row(&output->steps, &step);
 }
 
 void km_run_output_request(struct km_run_output *output, enum km_outcome outcome,
@@ -100,7 +122,7 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
                                     const char *json_path, struct km_error *error)
 {
     char path[LONGEST_FOLDER + 20];
-    struct km_outfile json = {0}, result = {0}, *files[5];
+    struct km_outfile json = {0}, result = {0}, *files[6];
     size_t count = 0;
     enum km_status status = json_path ? km_outfile_open(&json, json_path, error) : KM_OK;
     if (status == KM_OK && output->writes)
@@ -119,6 +141,7 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
         files[count++] = &output->requests.file;
         files[count++] = &output->replicas.file;
         files[count++] = &output->fleet.file;
+        files[count++] = &output->steps.file;
         files[count++] = &result;
     }
     if (json.stream)
@@ -130,9 +153,6 @@ enum km_status km_run_output_commit(struct km_run_output *output, const struct k
 
 void km_run_output_abort(struct km_run_output *output)
 {
-    if (!output->writes)
-        return;
-    km_requests_csv_abort(&output->requests);
-    km_replicas_csv_abort(&output->replicas);
-    km_fleet_csv_abort(&output->fleet);
+    if (output->writes)
+        abort_files(output);
 }

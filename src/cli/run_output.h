@@ -14,6 +14,7 @@ struct km_run_output { /* private */
     struct km_requests_csv requests;
     struct km_replicas_csv replicas;
     struct km_fleet_csv fleet;
+    struct km_steps_csv steps;
     struct km_report_replica listed[KM_LISTED_REPLICAS];
     size_t replica_count;
 };
@@ -22,6 +23,7 @@ struct km_run_output { /* private */
 enum km_status km_run_output_open(struct km_run_output *output, const char *folder, struct km_error *error);
 void km_run_output_request(struct km_run_output *output, enum km_outcome outcome,
                            const struct km_record *record);
+void km_run_output_step(struct km_run_output *output, const struct km_step_record *record);
 void km_run_output_replica(struct km_run_output *output, const struct km_replica_result *result);
 void km_run_output_resized(struct km_run_output *output, const struct km_group_size *size);
 /* The replicas that ended, for the report: borrowed from `output`. */

@@ -116,6 +116,25 @@ void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group,
                       uint32_t serving, uint32_t draining);
 void km_fleet_csv_abort(struct km_fleet_csv *csv); /* harmless after commit */
 
+/* steps.csv, one row a step, in the columns of vLLM's log of iterations and one of the replica's number, so that
+ * `kingman calibrate --from-steps` reads it. time_s, exact as in requests.csv: when the host had taken the
+ * step's results; kv_usage, running and waiting: then; elapsed_ms: how long the host had waited for its end,
+ * which under asynchronous scheduling is not the step's length. Rows of one replica are in order. */
+struct km_steps_csv {
+    struct km_outfile file; /* to be committed (base/outfile.h); its stream is private */
+};
+
+struct km_report_step {
+    uint64_t now_ps, waited_ps;
+    uint32_t replica, prefill_requests, prefill_tokens, decode_requests, preempted;
+    uint64_t running, waiting;
+    double kv_usage; /* share of the blocks */
+};
+
+enum km_status km_steps_csv_open(struct km_steps_csv *csv, const char *path, struct km_error *error);
+void km_steps_csv_row(struct km_steps_csv *csv, const struct km_report_step *step);
+void km_steps_csv_abort(struct km_steps_csv *csv); /* harmless after commit */
+
 /* Names of the latency metrics as the SLO section and the JSON spell them: "ttft", "tpot", ... */
 const char *km_latency_key(enum km_latency metric);
 /* "stable", "saturated", "unknown" */

@@ -227,6 +227,7 @@ enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_worklo
         .prediction = &scenario->prediction,
         .metrics = metrics,
         .ended = options->ended,
+        .stepped = options->stepped,
         .replica_ended = options->replica_ended,
         .resized = options->resized,
         .context = options->context,

@@ -25,6 +25,7 @@ bool km_fleet_starts(const struct km_fleet *fleet);
 struct km_run_options {
     bool fast_forward;
     void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record); /* optional */
+    void (*stepped)(void *context, const struct km_step_record *record);                   /* optional */
     void (*replica_ended)(void *context, const struct km_replica_result *result);          /* optional */
     void (*resized)(void *context, const struct km_group_size *size);                      /* optional */
     void *context;

@@ -296,6 +296,7 @@ static uint32_t action_preempt(struct km_batch *batch, struct km_sequence *seque
     struct km_slot *slot = slot_of(sequence);
     uint32_t withdrawn = 0;
     assert(slot->holds_blocks);
+    replica->preempted++;
     if (sequence->state == KM_SEQ_DECODE) {
         withdrawn = withdraw_decode(batch, slot);
     } else if (sequence->state == KM_SEQ_PREFILL && slot->in_batch == batch->flight->number) {
@@ -706,6 +707,8 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
     }
 
     flight->chunk_count = (uint32_t)batch->chunk_count;
+    flight->preempted = replica->preempted;
+    replica->preempted = 0;
     replica->steps++;
     replica->prompt_steps += batch->chunk_count > 0;
     replica->tokens += flight->prefill_tokens + flight->decode_count;

@@ -161,6 +161,25 @@ static uint64_t most_steps(struct km_replica *replica, struct km_cohort *cohort)
     return limit < left ? limit : left;
 }
 
+/* Book the blocks of `steps` decodes one by one, and tell of every step that is processed on the way. Results i
+ * are taken when step i is formed: those of `before`, then of the run's own steps. */
+static void tell_steps(struct km_replica *replica, const struct run *run, const struct km_flight *before,
+                       uint64_t now_ps, uint64_t steps)
+{
+    const struct km_step_time *t = &replica->line.time;
+    const struct km_cohort *cohort = &replica->lanes[replica->lane];
+    const struct km_flight own = {.decode_count = cohort->count};
+    for (uint64_t i = 1; i <= steps; i++) {
+        replica->config.kv_manager->decode(replica->kv, &cohort->growth, cohort->clock + i - 1, 1);
+        if (i == steps)
+            break;
+        uint64_t done_ps = formed_ps(run, now_ps, i), ended_ps = done_ps - t->process_ps;
+        uint64_t free_ps = formed_ps(run, now_ps, i - 1) + t->form_ps + t->launch_ps;
+        km_replica_tell_step(replica, before && i == 1 ? before : &own, done_ps,
+                             ended_ps > free_ps ? ended_ps - free_ps : 0);
+    }
+}
+
 bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps)
 {
     struct km_cohort *cohort = &replica->lanes[replica->lane];
@@ -225,7 +244,10 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
     replica->busy_ps += sum_ps(&run, steps);
 
     replica->kv->promised_blocks = 0;
-    replica->config.kv_manager->decode(replica->kv, &cohort->growth, cohort->clock, steps);
+    if (replica->config.stepped)
+        tell_steps(replica, &run, before, now_ps, steps);
+    else
+        replica->config.kv_manager->decode(replica->kv, &cohort->growth, cohort->clock, steps);
     cohort->clock += steps;
     uint64_t before_end_ps = before ? before->end_ps : 0;
     replica->batches += steps - 1; /* the first was opened */

@@ -256,6 +256,25 @@ static bool end_batch(struct km_replica *replica, uint64_t now_ps)
     return true;
 }
 
+void km_replica_tell_step(const struct km_replica *replica, const struct km_flight *flight, uint64_t done_ps,
+                          uint64_t waited_ps)
+{
+    const struct km_step_record record = {
+        .now_ps = done_ps,
+        .waited_ps = waited_ps,
+        .replica = replica->config.index,
+        .prefill_requests = flight->chunk_count,
+        .prefill_tokens = flight->prefill_tokens,
+        .decode_requests = flight->decode_count,
+        .preempted = flight->preempted,
+        .running = replica->running.count,
+        .waiting = replica->waiting.count,
+        .used_blocks = replica->kv->used_blocks,
+        .capacity_blocks = replica->config.kv.capacity_blocks,
+    };
+    replica->config.stepped(replica->config.step_context, &record);
+}
+
 /* The results of the oldest batch have been taken, at `done_ps`. */
 static void process(struct km_replica *replica, uint64_t done_ps)
 {
@@ -278,6 +297,11 @@ static void process(struct km_replica *replica, uint64_t done_ps)
             process_entry(replica, flight, flight->entries[i], done_ps);
         end_batch(replica, done_ps);
         km_replica_note_blocks(replica, done_ps, used_before);
+    }
+    if (replica->config.stepped) {
+        uint64_t free_ps = replica->host_free_ps;
+        km_replica_tell_step(replica, flight, done_ps,
+                             flight->end_ps > free_ps ? flight->end_ps - free_ps : 0);
     }
     replica->host_free_ps = done_ps;
     replica->may_form = true;

@@ -20,6 +20,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A step whose results the host has just taken. */
+struct km_step_record {
+    uint64_t now_ps;
+    uint64_t waited_ps; /* by the host for its end */
+    uint32_t replica;
+    uint32_t prefill_requests, prefill_tokens, decode_requests; /* one token each of the last */
+    uint32_t preempted;                                         /* since the step before was formed */
+    uint64_t running, waiting; /* sequences that hold blocks; those in the engine's queue that hold none */
+    uint64_t used_blocks, capacity_blocks;
+};
+
 struct km_replica_config {
     uint32_t index;
     const struct km_batching_policy *policy;
@@ -40,6 +51,10 @@ struct km_replica_config {
     /* A request ended; `record` is valid during the call. */
     void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record, uint64_t now_ps);
     void *context;
+    /* Optional: told of every step, in order; of a run of steps taken at once when it is taken, hence before
+     * what others do in the meantime. `record` is valid during the call. */
+    void (*stepped)(void *context, const struct km_step_record *record);
+    void *step_context;
 };
 
 /* Integer totals of all steps taken: what utilisation figures are computed from. */

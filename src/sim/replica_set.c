@@ -274,6 +274,8 @@ void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_
         set->templates[g].metrics = config->metrics;
         set->templates[g].ended = ended;
         set->templates[g].context = context;
+        set->templates[g].stepped = config->stepped;
+        set->templates[g].step_context = config->context;
         set->groups[g].least = set->groups[g].most = config->groups[g].replicas;
         bool scaled = config->scaling && config->scaling->group == g;
         first += config->groups[g].replicas;

@@ -29,7 +29,7 @@ struct km_flight {
     uint32_t lane;
     uint64_t start_ps, end_ps, process_ps;
     uint32_t chunk_count, prefill_tokens;
-    uint32_t decode_count, late_count;
+    uint32_t decode_count, late_count, preempted;
     bool steps_cohort; /* its results are the members' latest tokens */
     /* Of the decodes that go on as before; empty while the cohort has only known class 0. */
     struct km_class_counts classes;
@@ -97,6 +97,7 @@ struct km_replica {
     struct km_batch batch;
 
     /* totals */
+    uint32_t preempted; /* since the last batch was submitted */
     uint64_t events, steps, prompt_steps, tokens, sampled;
     km_u128 prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed, weight_bytes, busy_ps;
     km_u128 prompt_busy_ps;
@@ -173,6 +174,9 @@ uint32_t km_replica_held_tokens(const struct km_replica *replica, const struct k
 bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps);
 
 /* replica.c */
+/* `flight` has been processed: tell who wants to know. */
+void km_replica_tell_step(const struct km_replica *replica, const struct km_flight *flight, uint64_t done_ps,
+                          uint64_t waited_ps);
 void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before);
 
 #endif

@@ -42,6 +42,8 @@ struct km_simulation_config {
     struct km_metrics *metrics;                /* borrowed */
     /* Optional: told of every request that ended. */
     void (*ended)(void *context, enum km_outcome outcome, const struct km_record *record);
+    /* Optional: told of every step (sim/replica.h). */
+    void (*stepped)(void *context, const struct km_step_record *record);
     /* Optional: told of every replica when it goes, at the latest at the end of the run. */
     void (*replica_ended)(void *context, const struct km_replica_result *result);
     /* Optional: told at the beginning and of every change. */

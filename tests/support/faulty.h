@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define MOST_OUTPUTS 5
+#define MOST_OUTPUTS 6
 
 /* A command that is asked under faults. */
 struct subject {
