@@ -124,10 +124,15 @@ static void others_refuse(void **state)
 static void follows_every_slot(void **state)
 {
     (void)state;
-    static const char *const policies[] = {"continuous",    "orca",
-                                           "request_level", "dynamic",
-                                           "elastic",       "fixed --set engine.batching.batch_size=4",
-                                           "priority"};
+    static const char *const policies[] = {"continuous",
+                                           "orca",
+                                           "request_level",
+                                           "dynamic",
+                                           "elastic",
+                                           "fixed --set engine.batching.batch_size=4",
+                                           "priority",
+                                           "rank --set prediction.output_tokens.kind=oracle",
+                                           "srpt --set prediction.output_tokens.kind=oracle"};
     static const char *const managers[] = {"paged", "prefix", "reserve_max"};
     size_t preempted = 0;
     for (size_t p = 0; p < sizeof policies / sizeof *policies; p++)

@@ -128,10 +128,18 @@ enum km_status km_outfile_open(struct km_outfile *file, const char *path, struct
     return fail(file, reason, error);
 }
 
+void km_outfile_note(struct km_outfile *file)
+{
+    if (!file->lost && ferror(file->stream))
+        file->lost = errno;
+}
+
 /* All is written - and on the disk, where it will replace something that a machine losing its power would
  * have kept. */
 static enum km_status finish(const struct km_outfile *file, struct km_error *error)
 {
+    if (file->lost)
+        return fail(file, file->lost, error);
     bool replaces = file->temporary[0] && access(file->path, F_OK) == 0;
     if (ferror(file->stream) || fflush(file->stream) != 0 || (replaces && fsync(fileno(file->stream)) != 0))
         return fail(file, errno, error);

@@ -18,10 +18,13 @@
 struct km_outfile {
     FILE *stream;                   /* write here */
     char path[512], temporary[560]; /* temporary: "" = none */
+    int lost;                       /* errno of the first write that was seen to fail; 0 = none */
 };
 
 /* KM_BAD_INPUT: another process is writing it; KM_IO: it cannot be created. */
 enum km_status km_outfile_open(struct km_outfile *file, const char *path, struct km_error *error);
+/* After a row of many: keeps the reason why writing failed, which errno says only now. */
+void km_outfile_note(struct km_outfile *file);
 /* Flush, check every earlier write, rename. On failure the temporary is removed. */
 enum km_status km_outfile_commit(struct km_outfile *file, struct km_error *error);
 /* Several of one origin, such as a run's: when one cannot be written none is replaced. The last is the seal:

@@ -60,6 +60,7 @@ void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome, c
     fprintf(stream, ",%" PRIu32 ",%" PRIu32, record->prompt_tokens, record->output_tokens);
     if (outcome != KM_COMPLETED) {
         fputs(",,,,,0,\n", stream);
+        km_outfile_note(&csv->file);
         return;
     }
     write_time(stream, record->scheduled_ps);
@@ -67,6 +68,7 @@ void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome, c
     write_time(stream, record->first_token_ps);
     write_time(stream, record->last_token_ps);
     fprintf(stream, ",%" PRIu32 ",%" PRIu32 "\n", record->preemptions, record->replica);
+    km_outfile_note(&csv->file);
 }
 
 void km_requests_csv_abort(struct km_requests_csv *csv)

@@ -210,6 +210,7 @@ void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group,
     km_report_csv_time(csv->file.stream, now_ps);
     fprintf(csv->file.stream, ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 "\n", group, starting, serving,
             draining);
+    km_outfile_note(&csv->file);
 }
 
 void km_fleet_csv_abort(struct km_fleet_csv *csv)

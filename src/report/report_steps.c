@@ -21,6 +21,7 @@ void km_steps_csv_row(struct km_steps_csv *csv, const struct km_report_step *ste
             step->prefill_tokens, step->decode_requests, step->decode_requests);
     fprintf(stream, ",%.9g,%" PRIu32 ",%" PRIu32 "\n", (double)step->waited_ps * 1e-9, step->preempted,
             step->replica);
+    km_outfile_note(&csv->file);
 }
 
 void km_steps_csv_abort(struct km_steps_csv *csv)
