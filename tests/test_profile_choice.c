@@ -83,7 +83,8 @@ static void test_choice(void **state)
         {"gpu-four", "vllm-0.26", NULL},
         /* those that ship */
         {"h100-sxm", "vllm-0.26", "h100-sxm-aiconfigurator"},
-        {"h200-sxm", "vllm-0.26", "h200-sxm-aiconfigurator"},
+        {"h200-sxm", "vllm-0.26", "h200-sxm-vllm"},           /* by its very name */
+        {"h200-sxm", "vllm-0.19", "h200-sxm-aiconfigurator"}, /* the same program */
         {"h200-sxm", "sglang", "h200-sxm"},
         {"b200", "tensorrt-llm", "b200"},
         {"mi300x", "vllm-0.26", NULL},

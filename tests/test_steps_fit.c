@@ -145,8 +145,9 @@ static void play(const struct world *w, const struct km_engine *truth, gsl_rng *
             processed_s[i - 1] = fmax(end_s[i - 1], launched_s) + truth->process_step_s +
                                  run->steps[i - 1].shape.sampled * truth->process_sequence_s;
         double start_s = fmax(i > 0 ? end_s[i - 1] : 0.0, layer_s > 0.0 ? formed_s : launched_s);
-        const struct km_power_use use = {prices[i].bound_share, truth->gemm_power_rise,
-                                         truth->gemm_power_time_s};
+        const struct km_power_use use = {.share = prices[i].bound_share,
+                                         .rise = truth->gemm_power_rise,
+                                         .time_s = truth->gemm_power_time_s};
         double duty = km_power_step(&power, &use, start_s, prices[i].device_s);
         double device_s = prices[i].device_s * (1.0 + use.share * use.rise * duty) *
                           (1.0 + 0.01 * gsl_ran_ugaussian(random));

@@ -100,13 +100,30 @@ static void power(void **state)
     assert_true(km_power_step(&whole, &none, 2e6, 1.0) == 0.0);
 }
 
+/* Streams draw a part of what products draw: between products the state tends to that, as far as the device
+ * was busy, and it does not matter in how many pieces. */
+static void streams(void **state)
+{
+    (void)state;
+    const struct km_power_use use = {.share = 0.5, .rise = 0.2, .time_s = 0.05, .stream = 0.8};
+    struct km_power power = {0};
+    assert_true(fabs(km_power_step(&power, &use, 0.0, 1e6) - 0.9) < 1e-6);
+    power.other_ps = 300000000000000; /* all of five minutes */
+    assert_true(fabs(km_power_step(&power, &use, 1e6 + 300.0, 1e-9) - 0.8) < 1e-6);
+    power.other_ps = 150000000000000;
+    power.other_ps += 1500000000000;
+    assert_true(fabs(km_power_step(&power, &use, 1e6 + 603.0, 1e-9) - 0.4) < 1e-6); /* half of the time */
+    assert_int_equal(power.other_ps, 0);
+    assert_true(fabs(km_power_step(&power, &use, 2e6, 1e-9) - 0.0) < 1e-6); /* none */
+    power.other_ps = UINT64_MAX;                                            /* never more than all of it */
+    assert_true(fabs(km_power_step(&power, &use, 2e6 + 600.0, 1e-9) - 0.8) < 1e-6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decode_tails),
-        cmocka_unit_test(mixed_tails),
-        cmocka_unit_test(tiles),
-        cmocka_unit_test(power),
+        cmocka_unit_test(decode_tails), cmocka_unit_test(mixed_tails), cmocka_unit_test(tiles),
+        cmocka_unit_test(power),        cmocka_unit_test(streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

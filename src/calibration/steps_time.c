@@ -1,5 +1,6 @@
 #include "calibration/steps_time.h"
 
+#include "base/simtime.h"
 #include "cost/power.h"
 
 #include <math.h>
@@ -18,10 +19,10 @@ enum km_status km_steps_price(const struct km_cost_model *cost, const struct km_
     for (size_t r = 0; r < run_count; r++)
         for (size_t i = 0; i < runs[r].count; i++) {
             const struct km_step_shape *shape = &runs[r].steps[i].shape;
-            double device_s, bound_s = 0.0;
+            double device_s, bound_s = 0.0, longer_s;
             cost->step(state, shape, &device_s);
             if (shape->chunk_count > 0 && cost->compute_bound)
-                cost->compute_bound(state, shape, &bound_s);
+                cost->compute_bound(state, shape, &bound_s, &longer_s);
             prices[r][i] = (struct km_step_price){device_s, device_s > 0.0 ? bound_s / device_s : 0.0};
         }
     cost->destroy(state);
@@ -149,7 +150,8 @@ static void stretch(const struct km_recorded_run *run, const struct km_step_pric
         const struct km_step_price *price = &prices[i];
         const struct km_power_use use = {.share = engine->gemm_power_rise > 0.0 ? price->bound_share : 0.0,
                                          .rise = engine->gemm_power_rise,
-                                         .time_s = engine->gemm_power_time_s};
+                                         .time_s = engine->gemm_power_time_s,
+                                         .stream = engine->stream_power_share};
         double begin_s = run->steps[i].client_s - price->device_s - launch_s;
         if (i > 0)
             begin_s = fmax(begin_s, fmin(ended_s, run->steps[i - 1].client_s));
@@ -157,6 +159,8 @@ static void stretch(const struct km_recorded_run *run, const struct km_step_pric
             begin_s = fmax(begin_s, run->steps[i - 2].client_s);
         double duty = km_power_step(&power, &use, fmax(begin_s, power.at_s), price->device_s);
         device_s[i] = price->device_s * (1.0 + use.share * use.rise * duty);
+        if (use.share <= 0.0)
+            power.other_ps += km_ps_round(1e12 * device_s[i]);
         ended_s = begin_s + device_s[i];
     }
 }

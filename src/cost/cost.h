@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/registry.h"
 #include "cost/coverage.h"
+#include "cost/power.h"
 #include "cost/shape.h"
 #include "engine/engine.h"
 #include "hardware/device.h"
@@ -64,12 +65,14 @@ struct km_cost_model {
     void (*destroy)(void *state);
     /* A whole step of any shape: seconds on each stage, stage_s: [pipeline_parallel]. */
     void (*step)(const void *state, const struct km_step_shape *shape, double *stage_s);
-    /* The part of step() that products of matrices bound by arithmetic take: what a power limit stretches.
+    /* The part of step() that work bound by arithmetic takes, which a power limit stretches, and how much
+     * longer that part takes under continuous load, as far as the engine description or measurements say.
      * Optional: NULL = not known. */
-    void (*compute_bound)(const void *state, const struct km_step_shape *shape, double *stage_s);
-    /* How much longer such products were measured to take under continuous load than after a rest, and the
-     * time constant (cost/power.h: rise, tau); 0 = not measured. Optional. */
-    void (*power)(const void *state, double *rise, double *time_s);
+    void (*compute_bound)(const void *state, const struct km_step_shape *shape, double *stage_s,
+                          double *longer_s);
+    /* What was measured of the power limit (share unset; rise: of large products); all 0 = nothing. Optional.
+     */
+    void (*power)(const void *state, struct km_power_use *out);
     /* A decode-only step of `rows` sequences, padding included, without attention. */
     void (*decode_fixed)(const void *state, uint32_t rows, double *stage_s);
     /* Its attention. Optional: NULL = none. */

@@ -200,6 +200,88 @@ static enum km_status open_supplement(struct km_measured *m, uint32_t of, struct
         error);
 }
 
+static void source_power(const struct km_profile *profile, double idle_w, struct km_power_use *out)
+{
+    double rested, sustained, constant_s, gemm_w, stream_w;
+    if (!km_profile_scalar(profile, "gemm_rested_flops_per_s", &rested) ||
+        !km_profile_scalar(profile, "gemm_sustained_flops_per_s", &sustained) ||
+        !km_profile_scalar(profile, "gemm_power_time_constant_s", &constant_s) || sustained <= 0.0)
+        return;
+    out->rise = fmax(0.0, rested / sustained - 1.0);
+    out->time_s = constant_s;
+    if (km_profile_scalar(profile, "power_gemm_w", &gemm_w) &&
+        km_profile_scalar(profile, "power_stream_w", &stream_w) && gemm_w > idle_w)
+        out->stream = fmin(1.0, fmax(0.0, (stream_w - idle_w) / (gemm_w - idle_w)));
+}
+
+/* Does an earlier source say so of these formats? */
+static bool rise_known(const struct km_measured *m, size_t count, const double *dims)
+{
+    for (size_t i = 0; i < count; i++)
+        if (m->rises[i].weights == dims[KM_GEMM_WEIGHTS] &&
+            m->rises[i].activations == dims[KM_GEMM_ACTIVATIONS])
+            return true;
+    return false;
+}
+
+static void source_rises(struct km_measured *m, const struct km_profile *profile)
+{
+    const struct km_profile_table *table = &profile->tables[KM_PROFILE_GEMM_SUSTAINED];
+    const size_t before = m->rise_count;
+    m->rises = km_realloc(m->rises, (before + table->count + 1) * sizeof *m->rises);
+    for (size_t i = 0; i < table->count; i++) {
+        const double *dims = table->rows[i].dims;
+        struct km_profile_answer rested;
+        if (rise_known(m, before, dims) || !km_profile_lookup(profile, KM_PROFILE_GEMM, dims, &rested))
+            continue;
+        m->rises[m->rise_count++] =
+            (struct km_measured_rise){.weights = dims[KM_GEMM_WEIGHTS],
+                                      .activations = dims[KM_GEMM_ACTIVATIONS],
+                                      .log_n = log(dims[KM_GEMM_N]),
+                                      .log_k = log(dims[KM_GEMM_K]),
+                                      .log_m = log(dims[KM_GEMM_M]),
+                                      .rise = fmax(0.0, rested.value / exp(table->answers[i]) - 1.0)};
+    }
+}
+
+static void find_power(struct km_measured *m)
+{
+    for (uint32_t i = 0; i < m->source_count; i++) {
+        if (m->power.time_s == 0.0)
+            source_power(&m->sources[i].profile, m->config->device->idle_power_w, &m->power);
+        source_rises(m, &m->sources[i].profile);
+    }
+}
+
+void km_measured_power(const struct km_measured *m, struct km_power_use *out)
+{
+    *out = m->power;
+}
+
+static double square(double x)
+{
+    return x * x;
+}
+
+double km_measured_rise(const struct km_measured *m, const struct km_op *op, double rows)
+{
+    double rise = m->power.rise, nearest = INFINITY;
+    if (op->kind != KM_OP_GEMM || rows <= 0.0)
+        return rise;
+    const double n = log(op->n), k = log(op->k), at = log(rows);
+    for (size_t i = 0; i < m->rise_count; i++) {
+        const struct km_measured_rise *r = &m->rises[i];
+        if (r->weights != op->weights || r->activations != op->activations)
+            continue;
+        double far = square(r->log_n - n) + square(r->log_k - k) + square(r->log_m - at);
+        if (far < nearest) {
+            nearest = far;
+            rise = r->rise;
+        }
+    }
+    return rise;
+}
+
 enum km_status km_measured_create(const struct km_cost_config *config, struct km_measured **out,
                                   struct km_error *error)
 {
@@ -221,29 +303,12 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
         return status;
     }
     choose_experts(m);
+    find_power(m);
     m->attention_writes_kv = says(&m->sources[0], "attention_writes_kv");
     m->remembered = km_alloc(REMEMBERED * sizeof *m->remembered);
     m->attended = km_alloc(REMEMBERED * sizeof *m->attended);
     *out = m;
     return KM_OK;
-}
-
-static void source_power(const struct km_profile *profile, double *rise, double *time_s)
-{
-    double rested, sustained, constant_s;
-    if (!km_profile_scalar(profile, "gemm_rested_flops_per_s", &rested) ||
-        !km_profile_scalar(profile, "gemm_sustained_flops_per_s", &sustained) ||
-        !km_profile_scalar(profile, "gemm_power_time_constant_s", &constant_s) || sustained <= 0.0)
-        return;
-    *rise = fmax(0.0, rested / sustained - 1.0);
-    *time_s = constant_s;
-}
-
-void km_measured_power(const struct km_measured *m, double *rise, double *time_s)
-{
-    *rise = *time_s = 0.0;
-    for (uint32_t i = 0; i < m->source_count && *time_s == 0.0; i++)
-        source_power(&m->sources[i].profile, rise, time_s);
 }
 
 void km_measured_destroy(struct km_measured *m)
@@ -254,5 +319,6 @@ void km_measured_destroy(struct km_measured *m)
         (m->config->profiles ? km_profile_view_release : km_profile_release)(&m->sources[i].profile);
     free(m->remembered);
     free(m->attended);
+    free(m->rises);
     free(m);
 }

@@ -32,6 +32,7 @@
 
 #include "cost/attention_load.h"
 #include "cost/cost.h"
+#include "cost/power.h"
 #include "cost/profile.h"
 
 struct km_measured;
@@ -43,9 +44,15 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
                                   struct km_error *error);
 void km_measured_destroy(struct km_measured *measured);
 
-/* The profile's gemm_rested_flops_per_s over its gemm_sustained_flops_per_s, less 1, and its
- * gemm_power_time_constant_s; 0 where it has not all three. */
-void km_measured_power(const struct km_measured *measured, double *rise, double *time_s);
+/* Of the first profile that has them all: rise = its gemm_rested_flops_per_s over its
+ * gemm_sustained_flops_per_s, less 1; its gemm_power_time_constant_s; and power_stream_w over power_gemm_w,
+ * both less what the device draws idling (0 where these are missing). All 0 where none has. */
+void km_measured_power(const struct km_measured *measured, struct km_power_use *out);
+
+/* How much longer an operator takes under continuous load than after a rest: a product what the nearest shape
+ * of its formats does (rows of gemm_sustained over gemm, of one profile), anything else as large products do.
+ */
+double km_measured_rise(const struct km_measured *measured, const struct km_op *op, double rows);
 
 /* One execution of an operator in seconds, fixed times included, and where the time comes from; false, with
  * nothing written, when nothing in the profile answers. Answers are remembered. `*time_s` comes in as the

@@ -27,13 +27,21 @@ struct km_measured_source {
 
 #define KM_MEASURED_SOURCES 3
 
+/* A product measured rested and under continuous load. */
+struct km_measured_rise {
+    double weights, activations, log_n, log_k, log_m, rise;
+};
+
 struct km_measured {
     struct km_measured_source sources[KM_MEASURED_SOURCES]; /* the profile, its supplement, that one's */
     uint32_t source_count;
     const struct km_cost_config *config;
     bool attention_writes_kv, moe_includes_router, moe_includes_shared;
-    bool whole_experts;                            /* routed MLPs are taken as a whole */
-    bool by_stand_in, by_supplement;               /* of the answers since these were cleared */
+    bool whole_experts;              /* routed MLPs are taken as a whole */
+    bool by_stand_in, by_supplement; /* of the answers since these were cleared */
+    struct km_measured_rise *rises; /* [rise_count] of the first source of each format that has both tables */
+    size_t rise_count;
+    struct km_power_use power;
     struct km_measured_answer *remembered;         /* by operator and rows */
     struct km_measured_attention_answer *attended; /* by operator and load */
 };

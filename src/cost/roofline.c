@@ -218,22 +218,38 @@ static void roofline_step(const void *state, const struct km_step_shape *shape, 
     each_op(r, shape, true, sum_stage, &(struct sums){stage_s, r->coverage});
 }
 
+struct limited {
+    const struct roofline *roofline;
+    double *stage_s, *longer_s;
+};
+
+/* The engine's figure, of products alone, counts before what was measured of this very shape, and of large
+ * products: measured clocks slow attention down as well. */
 static void sum_compute(void *context, const struct km_op_cost *cost)
 {
-    double *stage_s = context;
-    if (computes(cost))
-        stage_s[cost->stage] += cost->time_s;
+    const struct limited *limited = context;
+    const struct roofline *r = limited->roofline;
+    double rise = r->config.engine->gemm_power_rise;
+    const bool measured = rise <= 0.0 && r->measured;
+    if (measured ? strcmp(cost->bound_by, "compute") != 0 : !computes(cost))
+        return;
+    if (measured)
+        rise = km_measured_rise(r->measured, cost->op, cost->rows);
+    limited->stage_s[cost->stage] += cost->time_s;
+    limited->longer_s[cost->stage] += cost->time_s * rise;
 }
 
-static void roofline_compute_bound(const void *state, const struct km_step_shape *shape, double *stage_s)
+static void roofline_compute_bound(const void *state, const struct km_step_shape *shape, double *stage_s,
+                                   double *longer_s)
 {
     clear(state, stage_s);
-    each_op(state, shape, false, sum_compute, stage_s);
+    clear(state, longer_s);
+    each_op(state, shape, true, sum_compute, &(struct limited){state, stage_s, longer_s});
 }
 
-static void profile_power(const void *state, double *rise, double *time_s)
+static void profile_power(const void *state, struct km_power_use *out)
 {
-    km_measured_power(((const struct roofline *)state)->measured, rise, time_s);
+    km_measured_power(((const struct roofline *)state)->measured, out);
 }
 
 /* Not counted: callers keep the answer. Its share counts with the attention of every run of steps. */

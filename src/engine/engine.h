@@ -120,7 +120,9 @@ struct km_engine {
      * figures say; duty: the share of recent time that the device computed so, forgotten at gemm_power_time_s
      * (cost/power.h). Scale 0 = 1. */
     double gemm_time_scale, gemm_power_rise, gemm_power_time_s;
-    double op_overhead_scale; /* time of an element-wise or attention operator beyond its bytes, over the
+    double stream_power_share; /* with a gemm_power_rise: what steps without such products draw of what these
+                                  draw; 0 = they are pauses */
+    double op_overhead_scale;  /* time of an element-wise or attention operator beyond its bytes, over the
                                  device's time of a smallest kernel inside a graph. With a measured profile
                                  it counts where the kernels measured are not this engine's
                                  (cost/measured.h), and for operators that were not measured */

@@ -210,6 +210,8 @@ static const struct km_setting kernel_settings[] = {
      .doc = "decode attention of a ragged batch: how far its last piece sticks out, over the piece"},
     {"mixed_tail_share", KM_SETTING_NUMBER, AT(mixed_tail_share), KM_BETWEEN(0, 10), .optional = true,
      .doc = "attention of a mixed step: how far its longest decode sticks out, over its own time"},
+    {"stream_power_share", KM_SETTING_NUMBER, AT(stream_power_share), KM_BETWEEN(0, 1), .optional = true,
+     .doc = "with a gemm_power_rise: what other steps draw of what such products draw, above idling"},
     {"gemm_time_scale", KM_SETTING_NUMBER, AT(gemm_time_scale), KM_ZERO_OR(1e-2, 10, NULL), .optional = true,
      .doc = "time of products bound by arithmetic, over the device's figures, after a pause; 0 = 1"},
     {"gemm_power_rise", KM_SETTING_NUMBER, AT(gemm_power_rise), KM_BETWEEN(0, 10), .optional = true,

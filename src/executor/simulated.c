@@ -25,7 +25,7 @@ struct simulated {
     struct km_layout layout;
     double ps_per_s; /* of the cost model's time: 1e12 times time_scale */
     enum km_power_state power_state;
-    double power_rise, power_time_s; /* cost/power.h; rise 0 = no limit */
+    struct km_power_use power; /* cost/power.h, share unset; rise 0 = no limit */
     uint32_t stages;
     struct km_launch_layers layers; /* of the stage that takes longest to launch */
     bool windowed;                  /* some layer attends inside a window only */
@@ -81,20 +81,22 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
 static void power_use(struct simulated *sim, const struct km_step_shape *shape, double *stage_s,
                       struct km_power_use *out)
 {
-    double bound_s[KM_MAX_STAGES], bound = 0.0, whole = 0.0;
-    if (sim->power_rise <= 0.0)
+    double bound_s[KM_MAX_STAGES], longer_s[KM_MAX_STAGES], bound = 0.0, longer = 0.0, whole = 0.0;
+    if (sim->power.rise <= 0.0)
         return;
-    sim->cost->compute_bound(sim->cost_state, shape, bound_s);
+    sim->cost->compute_bound(sim->cost_state, shape, bound_s, longer_s);
     for (uint32_t s = 0; s < sim->stages; s++) {
         bound += bound_s[s];
+        longer += longer_s[s];
         whole += stage_s[s];
         if (sim->power_state == KM_POWER_SUSTAINED)
-            stage_s[s] += sim->power_rise * bound_s[s];
+            stage_s[s] += longer_s[s];
     }
-    if (sim->power_state == KM_POWER_SUSTAINED)
+    if (sim->power_state == KM_POWER_SUSTAINED || bound <= 0.0)
         return;
-    *out = (struct km_power_use){
-        .share = whole > 0.0 ? bound / whole : 0.0, .rise = sim->power_rise, .time_s = sim->power_time_s};
+    *out = sim->power;
+    out->share = bound / whole;
+    out->rise = longer / bound;
 }
 
 /* What the engine description says of the power limit counts before what the profile does. */
@@ -103,10 +105,11 @@ static void choose_power(struct simulated *sim, enum km_power_state state)
     sim->power_state = state;
     if (state == KM_POWER_BURST || !sim->cost->compute_bound)
         return;
-    sim->power_rise = sim->engine.gemm_power_rise;
-    sim->power_time_s = sim->engine.gemm_power_time_s;
-    if (sim->power_rise <= 0.0 && sim->cost->power)
-        sim->cost->power(sim->cost_state, &sim->power_rise, &sim->power_time_s);
+    sim->power = (struct km_power_use){.rise = sim->engine.gemm_power_rise,
+                                       .time_s = sim->engine.gemm_power_time_s,
+                                       .stream = sim->engine.stream_power_share};
+    if (sim->power.rise <= 0.0 && sim->cost->power)
+        sim->cost->power(sim->cost_state, &sim->power);
 }
 
 static enum km_status simulated_run(void *state, const struct km_step *step, struct km_step_time *out,

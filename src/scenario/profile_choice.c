@@ -10,8 +10,8 @@
 static int rank_of(const struct km_profile_head *head, const char *engine)
 {
     if (!head->engine)
-        return 1;
-    return km_engine_is(engine, head->engine) ? 0 : 2;
+        return 2;
+    return strcmp(engine, head->engine) == 0 ? 0 : km_engine_is(engine, head->engine) ? 1 : 3;
 }
 
 enum km_status km_profile_choose(const char *device, const char *engine, struct km_arena *arena,
@@ -19,7 +19,7 @@ enum km_status km_profile_choose(const char *device, const char *engine, struct 
 {
     const char *const *names;
     const size_t count = km_lookup_names(KM_LOOKUP_PROFILE, arena, &names);
-    int best = 3;
+    int best = 4;
     *path = NULL;
     for (size_t i = 0; i < count; i++) {
         struct km_profile_head head;

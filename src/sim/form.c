@@ -577,6 +577,8 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
                                     (double)stage_ps[s] * 1e-12);
         uint64_t longer_ps = km_ps_round((double)stage_ps[s] * time->power.share * time->power.rise * duty);
         uint64_t whole_ps = km_ps_after(stage_ps[s], longer_ps);
+        if (time->power.share <= 0.0)
+            replica->stage_power[s].other_ps += whole_ps;
         at = km_ps_after(at, whole_ps);
         busy_ps = km_ps_after(busy_ps, whole_ps);
         if (s + 1 == replica->config.stages && at < launched_ps)

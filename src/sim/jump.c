@@ -242,6 +242,7 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
         (km_u128)steps * shape.sum_windowed + (km_u128)triangle * shape.below_window;
     replica->weight_bytes += (km_u128)steps * t->weight_bytes;
     replica->busy_ps += sum_ps(&run, steps);
+    replica->stage_power[0].other_ps += sum_ps(&run, steps);
 
     replica->kv->promised_blocks = 0;
     if (replica->config.stepped)
