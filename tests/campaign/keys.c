@@ -105,6 +105,7 @@ static const struct generator generators[] = {
     {"engine.kernels.gemm_time_scale", NUMBER, 6, 0, 3, NULL},
     {"engine.kernels.gemm_power_rise", NUMBER, 6, 0, 2, NULL},
     {"engine.kernels.gemm_power_time_s", NUMBER, 6, 0, 10, NULL},
+    {"engine.kernels.stream_power_share", NUMBER, 5, 0, 1, NULL},
     {"engine.kernels.op_overhead_scale", NUMBER, 6, 0, 5, NULL},
     {"engine.composition.context_granularity_tokens", INTEGER, 4, 0, 128, NULL},
     {"engine.composition.token_granularity", INTEGER, 4, 0, 128, NULL},
