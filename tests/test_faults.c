@@ -281,11 +281,33 @@ static void full_device(void **state)
 {
     (void)state;
     static const char *const commands[] = {
-        "--help",      "--version",    "run --help",
-        "list models", "list --help",  "explain " KM_SOURCE_DIR "/configs/quickstart.yaml",
-        RUN,           RUN "--json -", "trace --help"};
+        "--help",
+        "--version",
+        "run --help",
+        "list models",
+        "list --help",
+        "explain " KM_SOURCE_DIR "/configs/quickstart.yaml",
+        RUN,
+        RUN "--json -",
+        "trace --help",
+        "list devices",
+        "accuracy",
+        "accuracy --json -",
+        "queue --help",
+        "plan --help",
+        "sweep --help",
+        "trace inspect " KM_SOURCE_DIR "/traces/conversation-synthetic.csv",
+        "trace fit " KM_SOURCE_DIR "/traces/conversation-synthetic.csv",
+        "queue --discipline mg1 --arrival-rate-per-s 0.02 --service a=0.02,c=1 --output-tokens 5 "
+        "--theory-only",
+        "advise " KM_SOURCE_DIR "/configs/quickstart.yaml --set workload.end_s=20",
+        "sweep " KM_SOURCE_DIR
+        "/configs/quickstart.yaml --set workload.end_s=20 --set 'sweep={seed: [1, 2]}'",
+        "plan " KM_SOURCE_DIR
+        "/configs/quickstart.yaml --set workload.end_s=20 --quick --set slo.ttft_p50_s=1 "
+        "--set 'search={max_gpus: 1}'"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        char command[400];
+        char command[600];
         snprintf(command, sizeof command, "%s > /dev/full 2> full.err; echo $?", commands[i]);
         struct outcome outcome = kingman(command);
         assert_int_equal(outcome.code, 0);

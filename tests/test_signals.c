@@ -82,8 +82,7 @@ static void put_rows(void)
     assert_int_equal(fclose(file), 0);
 }
 
-/* Its exit code, or 1000 + the signal that it died of. A command that does not end is killed, and fails. */
-static int end_by(const char *arguments, int number, bool twice)
+static pid_t start(const char *arguments)
 {
     char command[1000];
     assert_true((size_t)snprintf(command, sizeof command, "cd %s && exec %s %s > out 2> err",
@@ -94,6 +93,13 @@ static int end_by(const char *arguments, int number, bool twice)
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
     }
+    return child;
+}
+
+/* Its exit code, or 1000 + the signal that it died of. A command that does not end is killed, and fails. */
+static int end_by(const char *arguments, int number, bool twice)
+{
+    pid_t child = start(arguments);
     pause_ms(100);
     kill(child, number);
     if (twice) {
@@ -153,9 +159,35 @@ static void test_a_partial_answer(void **state)
     free(json);
 }
 
+/* Whoever comes second into a folder that is being written is refused, and the first is not disturbed. */
+static void test_one_output_of_two_runs(void **state)
+{
+    (void)state;
+    static const char run[] = "run " QUICKSTART " " ENDLESS "--output answer";
+    pid_t first = start(run);
+    char path[300];
+    snprintf(path, sizeof path, "%s/answer/requests.csv.kingman.tmp", program_folder());
+    for (int ms = 0; ms < ENDS_WITHIN_S * 1000 && access(path, F_OK) != 0; ms++)
+        pause_ms(1);
+    struct outcome second = kingman("run " QUICKSTART " --set workload.end_s=10 --output answer");
+    assert_int_equal(second.code, 2);
+    assert_non_null(strstr(second.err, "answer/requests.csv: another process is writing it"));
+    assert_int_equal(count_lines(second.err), 1);
+    release(&second);
+    assert_int_equal(access(path, F_OK), 0);
+    int status;
+    kill(first, SIGINT);
+    assert_int_equal(waitpid(first, &status, 0), first);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+    char *rows = slurp("answer/result.json");
+    assert_non_null(strstr(rows, "\"partial\": true"));
+    free(rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_signals),
-                                       cmocka_unit_test(test_a_partial_answer)};
+                                       cmocka_unit_test(test_a_partial_answer),
+                                       cmocka_unit_test(test_one_output_of_two_runs)};
     return cmocka_run_group_tests(tests, open_program_folder, close_program_folder);
 }
