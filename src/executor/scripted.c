@@ -12,8 +12,8 @@
  *
  * For what a hang or a lost device does to a load, for schedules worked out by hand, and for tests of what
  * becomes of a run whose executor fails. It believes nobody: rows that do not continue where those of their
- * slot ended, or that are of a slot that was not placed, fail the run, too, as they would corrupt the KV cache
- * of a real one. */
+ * slot ended, rows of a slot that was not placed, a slot placed twice or dropped twice fail the run, too, as
+ * they would corrupt the KV cache of a real one. */
 #include "executor/executor.h"
 
 #include "base/memory.h"
@@ -124,6 +124,7 @@ struct scripted {
     uint64_t steps;
     uint32_t *stands; /* [slot_capacity] tokens whose KV is there; NOT_PLACED */
     size_t slot_capacity;
+    const char *misplaced; /* what placed() and dropped() could not say */
 };
 
 static enum km_status scripted_create(const struct km_executor_config *config, void **state,
@@ -176,13 +177,18 @@ static void scripted_placed(void *state, uint32_t slot, uint32_t cached_tokens)
         km_grow(scripted->stands, &scripted->slot_capacity, (size_t)slot + 1, sizeof *scripted->stands);
     for (size_t i = before; i < scripted->slot_capacity; i++)
         scripted->stands[i] = NOT_PLACED;
+    if (scripted->stands[slot] != NOT_PLACED)
+        scripted->misplaced = "a slot that was placed before it was dropped";
     scripted->stands[slot] = cached_tokens;
 }
 
 static void scripted_dropped(void *state, uint32_t slot)
 {
     struct scripted *scripted = state;
-    scripted->stands[slot] = NOT_PLACED;
+    if (slot >= scripted->slot_capacity || scripted->stands[slot] == NOT_PLACED)
+        scripted->misplaced = "a slot that was dropped and had not been placed";
+    else
+        scripted->stands[slot] = NOT_PLACED;
 }
 
 static enum km_status fail(const struct scripted *scripted, struct km_error *error, const char *why)
@@ -195,6 +201,8 @@ static enum km_status follow(struct scripted *scripted, const struct km_step *st
 {
     if (step->row_count != step->shape.chunk_count + step->shape.decode.count)
         return fail(scripted, error, "another number of rows than of chunks and decodes");
+    if (scripted->misplaced)
+        return fail(scripted, error, scripted->misplaced);
     for (uint32_t i = 0; i < step->row_count; i++) {
         const struct km_row *row = &step->rows[i];
         if (row->slot >= scripted->slot_capacity || scripted->stands[row->slot] == NOT_PLACED)
