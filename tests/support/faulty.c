@@ -61,7 +61,8 @@ static const struct {
 const struct subject subjects[] = {
     {"run",
      "run run.yaml --seed 1 --output out --json run.json",
-     {"run.json", "out/requests.csv", "out/replicas.csv", "out/fleet.csv", "out/steps.csv", "out/result.json"},
+     {"run.json", "out/requests.csv", "out/replicas.csv", "out/fleet.csv", "out/steps.csv",
+      "out/result.json"},
      false},
     {"plan", "plan plan.yaml --seed 1 --quick --workers 1 --json plan.json", {"plan.json"}, false},
     {"sweep", "sweep sweep.yaml --seed 1 --jobs 1 --output rows.csv", {"rows.csv"}, true},
