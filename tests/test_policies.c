@@ -10,6 +10,7 @@
  * fill. The disciplines are those of arXiv 2407.05347, section IV (dynamic, fixed, elastic), Orca (OSDI'22,
  * section 3 and algorithm 1) and Triton Inference Server's dynamic batcher (max_queue_delay_microseconds). */
 #include "base/simtime.h"
+#include "batching/ranked_batch.h"
 #include "support/play.h"
 #include "support/synthetic.h"
 
@@ -111,6 +112,12 @@ static const struct {
      "rank",
      {.max_num_seqs = 1},
      {{0, 1200, 7200}, {1200, 2600, 2600}, {2600, 3900, 5000}},
+     {{.predicted_output_tokens = 3}, {.predicted_output_tokens = 1}, {.predicted_output_tokens = 2}}},
+    /* A has not been served in two steps when C's first token is there: it goes first for a step, then C again. */
+    {"nobody starves",
+     "rank",
+     {.max_num_seqs = 1, .own = &(const struct km_ranked_settings){2, 1}},
+     {{0, 1200, 7200}, {1200, 2600, 2600}, {2600, 3900, 6100}},
      {{.predicted_output_tokens = 3}, {.predicted_output_tokens = 1}, {.predicted_output_tokens = 2}}},
     /* When B has ended A and C have 2 tokens left each, and A came first. */
     {"the shortest remainder first",

@@ -98,6 +98,10 @@ static void bad_overrides(void **state)
          "--set engine.batchin.policy=continuous: engine.batchin: unknown key; did you mean \"batching\"?"},
         {{"engine.batching.policy", "srpt"},
          "--set engine.batching.policy=srpt: engine.batching.policy: srpt needs prediction.output_tokens"},
+        {{"engine.batching.policy_settings", "{starvation_threshold_steps: 8}"},
+         "--set engine.batching.policy_settings={starvation_threshold_steps: 8}: "
+         "engine.batching.policy_settings: "
+         "continuous has no settings of its own"},
         {{"prediction.output_tokens", "oracle"},
          "--set prediction.output_tokens=oracle: prediction.output_tokens: expected {kind: ...} or null"},
         {{"prediction.output_tokens", "{sigma: 1}"},

@@ -12,6 +12,7 @@
 #define KM_BATCHING_BATCHING_H
 
 #include "base/registry.h"
+#include "base/settings.h"
 #include "kv/kv.h"
 #include "kv/sequence.h"
 
@@ -28,10 +29,12 @@ struct km_batching_settings {
     uint32_t batch_cap;   /* dynamic, elastic: most requests of a batch; 0 = max_num_seqs alone */
     uint64_t max_wait_ps; /* dynamic, elastic: longest the first request waits for company; 0 = it does not */
     bool pad_prompts;     /* prompts computed together are padded to the longest */
+    const void *own;      /* the policy's own, as its table says; NULL = its defaults; borrowed */
 };
 
 struct km_batching_view {
     uint64_t now_ps;
+    uint64_t steps; /* taken so far */
     const struct km_batching_settings *settings;
     const struct km_kv *kv;
     const struct km_sequence_list *waiting; /* in queue order; preempted ones stand in front */
@@ -56,7 +59,7 @@ struct km_batch_actions {
     bool (*may_admit)(const struct km_batch *batch, const struct km_sequence *sequence);
     uint32_t (*generated)(const struct km_batch *batch, const struct km_sequence *sequence);
     void (*wait_until)(struct km_batch *batch, uint64_t time_ps);
-    void (*steady)(struct km_batch *batch);
+    void (*steady)(struct km_batch *batch, uint64_t steps);
 };
 
 struct km_batch_handle {
@@ -132,7 +135,12 @@ static inline void km_batch_wait_until(const struct km_batch_handle *h, uint64_t
  * once. */
 static inline void km_batch_steady(const struct km_batch_handle *h)
 {
-    h->actions->steady(h->batch);
+    h->actions->steady(h->batch, UINT64_MAX);
+}
+/* The same for the next `steps` steps only, this one included. */
+static inline void km_batch_steady_for(const struct km_batch_handle *h, uint64_t steps)
+{
+    h->actions->steady(h->batch, steps);
 }
 
 /* What others may rely on, or must provide: nobody knows a policy by its name. */
@@ -160,6 +168,10 @@ struct km_batching_policy {
     void (*runs)(void *state, struct km_sequence *sequence);
     void (*leaves)(void *state, struct km_sequence *sequence);
     void (*release)(void *state); /* free what the state points to */
+    /* Its own settings, optional: engine.batching.policy_settings, read by this table into a copy of the defaults. */
+    const struct km_setting *settings;
+    const void *defaults;
+    size_t settings_bytes;
 };
 
 extern const struct km_entry *const km_batching_registry[];

@@ -13,27 +13,49 @@ static uint64_t ordered(float value)
     return bits & UINT32_C(0x80000000) ? ~bits : bits | UINT32_C(0x80000000);
 }
 
-/* Of one that waits: what was generated is to be recomputed. */
-static uint64_t waiting_rank(km_rank_function *rank, const struct km_sequence *s)
+/* Whoever was promoted before all others. */
+static uint64_t rank_of(const struct km_ranked *ranked, km_rank_function *rank, const struct km_sequence *s,
+                        uint32_t generated)
 {
-    return ordered(rank(s, s->target_tokens - s->prompt_tokens));
+    uint64_t first = ranked->ages[s->slot].promoted ? 0 : UINT64_C(1) << 32;
+    return first | ordered(rank(s, generated));
+}
+
+/* Of one that waits: what was generated is to be recomputed. */
+static uint64_t waiting_rank(const struct km_ranked *ranked, km_rank_function *rank,
+                             const struct km_sequence *s)
+{
+    return rank_of(ranked, rank, s, s->target_tokens - s->prompt_tokens);
+}
+
+static void enqueue(struct km_ranked *ranked, km_rank_function *rank, struct km_sequence *s)
+{
+    km_sequence_queue_add(&ranked->waiting, waiting_rank(ranked, rank, s), s->id, s);
 }
 
 void km_ranked_waits(struct km_ranked *ranked, km_rank_function *rank, struct km_sequence *sequence)
 {
-    km_sequence_queue_add(&ranked->waiting, waiting_rank(rank, sequence), sequence->id, sequence);
+    ranked->ages =
+        km_grow(ranked->ages, &ranked->age_capacity, (size_t)sequence->slot + 1, sizeof *ranked->ages);
+    if (sequence->preemptions == 0)
+        ranked->ages[sequence->slot] = (struct km_ranked_age){0};
+    ranked->fresh = km_grow(ranked->fresh, &ranked->fresh_capacity, ranked->fresh_count + 1,
+                            sizeof(struct km_sequence *));
+    ranked->fresh[ranked->fresh_count++] = sequence;
+    enqueue(ranked, rank, sequence);
 }
 
 void km_ranked_runs(struct km_ranked *ranked, struct km_sequence *sequence)
 {
     km_sequence_queue_remove(&ranked->waiting, sequence);
     ranked->running = km_grow(ranked->running, &ranked->capacity, ranked->count + 1, sizeof *ranked->running);
-    ranked->running[ranked->count++] = (struct km_ranked_entry){.sequence = sequence};
+    ranked->running[ranked->count++] = (struct km_ranked_entry){.sequence = sequence, .served = true};
 }
 
 void km_ranked_leaves(struct km_ranked *ranked, struct km_sequence *sequence)
 {
     km_sequence_queue_remove(&ranked->waiting, sequence);
+    km_sequence_queue_remove(&ranked->idle, sequence);
     for (size_t i = 0; i < ranked->count; i++)
         if (ranked->running[i].sequence == sequence)
             ranked->running[i].sequence = NULL;
@@ -42,6 +64,9 @@ void km_ranked_leaves(struct km_ranked *ranked, struct km_sequence *sequence)
 void km_ranked_release(struct km_ranked *ranked)
 {
     km_sequence_queue_release(&ranked->waiting);
+    km_sequence_queue_release(&ranked->idle);
+    free(ranked->ages);
+    free(ranked->fresh);
     free(ranked->running);
     free(ranked->ahead);
     *ranked = (struct km_ranked){0};
@@ -52,6 +77,7 @@ void km_ranked_release(struct km_ranked *ranked)
 struct round {
     struct km_ranked *ranked;
     km_rank_function *rank;
+    const struct km_ranked_settings *settings;
     const struct km_batching_view *view;
     const struct km_batch_handle *batch;
     size_t sorted;   /* running ones that this batch did not admit */
@@ -69,6 +95,92 @@ static bool before(uint64_t rank, const struct km_sequence *s, uint64_t other_ra
     return rank != other_rank ? rank < other_rank : s->id < other->id;
 }
 
+static void set_idle(struct km_ranked *ranked, struct km_sequence *s)
+{
+    km_sequence_queue_remove(&ranked->idle, s);
+    km_sequence_queue_add(&ranked->idle, ranked->ages[s->slot].since, s->id, s);
+}
+
+/* What the steps since the last look mean to those that run. */
+static void age_running(struct km_ranked *ranked, uint64_t steps)
+{
+    uint64_t passed = steps - ranked->steps;
+    for (size_t i = 0; i < ranked->count; i++) {
+        const struct km_ranked_entry *entry = &ranked->running[i];
+        if (!entry->sequence || entry->evicted)
+            continue;
+        struct km_ranked_age *age = &ranked->ages[entry->sequence->slot];
+        if (entry->served && passed) {
+            age->since = steps;
+            /* A step of a prompt does not count: who is driven out before its token came would never end. */
+            if (entry->sequence->state != KM_SEQ_PREFILL)
+                age->left -= age->left < passed ? age->left : (uint32_t)passed;
+            age->promoted = age->left > 0;
+        }
+        if (entry->served)
+            km_sequence_queue_remove(&ranked->idle, entry->sequence);
+        else
+            set_idle(ranked, entry->sequence);
+    }
+    ranked->steps = steps;
+}
+
+/* Let whoever starves rank first. */
+static void promote(struct round *r)
+{
+    struct km_ranked *ranked = r->ranked;
+    uint64_t steps = r->view->steps, threshold = r->settings->starvation_threshold_steps;
+    struct km_sequence *s;
+    while ((s = km_sequence_queue_first(&ranked->idle)) && ranked->ages[s->slot].since + threshold <= steps) {
+        ranked->ages[s->slot] = (struct km_ranked_age){steps, r->settings->priority_quantum_steps, true};
+        set_idle(ranked, s);
+        if (s->state == KM_SEQ_WAITING) {
+            km_sequence_queue_remove(&ranked->waiting, s);
+            enqueue(ranked, r->rank, s);
+        }
+    }
+}
+
+static void age(struct round *r)
+{
+    struct km_ranked *ranked = r->ranked;
+    if (r->settings->starvation_threshold_steps) {
+        age_running(ranked, r->view->steps);
+        for (size_t i = 0; i < ranked->fresh_count; i++) {
+            if (ranked->fresh[i]->preemptions == 0)
+                ranked->ages[ranked->fresh[i]->slot].since = r->view->steps;
+            set_idle(ranked, ranked->fresh[i]);
+        }
+        promote(r);
+    }
+    ranked->fresh_count = 0;
+}
+
+/* Steps, this one included, until somebody is promoted or has ranked first long enough. */
+static uint64_t steps_in_order(const struct round *r)
+{
+    const struct km_ranked *ranked = r->ranked;
+    uint64_t steps = UINT64_MAX;
+    if (!r->settings->starvation_threshold_steps)
+        return steps;
+    for (size_t i = 0; i < ranked->count; i++) {
+        const struct km_ranked_entry *entry = &ranked->running[i];
+        const struct km_ranked_age *a = &ranked->ages[entry->sequence->slot];
+        if (!entry->served)
+            set_idle(r->ranked, entry->sequence);
+        else
+            km_sequence_queue_remove(&r->ranked->idle, entry->sequence);
+        if (entry->served && a->promoted && a->left < steps)
+            steps = a->left;
+    }
+    const struct km_sequence *starving = km_sequence_queue_first(&ranked->idle);
+    if (starving) {
+        uint64_t due = ranked->ages[starving->slot].since + r->settings->starvation_threshold_steps;
+        steps = due - r->view->steps < steps ? due - r->view->steps : steps;
+    }
+    return steps;
+}
+
 /* Bring the running ones in order; almost all are. Those that have ended, or are about to, go. */
 static void sort(struct round *r)
 {
@@ -78,7 +190,7 @@ static void sort(struct round *r)
         struct km_sequence *s = ranked->running[i].sequence;
         if (!s || ranked->running[i].evicted || s->state == KM_SEQ_ENDING)
             continue;
-        uint64_t rank = ordered(r->rank(s, km_batch_generated(r->batch, s)));
+        uint64_t rank = rank_of(ranked, r->rank, s, km_batch_generated(r->batch, s));
         size_t at = count++;
         for (; at > 0 && before(rank, s, ranked->running[at - 1].rank, ranked->running[at - 1].sequence);
              at--)
@@ -115,7 +227,7 @@ static void seat_waiting(struct round *r, const struct km_ranked_entry *entry)
     struct km_ranked *ranked = r->ranked;
     while (!r->cut) {
         struct km_sequence *s = km_sequence_queue_first(&ranked->waiting);
-        if (!s || !before(waiting_rank(r->rank, s), s, entry->rank, entry->sequence) ||
+        if (!s || !before(waiting_rank(r->ranked, r->rank, s), s, entry->rank, entry->sequence) ||
             !seat(r, s->target_tokens))
             return;
         km_sequence_queue_remove(&ranked->waiting, s);
@@ -158,6 +270,7 @@ static void choose_decodes(struct round *r)
             r->changed = true;
         }
         r->ranked->running[i].decodes = s->state == KM_SEQ_DECODE && !is_away(r, s);
+        r->ranked->running[i].served = r->ranked->running[i].decodes;
         r->decodes += r->ranked->running[i].decodes;
     }
 }
@@ -200,6 +313,7 @@ static void go_on(struct round *r, size_t position)
             r->cut = true;
             return;
         }
+    r->ranked->running[position].served |= tokens > 0;
     r->budget -= tokens;
 }
 
@@ -220,7 +334,7 @@ static bool is_ahead(const struct round *r, const struct km_sequence *waiting, s
 {
     const struct km_ranked_entry *entry = &r->ranked->running[position];
     return position == r->sorted ||
-           before(waiting_rank(r->rank, waiting), waiting, entry->rank, entry->sequence);
+           before(waiting_rank(r->ranked, r->rank, waiting), waiting, entry->rank, entry->sequence);
 }
 
 /* Prompts in the order of ranks: those that are being read and those that wait. */
@@ -240,7 +354,7 @@ static void read_prompts(struct round *r)
     }
     for (size_t i = 0; i < ranked->ahead_count; i++)
         if (ranked->ahead[i]->state == KM_SEQ_WAITING)
-            km_ranked_waits(ranked, r->rank, ranked->ahead[i]);
+            enqueue(ranked, r->rank, ranked->ahead[i]);
     if (r->sorted && ranked->running[r->sorted - 1].evicted)
         full = true;
     for (r->cut |= full; !r->cut && r->seats && r->budget; r->seats--) {
@@ -251,16 +365,19 @@ static void read_prompts(struct round *r)
     }
 }
 
-void km_ranked_form(struct km_ranked *ranked, km_rank_function *rank, const struct km_batching_view *view,
+void km_ranked_form(struct km_ranked *ranked, km_rank_function *rank,
+                    const struct km_ranked_settings *settings, const struct km_batching_view *view,
                     const struct km_batch_handle *batch)
 {
     uint32_t budget = view->settings->max_num_batched_tokens;
     struct round r = {.ranked = ranked,
                       .rank = rank,
+                      .settings = settings,
                       .view = view,
                       .batch = batch,
                       .seats = view->settings->max_num_seqs,
                       .budget = budget};
+    age(&r);
     sort(&r);
     select(&r);
     choose_decodes(&r);
@@ -270,5 +387,5 @@ void km_ranked_form(struct km_ranked *ranked, km_rank_function *rank, const stru
     /* Whoever decodes only gets further ahead, and who sits out or waits does so for a seat, tokens or blocks, none of
      * which decoding frees. */
     if (r.decodes && !r.changed)
-        km_batch_steady(batch);
+        km_batch_steady_for(batch, steps_in_order(&r));
 }

@@ -17,7 +17,20 @@
 struct km_ranked_entry {
     struct km_sequence *sequence; /* NULL: it has left */
     uint64_t rank;
-    bool decodes, evicted; /* in this batch */
+    bool decodes, served, evicted; /* in this batch */
+};
+
+/* Starvation: who has not been served for so many steps ranks before all others until it has been served in so many
+ * (arXiv 2408.15792, algorithm 1: StarvationThreshold and PriorityQuantum; in vLLM-LTR `starv` and `period`). */
+struct km_ranked_settings {
+    uint32_t starvation_threshold_steps; /* 0 = nobody ever */
+    uint32_t priority_quantum_steps;     /* that yield a token: preempted ones compute their prompt anew */
+};
+
+struct km_ranked_age {
+    uint64_t since; /* steps taken when it was last served, or came, or was promoted */
+    uint32_t left;  /* steps that it may still rank first */
+    bool promoted;
 };
 
 /* Zeroed, it is empty. It is told of every change by the hooks of batching.h, which pass it on. */
@@ -27,6 +40,12 @@ struct km_ranked {
     size_t count, capacity;
     struct km_sequence **ahead; /* waiting ones that rank before one that runs: scratch of a step */
     size_t ahead_count, ahead_capacity;
+    /* Starvation */
+    struct km_ranked_age *ages;    /* [age_capacity] by slot */
+    struct km_sequence_queue idle; /* who is not served, the longest first */
+    struct km_sequence **fresh;    /* who began to wait since the latest step */
+    size_t age_capacity, fresh_count, fresh_capacity;
+    uint64_t steps; /* taken before the latest step */
 };
 
 /* The rank of a sequence that has `generated` output tokens. While a sequence decodes its rank may fall, by as much as
@@ -37,7 +56,8 @@ void km_ranked_waits(struct km_ranked *ranked, km_rank_function *rank, struct km
 void km_ranked_runs(struct km_ranked *ranked, struct km_sequence *sequence);
 void km_ranked_leaves(struct km_ranked *ranked, struct km_sequence *sequence);
 void km_ranked_release(struct km_ranked *ranked);
-void km_ranked_form(struct km_ranked *ranked, km_rank_function *rank, const struct km_batching_view *view,
+void km_ranked_form(struct km_ranked *ranked, km_rank_function *rank,
+                    const struct km_ranked_settings *settings, const struct km_batching_view *view,
                     const struct km_batch_handle *batch);
 
 #endif

@@ -34,7 +34,8 @@ static void release(void *state)
 
 static void form(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch)
 {
-    km_ranked_form(state, by_remainder, view, batch);
+    static const struct km_ranked_settings nobody_starves = {0};
+    km_ranked_form(state, by_remainder, &nobody_starves, view, batch);
 }
 
 const struct km_batching_policy km_batching_srpt = {

@@ -57,6 +57,13 @@ struct km_all_reduce_rule {
     double bandwidth_share; /* of what the link gives large messages; 0 = all */
 };
 
+/* What is stated for one policy alone. The engine keeps it as it stands; who knows the policies reads it. */
+struct km_policy_settings {
+    const struct km_yaml *stated;   /* NULL = nothing */
+    const struct km_setting *table; /* of the policy; NULL = it has none */
+    const void *values;             /* read by the table, defaults included; NULL = it has none */
+};
+
 struct km_engine {
     const char *name;
     double step_time_error; /* relative standard error of step times against the engine it was fitted to; 0 =
@@ -77,6 +84,7 @@ struct km_engine {
     uint32_t batch_size, batch_cap; /* of the policies that form whole batches; 0 = not stated */
     double max_wait_s;
     bool pad_prompts;
+    struct km_policy_settings policy_settings;
     uint32_t max_model_len; /* 0 = the model's max_position_embeddings */
 
     /* KV cache */

@@ -132,6 +132,28 @@ static const struct km_setting collective_settings[] = {
     {0},
 };
 
+static enum km_status keep_policy_settings(const struct km_yaml *value, void *field,
+                                           const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_policy_settings *settings = field;
+    (void)context;
+    settings->stated = km_yaml_is_null(value) ? NULL : value;
+    if (settings->stated && value->kind != KM_YAML_MAPPING)
+        return km_yaml_fail(value, error, "expected a mapping or null");
+    return KM_OK;
+}
+
+static void write_policy_settings(const void *field, struct km_text *out)
+{
+    const struct km_policy_settings *settings = field;
+    km_settings_write_json(settings->table, settings->values, out);
+}
+
+static bool no_policy_settings(const void *field)
+{
+    return !((const struct km_policy_settings *)field)->table;
+}
+
 static const struct km_setting batching_settings[] = {
     {"policy", KM_SETTING_STRING, AT(policy), .doc = "a batching policy (kingman list batching)"},
     {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_AT_LEAST(1), .doc = "sequences in a batch"},
@@ -156,6 +178,9 @@ static const struct km_setting batching_settings[] = {
      .doc = "dynamic, elastic: longest the first request waits for company"},
     {"pad_prompts", KM_SETTING_BOOL, AT(pad_prompts), .optional = true,
      .doc = "prompts computed together are padded to the longest"},
+    {"policy_settings", KM_SETTING_CUSTOM, AT(policy_settings), .optional = true,
+     .read = keep_policy_settings, .write = write_policy_settings, .absent = no_policy_settings,
+     .doc = "the policy's own settings; rank: {starvation_threshold_steps, priority_quantum_steps}"},
     {0},
 };
 

@@ -151,7 +151,26 @@ static enum km_status check_choice(const struct km_yaml *root, const char *secti
                    key, *name);
 }
 
-static enum km_status check_engine(const struct km_yaml *root, struct km_scenario *s, struct km_error *error)
+/* What is stated for the policy alone, by its own table. */
+static enum km_status read_policy_settings(const struct km_batching_policy *policy,
+                                           struct km_policy_settings *out,
+                                           const struct km_settings_context *context, struct km_error *error)
+{
+    out->table = policy->settings;
+    if (!policy->settings)
+        return out->stated
+                   ? km_yaml_fail(out->stated, error, "%s has no settings of its own", policy->entry.name)
+                   : KM_OK;
+    void *values = km_arena_alloc(context->arena, policy->settings_bytes);
+    memcpy(values, policy->defaults, policy->settings_bytes);
+    out->values = values;
+    return out->stated ? km_settings_read(out->stated, policy->settings, KM_SETTINGS_WHOLE, values, NULL,
+                                          context, error)
+                       : KM_OK;
+}
+
+static enum km_status check_engine(const struct km_yaml *root, struct km_scenario *s,
+                                   const struct km_settings_context *context, struct km_error *error)
 {
     struct km_engine *e = &s->engine;
     enum km_status status =
@@ -165,6 +184,9 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         e->kv_manager = "prefix";
     e->enable_prefix_caching = strcmp(e->kv_manager, "prefix") == 0;
     const struct km_batching_policy *policy = km_batching_find(e->policy);
+    status = read_policy_settings(policy, &e->policy_settings, context, error);
+    if (status != KM_OK)
+        return status;
     bool one_size = policy && policy->traits & KM_BATCHING_ONE_SIZE;
     if (one_size && e->batch_size == 0)
         return km_scenario_refuse(root, "engine.batching.policy", error, "%s needs batch_size", e->policy);
@@ -216,7 +238,7 @@ enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_s
     if (status == KM_OK)
         status = km_workload_section_check(km_yaml_get(root, "workload"), &scenario->workload, error);
     if (status == KM_OK)
-        status = check_engine(root, scenario, error);
+        status = check_engine(root, scenario, context, error);
     return status;
 }
 

@@ -128,7 +128,8 @@ void km_batch_open(struct km_replica *replica, uint64_t now_ps)
                                  .entries = flight->entries,
                                  .entry_capacity = flight->entry_capacity,
                                  .classes = {flight->classes.counts, flight->classes.capacity, 0}};
-    batch->decode_all = batch->steady = batch->changed = false;
+    batch->decode_all = batch->changed = false;
+    batch->steady_steps = 0;
     batch->decodes = 0;
     batch->wait_until_ps = now_ps;
     batch->chunk_count = 0;
@@ -383,9 +384,9 @@ static void action_wait_until(struct km_batch *batch, uint64_t time_ps)
     batch->wait_until_ps = time_ps;
 }
 
-static void action_steady(struct km_batch *batch)
+static void action_steady(struct km_batch *batch, uint64_t steps)
 {
-    batch->steady = true;
+    batch->steady_steps = steps;
 }
 
 const struct km_batch_actions km_batch_actions = {

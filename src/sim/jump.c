@@ -149,6 +149,7 @@ static void place(const struct run *run, enum pace pace, const struct km_step_ti
 static uint64_t most_steps(struct km_replica *replica, struct km_cohort *cohort)
 {
     uint64_t limit = km_cohort_plain_steps(cohort);
+    limit = limit < replica->batch.steady_steps ? limit : replica->batch.steady_steps;
     replica->kv->promised_blocks = 0; /* this batch is part of the run */
     limit = replica->config.kv_manager->decode_steps(replica->kv, &cohort->growth, cohort->clock,
                                                      limit < MOST_STEPS ? limit : MOST_STEPS);

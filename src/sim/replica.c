@@ -323,6 +323,7 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
     struct km_batch *batch = &replica->batch;
     const struct km_batching_view view = {
         .now_ps = now_ps,
+        .steps = replica->steps,
         .settings = &replica->config.batching,
         .kv = replica->kv,
         .waiting = &replica->waiting,
@@ -334,7 +335,7 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
     const struct km_batch_handle handle = {&km_batch_actions, batch};
     replica->config.policy->form(replica->policy_state, &view, &handle);
 
-    if (replica->config.fast_forward && batch->decode_all && batch->steady && !batch->changed) {
+    if (replica->config.fast_forward && batch->decode_all && batch->steady_steps && !batch->changed) {
         uint64_t until_ps = horizon_ps;
         if (inbox_visible_ps(replica) < until_ps)
             until_ps = inbox_visible_ps(replica);

@@ -78,6 +78,8 @@ static const struct generator generators[] = {
     {"engine.batching.max_num_batched_tokens", INTEGER, 0, 48, 4096, NULL},
     {"engine.batching.long_prefill_token_threshold", INTEGER, 0, 1, 200, NULL},
     {"engine.batching.enable_chunked_prefill", WORDS, 0, 0, 0, "true|false"},
+    {"engine.batching.policy_settings", WORDS, 0, 0, 0,
+     "{starvation_threshold_steps: 20, priority_quantum_steps: 4}|{starvation_threshold_steps: 3}"},
     {"engine.batching.batch_size", INTEGER, 0, 1, 8, NULL},
     {"engine.batching.batch_cap", INTEGER, 0, 1, 12, NULL},
     {"engine.batching.max_wait_s", NUMBER, 15, 0, 2, NULL},

@@ -73,6 +73,7 @@ static void one_server(struct random_scenario *c, unsigned replicas)
     case_set(c, "engine.batching.max_num_seqs", "1");
     case_set(c, "engine.batching.async_scheduling", "false");
     case_drop(c, "engine.batching.batch_size");
+    case_drop(c, "engine.batching.policy_settings");
     case_drop(c, "workload.patience_s");
 }
 
@@ -333,6 +334,7 @@ static void condition_split(struct random_scenario *c)
     case_set(c, "engine.batching.policy", "%s", c->number % 16 < 8 ? "continuous" : "orca");
     steady_predictions(c);
     case_drop(c, "engine.batching.batch_size");
+    case_drop(c, "engine.batching.policy_settings");
 }
 
 #define APART_US UINT64_C(200000000000) /* 200,000 s */

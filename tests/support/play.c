@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/simtime.h"
+#include "batching/ranked_batch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -277,6 +278,9 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
         .patience_ps = ONE_OF(rng, KM_PS_NEVER, KM_PS_NEVER, 5000, 50000),
     };
     out->config.executor_state = &out->synthetic;
+    static const struct km_ranked_settings starving[] = {{1, 1}, {3, 2}, {20, 5}};
+    if (out->config.policy == km_batching_find("rank") && up_to(rng, 1))
+        out->config.batching.own = &starving[up_to(rng, 2)];
     out->count = up_to(rng, MOST_SCRIPTED - 1) + 1;
     /* With steps of one length and no host times, arrivals fall on the very moments at which batches are
      * formed. */
