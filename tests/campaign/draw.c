@@ -225,7 +225,8 @@ static void draw_batching(const struct drawing *d)
             case_set(c, "engine.batching.max_num_seqs", "%ld", integer(d, "engine.batching.batch_size"));
     }
     maybe(d, km_batching_find(policy)->traits & KM_BATCHING_BY_LENGTH ? 100 : 10, "prediction.output_tokens");
-    maybe(d, km_batching_find(policy)->settings ? 50 : 0, "engine.batching.policy_settings");
+    if (km_batching_find(policy)->settings)
+        maybe(d, 50, "engine.batching.policy_settings");
     maybe(d, strcmp(policy, "dynamic") == 0 || strcmp(policy, "elastic") == 0 ? 60 : 5,
           "engine.batching.batch_cap");
 }
