@@ -28,8 +28,8 @@ struct km_sequence {
     uint32_t computed_tokens; /* WAITING, PREFILL: computed or scheduled so far (hits included) */
     uint32_t preemptions;
     uint32_t class_index;
-    int32_t priority;    /* smaller is served first (as vLLM's); 0 unless the trace says so */
-    uint32_t max_tokens; /* most output tokens the request allows; 0 = not stated */
+    int32_t priority;              /* smaller is served first (as vLLM's); 0 unless the trace says so */
+    uint32_t max_tokens;           /* most output tokens the request allows; 0 = not stated */
     float predicted_output_tokens; /* of the whole output; 0 = not predicted */
     int64_t session;
     const uint64_t *prefix_hashes; /* [prefix_hash_count], borrowed for the sequence's life; NULL = unique */

@@ -40,7 +40,7 @@ struct km_layer {
     /* Sparse attention (DeepSeek-V3.2, MLA only): a query attends to the index_topk tokens that an indexer of
      * its own scores highest, or to those of the last layer that has one (index_heads 0). 0 = attention to all */
     uint32_t index_topk, index_heads, index_dim;
-    int32_t kv_source;  /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
+    int32_t kv_source; /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
     bool qkv_bias, output_bias;
     bool qk_norm;      /* RMSNorm on each head's q and k */
     bool qk_norm_full; /* with qk_norm: one norm over the q (k) of all heads together (OLMo 2) */
