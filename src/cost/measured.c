@@ -271,7 +271,7 @@ double km_measured_rise(const struct km_measured *m, const struct km_op *op, dou
     const double n = log(op->n), k = log(op->k), at = log(rows);
     for (size_t i = 0; i < m->rise_count; i++) {
         const struct km_measured_rise *r = &m->rises[i];
-        if (r->weights != op->weights || r->activations != op->activations)
+        if (r->weights != (double)op->weights || r->activations != (double)op->activations)
             continue;
         double far = square(r->log_n - n) + square(r->log_k - k) + square(r->log_m - at);
         if (far < nearest) {
