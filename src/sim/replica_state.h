@@ -43,8 +43,8 @@ struct km_batch {
     struct km_flight *flight;
     bool decode_all;
     uint64_t steady_steps; /* the policy's promise; 0 = none */
-    bool changed;     /* anything but decode progress: admissions, chunks, preemptions */
-    uint32_t decodes; /* scheduled so far */
+    bool changed;          /* anything but decode progress: admissions, chunks, preemptions */
+    uint32_t decodes;      /* scheduled so far */
     uint64_t wait_until_ps;
     struct km_chunk *chunks, *padded;
     uint32_t *chunk_slots;
