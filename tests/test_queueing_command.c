@@ -236,6 +236,12 @@ static void test_servers(void **state)
     cJSON_Delete(first);
     cJSON_Delete(again);
     cJSON_Delete(other);
+    /* All that is drawn rounds to no time at all: shares of it are unknown, not 0 / 0. */
+    json = answer("--discipline ggc --arrival-rate-per-s 1 --arrival-cv 100 --service mean_s=1,cv=100 "
+                  "--requests 2 --json -",
+                  0);
+    assert_true(isnan(at(json, "simulation.utilization.mean")) && isnan(at(json, "simulation.idle.mean")));
+    cJSON_Delete(json);
     /* How many servers? Where there are too few the row says so. */
     json = answer(GGC "--sweep servers=2:6:5 --theory-only --json -", 0);
     const cJSON *points = cJSON_GetObjectItem(cJSON_GetObjectItem(json, "sweep"), "points");

@@ -78,13 +78,14 @@ static void describe(const struct km_queue_system *system, const struct km_execu
 static void summarize(const struct recorder *recorder, const struct km_simulation_result *run,
                       const struct km_summary *summary, struct km_queue_simulated *out)
 {
+    double steps = (double)run->work.prompt_steps, none = (double)NAN; /* none: all left, or at once */
     *out = (struct km_queue_simulated){
         .mean_wait_s = estimate(recorder->waits, 1e-12),
         .mean_square_wait_s = estimate(recorder->squares, 1e-12),
         .mean_response_s = estimate(recorder->responses, 1e-12),
         .loss = estimate(recorder->lost, 1.0),
-        .utilization = run->work.busy_s / summary->span_s,
-        .mean_batch = (double)summary->completed / (double)run->work.prompt_steps,
+        .utilization = summary->span_s > 0 ? run->work.busy_s / summary->span_s : none,
+        .mean_batch = steps > 0 ? (double)summary->completed / steps : none,
     };
     out->idle = 1.0 - out->utilization;
     out->var_wait_s = out->mean_square_wait_s.value - out->mean_wait_s.value * out->mean_wait_s.value;

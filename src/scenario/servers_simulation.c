@@ -60,7 +60,9 @@ static struct km_queue_estimate estimate(struct km_batch_means *means, double un
 
 static void summarize(struct run *run, struct km_queue_simulated *out)
 {
-    double tick_s = run->tick_s, n = (double)run->served, mean = run->wait / n, span = (double)run->last;
+    double tick_s = run->tick_s, n = (double)run->served, mean = run->wait / n;
+    /* No time has passed where arrivals or services vary so much that all drawn were 0: shares of it are unknown. */
+    double span = run->last > 0 ? (double)run->last : (double)NAN;
     *out = (struct km_queue_simulated){
         .requests = run->served,
         .mean_wait_s = estimate(run->waits, tick_s),
