@@ -237,7 +237,7 @@ static void test_servers(void **state)
     cJSON_Delete(again);
     cJSON_Delete(other);
     /* All that is drawn rounds to no time at all: shares of it are unknown, not 0 / 0. */
-    json = answer("--discipline ggc --arrival-rate-per-s 1 --arrival-cv 100 --service mean_s=1,cv=100 "
+    json = answer("--discipline ggc --arrival-rate-per-s 0.5 --arrival-cv 100 --service mean_s=1,cv=100 "
                   "--requests 2 --json -",
                   0);
     assert_true(isnan(at(json, "simulation.utilization.mean")) && isnan(at(json, "simulation.idle.mean")));
