@@ -48,7 +48,7 @@ static void simulate(const char *router, uint32_t replicas, double load, uint64_
                     .kv = {.capacity_blocks = 1 << 10, .block_size = 16, .max_model_len = 1 << 14},
                     .executor = &synthetic_lines,
                     .executor_state = &synthetic,
-                    .stages = 1,
+                    .pace.stages = 1,
                     .fast_forward = true,
                     .patience_ps = KM_PS_NEVER},
         .replicas = replicas,

@@ -218,8 +218,8 @@ static void jumps(void **state)
             .kv = {.capacity_blocks = 1000000, .block_size = 16, .max_model_len = 1000000},
             .executor = &synthetic_lines,
             .executor_state = &synthetic,
-            .stages = 1,
-            .async_scheduling = async,
+            .pace.stages = 1,
+            .pace.overlapped = async,
             .fast_forward = true,
             .patience_ps = KM_PS_NEVER,
         };

@@ -90,11 +90,12 @@ static const char *wrong_times(const struct random_case *r, const struct played 
         return "scheduled after its patience had run out";
     if (record->started_ps < record->scheduled_ps)
         return "started before it was scheduled";
-    if (record->first_token_ps < record->started_ps + s->step_ps * r->config.stages)
+    if (record->first_token_ps < record->started_ps + s->step_ps * r->config.pace.stages)
         return "a first token in less than a step";
     /* Each token takes a step of its own after the one before it. (From the first token it may seem less: the
      * host may be late with that one's result, and not with the last one's.) */
-    if (record->last_token_ps < record->started_ps + record->output_tokens * s->step_ps * r->config.stages)
+    if (record->last_token_ps <
+        record->started_ps + record->output_tokens * s->step_ps * r->config.pace.stages)
         return "tokens faster than steps";
     if (record->last_token_ps < record->first_token_ps)
         return "the last token before the first";

@@ -142,7 +142,7 @@ static void schedules(void **state)
                 .kv = {.capacity_blocks = 1000, .block_size = 4, .max_model_len = 4000},
                 .executor = mode & 1 ? &synthetic_lines : &synthetic_single,
                 .executor_state = &synthetic,
-                .stages = 1,
+                .pace.stages = 1,
                 .fast_forward = mode & 2,
                 .patience_ps = KM_PS_NEVER,
             };
@@ -269,7 +269,7 @@ static void play_crowd(size_t c, int mode)
         .kv = {.capacity_blocks = 5, .block_size = 4, .max_model_len = 20},
         .executor = mode & 1 ? &synthetic_lines : &synthetic_single,
         .executor_state = &synthetic,
-        .stages = 1,
+        .pace.stages = 1,
         .fast_forward = mode & 2,
         .patience_ps = KM_PS_NEVER,
     };

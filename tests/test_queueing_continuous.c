@@ -61,7 +61,7 @@ static void test_constant_steps(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 0.01};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix;
     struct km_continuous_answer answer;
     mix_of(&mix, 10, 101);
@@ -81,7 +81,7 @@ static void test_ingest(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 0.01};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix;
     struct km_continuous_answer answer;
     mix_of(&mix, 10, 101);
@@ -100,7 +100,7 @@ static void test_growing_steps(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 0.01, .decode_s = 1e-4};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix;
     mix_of(&mix, 10, 101);
     static const double rates[] = {1, 10, 50, 80};
@@ -119,7 +119,7 @@ static void test_slots_make_a_queue(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 1e-3};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix;
     mix_of(&mix, 10, 2001);
     struct km_continuous_question question = question_of(&clock, &mix, 0);
@@ -144,7 +144,7 @@ static void test_unstable_says_where_it_is_stable(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 0.01, .decode_s = 1e-4, .prompt_s = 1e-5};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix;
     struct km_continuous_answer answer;
     struct km_error error;
@@ -162,7 +162,7 @@ static void test_what_limits_the_slots(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 0.01, .prompt_s = 1e-6};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix;
     struct km_continuous_answer answer;
     mix_of(&mix, 500, 101);
@@ -183,7 +183,7 @@ static void test_bad_input(void **state)
 {
     (void)state;
     struct affine affine = {.step_s = 0.01};
-    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &affine, .time = affine_time, .pace.stages = 1};
     struct km_length_mix mix, empty = {0};
     mix_of(&mix, 10, 11);
     const struct km_continuous_question good = question_of(&clock, &mix, 1);
@@ -216,8 +216,8 @@ static void test_random_questions(void **state)
                                 .prompt_s = pow(10, -7 + 3 * gsl_rng_uniform(rng))};
         const struct km_step_clock clock = {.context = &affine,
                                             .time = affine_time,
-                                            .stages = 1 + (uint32_t)gsl_rng_uniform_int(rng, 3),
-                                            .overlapped = gsl_rng_uniform_int(rng, 2) == 1};
+                                            .pace.stages = 1 + (uint32_t)gsl_rng_uniform_int(rng, 3),
+                                            .pace.overlapped = gsl_rng_uniform_int(rng, 2) == 1};
         struct km_length_mix mix;
         mix_of(&mix, ceil(pow(10, 4 * gsl_rng_uniform(rng))), pow(10, 3 * gsl_rng_uniform(rng)));
         struct km_continuous_question question = question_of(&clock, &mix, 1e-9);
@@ -230,7 +230,7 @@ static void test_random_questions(void **state)
         double alone_s = affine.step_s + affine.prompt_s * mix.prompt_mean +
                          mix.decode_mean * (affine.step_s + affine.decode_s),
                before_s = 0;
-        if (clock.stages == 1 && mix.prompt_mean <= 16)
+        if (clock.pace.stages == 1 && mix.prompt_mean <= 16)
             close_to(idle.mean_e2e_s, alone_s, 0.02);
         static const double loads[] = {0.05, 0.4, 0.8, 0.97};
         for (size_t i = 0; i < COUNT(loads); i++) {
@@ -241,7 +241,7 @@ static void test_random_questions(void **state)
             assert_true(answer.mean_e2e_s >= answer.mean_ttft_s && answer.mean_ttft_s >= answer.mean_wait_s);
             assert_true(answer.mean_wait_s >= 0 && answer.mean_waiting >= 0 && answer.mean_running > 0);
             assert_true(answer.prefill_share >= 0 && answer.prefill_share <= 1);
-            assert_true(clock.stages > 1 || answer.mean_e2e_s > 0.99 * before_s);
+            assert_true(clock.pace.stages > 1 || answer.mean_e2e_s > 0.99 * before_s);
             before_s = answer.mean_e2e_s;
         }
         question.arrival_rate_per_s = 1.01 * idle.stable_below_per_s;

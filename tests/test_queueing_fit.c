@@ -102,6 +102,20 @@ static const struct km_cost_model *linear_model(void)
     return (const struct km_cost_model *)(const void *)km_registry_find(km_cost_registry, "linear");
 }
 
+/* A cost model by itself, without a host. */
+struct cost_clock {
+    const struct km_cost_model *cost;
+    const void *state;
+};
+
+static void cost_time(void *context, const struct km_step_shape *shape, struct km_step_seconds *out)
+{
+    const struct cost_clock *clock = context;
+    *out = (struct km_step_seconds){.captured = true};
+    clock->cost->step(clock->state, shape, &out->device_s);
+    out->slowest_s = out->device_s;
+}
+
 static void test_linear_is_found_again(void **state)
 {
     (void)state;
@@ -114,8 +128,8 @@ static void test_linear_is_found_again(void **state)
                                               .linear = laws[i]};
         void *model = NULL;
         assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
-        struct km_cost_clock source = {linear_model(), model, 1};
-        const struct km_step_clock clock = km_step_clock_of_cost(&source);
+        struct cost_clock source = {linear_model(), model};
+        const struct km_step_clock clock = {.context = &source, .time = cost_time, .pace.stages = 1};
         const struct km_fit_question question = {&clock, &mix, 64, UINT32_MAX};
         struct km_law_fit law;
         struct km_service_fit service;
@@ -153,7 +167,7 @@ static void test_estimates_are_never_negative(void **state)
     mix_of(&mix, 300, 120);
     for (double power = -0.5; power <= 3.0; power += 0.25) {
         struct shaped shaped = {.power = power};
-        const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .stages = 1};
+        const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
         const struct km_fit_question question = {&clock, &mix, 64, UINT32_MAX};
         struct km_law_fit fit;
         assert_int_equal(km_fit_law(&question, &fit, NULL), KM_OK);
@@ -176,7 +190,7 @@ static void test_host_time_is_part_of_a_serial_engine(void **state)
         for (int host = 0; host < 2; host++) {
             struct shaped shaped = {.host_s = host ? 4e-4 : 0, .power = 0};
             const struct km_step_clock clock = {
-                .context = &shaped, .time = shaped_time, .stages = 1, .overlapped = overlapped};
+                .context = &shaped, .time = shaped_time, .pace.stages = 1, .pace.overlapped = overlapped};
             const struct km_fit_question question = {&clock, &mix, 1, UINT32_MAX};
             struct km_service_fit fit;
             assert_int_equal(km_fit_service(&question, &fit, NULL), KM_OK);
@@ -192,7 +206,7 @@ static void test_a_batch_of_one_leaves_no_batch_terms(void **state)
     struct km_length_mix mix;
     mix_of(&mix, 50, 120);
     struct shaped shaped = {.power = 0.5};
-    const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
     const struct km_fit_question question = {&clock, &mix, 1, UINT32_MAX};
     struct km_law_fit law;
     struct km_service_fit service;
@@ -210,7 +224,7 @@ static void test_prompts_beyond_the_budget_take_more_steps(void **state)
     struct km_length_mix mix;
     assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 1, NULL), KM_OK);
     struct shaped shaped = {.power = 0}; /* 1 ms a step */
-    const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
     static const struct {
         uint32_t budget;
         double seconds;
@@ -262,8 +276,8 @@ static void test_constant_lengths(void **state)
                                           .linear = {0.01, 0.02, 1e-4, 5e-3}};
     void *model = NULL;
     assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
-    struct km_cost_clock source = {linear_model(), model, 1};
-    const struct km_step_clock clock = km_step_clock_of_cost(&source);
+    struct cost_clock source = {linear_model(), model};
+    const struct km_step_clock clock = {.context = &source, .time = cost_time, .pace.stages = 1};
     const struct km_fit_question question = {&clock, &mix, 8, UINT32_MAX};
     struct km_service_fit service;
     assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
@@ -287,8 +301,8 @@ static void test_bad_input(void **state)
     struct km_length_mix mix;
     mix_of(&mix, 30, 12);
     struct shaped shaped = {.power = 1};
-    const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .stages = 1};
-    const struct km_step_clock nothing = {.time = zero_time, .stages = 1};
+    const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
+    const struct km_step_clock nothing = {.time = zero_time, .pace.stages = 1};
     const struct km_fit_question questions[] = {
         {&clock, &mix, 0, 100}, {&clock, &mix, 1, 0}, {&nothing, &mix, 4, 100}};
     for (size_t i = 0; i < COUNT(questions); i++) {

@@ -464,7 +464,7 @@ static void two_stages(void **state)
     struct synthetic synthetic = {.step_ps = 500, .stages = 2};
     for (int async = 0; async < 2; async++) {
         struct km_replica_config config = roomy(&synthetic, async);
-        config.stages = 2;
+        config.pace.stages = 2;
         /* Alone, a sequence decodes once its previous batch has returned: a token every 1000. */
         expect("alone", &config, (const struct scripted[]){{0, 1, 3}}, 1,
                (const struct expected[]){{0, 0, 1000, 3000, 0}});
@@ -494,12 +494,12 @@ static void placeholders(void **state)
     struct synthetic synthetic = {.step_ps = 500, .stages = 2};
     struct km_replica_config config = roomy(&synthetic, true);
     const struct scripted three[] = {{0, 2, 3}, {0, 2, 3}, {100, 1, 1}};
-    config.stages = 2;
+    config.pace.stages = 2;
     config.batching.max_num_batched_tokens = 2;
     expect("two groups", &config, three, 3,
            (const struct expected[]){
                {0, 0, 1000, 3000, 0}, {0, 500, 1500, 3500, 0}, {1000, 1000, 2000, 2000, 0}});
-    config.placeholders = true;
+    config.pace.placeholders = true;
     expect("placeholders", &config, three, 3,
            (const struct expected[]){
                {0, 0, 1000, 3000, 0}, {0, 500, 1500, 3500, 0}, {1000, 1500, 2500, 2500, 0}});
@@ -515,10 +515,10 @@ static void prompts_wait_for_tokens(void **state)
     struct synthetic synthetic = {.token_ps = 100, .stages = 2};
     struct km_replica_config config = roomy(&synthetic, true);
     const struct scripted three[] = {{0, 8, 1}, {0, 2, 1}, {0, 8, 1}};
-    config.stages = 2;
+    config.pace.stages = 2;
     config.batching.max_num_batched_tokens = 9;
     config.batching.enable_chunked_prefill = false;
-    config.placeholders = true;
+    config.pace.placeholders = true;
     expect(
         "prompts wait", &config, three, 3,
         (const struct expected[]){{0, 0, 1600, 1600, 0}, {0, 800, 1800, 1800, 0}, {0, 1600, 3200, 3200, 0}});
@@ -534,8 +534,8 @@ static void pipeline_bubble(void **state)
             for (int mode = 0; mode < 3; mode++) {
                 struct synthetic synthetic = {.step_ps = 1000000000, .stages = stages};
                 struct km_replica_config config = roomy(&synthetic, mode > 0);
-                config.placeholders = mode > 1;
-                config.stages = stages;
+                config.pace.placeholders = mode > 1;
+                config.pace.stages = stages;
                 config.batching.max_num_batched_tokens = 8;
                 struct scripted burst[12];
                 struct played played[12];

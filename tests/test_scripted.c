@@ -271,7 +271,7 @@ static void one_state_a_replica(void **state)
                         .kv = {.capacity_blocks = 64, .block_size = 16, .max_model_len = 512},
                         .executor = &executor,
                         .executor_state = &counted,
-                        .stages = 1,
+                        .pace.stages = 1,
                         .patience_ps = KM_PS_NEVER},
             .replicas = 3,
         };

@@ -49,7 +49,7 @@ static enum km_status run(const char *trace, struct seen *seen, struct km_error 
                     .kv = {.capacity_blocks = 1000, .block_size = 16, .max_model_len = 8192},
                     .executor = &km_executor_mine,
                     .executor_state = state,
-                    .stages = 1,
+                    .pace.stages = 1,
                     .fast_forward = true,
                     .patience_ps = KM_PS_NEVER},
         .replicas = 1,

@@ -60,7 +60,7 @@ static void blocks_over_time(void **state)
 static void falling_time(uint64_t sum_context, struct km_step_time *out)
 {
     *out = (struct km_step_time){
-        .form_ps = 800, .launch_ps = 600, .process_ps = 600, .captured = true, .weight_bytes = 1};
+        .host = {.form_ps = 800, .launch_ps = 600, .process_ps = 600, .captured = true}, .weight_bytes = 1};
     out->stage_ps[0] = 9000 - FALLS_BY * sum_context;
 }
 

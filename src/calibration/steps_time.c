@@ -89,17 +89,13 @@ static double process_s(const struct timeline *t, size_t i)
     return e->process_step_s + t->run->steps[i].shape.sampled * e->process_sequence_s;
 }
 
-struct launch {
-    double form_s, launch_s;
-    bool captured;
-};
-
-static struct launch launch(const struct timeline *t, size_t i)
+static struct km_step_seconds step_seconds(const struct timeline *t, size_t i)
 {
     const struct km_engine *e = t->engine;
     const struct km_step_shape *shape = &t->run->steps[i].shape;
-    struct launch out = {.form_s = e->form_step_s +
-                                   (shape->chunk_count + shape->decode.count) * e->form_sequence_s};
+    struct km_step_seconds out = {.form_s = e->form_step_s +
+                                            (shape->chunk_count + shape->decode.count) * e->form_sequence_s,
+                                  .device_s = t->device_s[i]};
     out.launch_s =
         km_engine_launch_s(e, t->layers, captured(e, shape), shape->chunk_count > 0, &out.captured);
     return out;
@@ -109,11 +105,8 @@ static struct launch launch(const struct timeline *t, size_t i)
  * `host_s`; and when the host is done launching. */
 static double run_step(const struct timeline *t, size_t i, double device_s, double host_s, double *launched_s)
 {
-    struct launch l = launch(t, i);
-    *launched_s = host_s + l.form_s + l.launch_s;
-    if (l.captured)
-        return fmax(device_s, *launched_s) + t->device_s[i];
-    return fmax(fmax(device_s, host_s + l.form_s) + t->device_s[i], *launched_s);
+    const struct km_step_seconds step = step_seconds(t, i);
+    return km_step_ended_s(&step, host_s, device_s, launched_s);
 }
 
 /* Time 0 is when step `first` has been processed. */

@@ -6,11 +6,7 @@
  * which may still be launching the next step, comes round to it. So what is compared are stretches of steps
  * between two ends: *windows*. A window begins at the end of a step after which the next one surely had been
  * launched already (it is decodes alone, from a captured graph), where the end seen is the end on the device;
- * inside it the host and the device are followed as the simulator follows them (sim/replica.h):
- *
- *     form k+1      when k-1 has been processed (without asynchronous scheduling: k)
- *     run k         from the end of k-1 and the launch (captured) or the forming (else: and ends no sooner
- * than it has been launched) process k     when it has ended and the host is free
+ * inside it the host and the device are followed by the law that the simulator follows (engine/pace.h).
  *
  * Prompts without decodes end a window: the engine may have idled before them. A client's clock that stands
  * still and then jumps (bunched statistics) is no clock: ends that are followed by less than half a step's
@@ -21,6 +17,7 @@
 #include "calibration/steps_run.h"
 #include "cost/cost.h"
 #include "engine/launch.h"
+#include "engine/pace.h"
 
 /* Device time of every step of a run, at no duty (cost/power.h), and the share bound by arithmetic. */
 struct km_step_price {

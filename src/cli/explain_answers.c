@@ -72,7 +72,7 @@ static void sweep_row(const struct km_setup *setup, const struct km_step_source 
         .device_s = a->device_s,
         .host_s = a->host_s,
         .tokens_per_s = a->step_s > 0.0 ? (double)sequences * a->batches_in_flight / a->step_s : (double)NAN,
-        .paced_by = a->paced_by,
+        .paced_by = km_paced_by_name(a->paced_by),
         .products_bound_by = group_bound(a, false),
         .attention_bound_by = group_bound(a, true),
     };

@@ -18,11 +18,10 @@
 #include "cost/cost.h"
 #include "cost/power.h"
 #include "cost/shape.h"
+#include "engine/pace.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define KM_MAX_STAGES 64
 
 /* What replicas of one kind are. All borrowed, and alive as long as what create() makes. */
 struct km_executor_config {
@@ -52,11 +51,7 @@ struct km_step {
 
 /* One step of a replica, in whole picoseconds. */
 struct km_step_time {
-    uint64_t form_ps;    /* host: schedule and prepare */
-    uint64_t launch_ps;  /* host: launch; outside the graphs also a floor on the step's end, from when it was
-                            formed */
-    uint64_t process_ps; /* host: take the results */
-    bool captured;       /* launched as one graph (or at no cost): runs only after the launch */
+    struct km_host_time host;
     struct km_power_use power;        /* stretches the execution time, by the device's recent work */
     uint64_t weight_bytes;            /* parameters read in this step, over all stages */
     uint64_t stage_ps[KM_MAX_STAGES]; /* execution time on each pipeline stage */

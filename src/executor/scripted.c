@@ -230,7 +230,7 @@ static void take_stated(const struct shared *shared, uint64_t number, struct km_
 {
     const struct script *script = shared->script;
     size_t i = number <= script->step_count ? (size_t)number - 1 : script->step_count - 1;
-    *out = (struct km_step_time){.captured = true};
+    *out = (struct km_step_time){.host.captured = true};
     for (uint32_t s = 0; s < shared->stages; s++)
         out->stage_ps[s] = km_ps_from_s(script->step_s[i] / shared->stages);
 }

@@ -66,13 +66,13 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
     const struct km_engine *engine = &sim->engine;
     struct km_rank_share share;
     km_rank_share(&sim->layout, shape, &share);
-    km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->captured);
-    out->form_ps = to_ps(sim, engine->form_step_s + share.sequences * engine->form_sequence_s);
-    out->process_ps = to_ps(sim, engine->process_step_s + share.sampled * engine->process_sequence_s);
+    km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->host.captured);
+    out->host.form_ps = to_ps(sim, engine->form_step_s + share.sequences * engine->form_sequence_s);
+    out->host.process_ps = to_ps(sim, engine->process_step_s + share.sampled * engine->process_sequence_s);
     bool whole;
-    out->launch_ps =
-        to_ps(sim, km_engine_launch_s(engine, &sim->layers, out->captured, shape->chunk_count > 0, &whole));
-    out->captured = whole; /* others run while they are launched */
+    out->host.launch_ps = to_ps(
+        sim, km_engine_launch_s(engine, &sim->layers, out->host.captured, shape->chunk_count > 0, &whole));
+    out->host.captured = whole; /* others run while they are launched */
     out->power = (struct km_power_use){0};
     out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
 }

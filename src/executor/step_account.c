@@ -2,7 +2,6 @@
 
 #include "cost/share.h"
 
-#include <math.h>
 #include <string.h>
 
 static const char *const bound_names[KM_BOUND_COUNT] = {"compute", "memory", "network", "launch"};
@@ -51,30 +50,6 @@ static void collect_operators(const struct km_step_source *source, struct km_are
     source->cost->breakdown(source->cost_state, &out->shape, collect, &collector);
 }
 
-static void pace(const struct km_engine *engine, bool placeholders, struct km_step_account *a)
-{
-    double around_s = a->form_s + a->process_s;
-    double alone_s = around_s + (a->captured ? a->launch_s + a->device_s : fmax(a->launch_s, a->device_s));
-    if (placeholders) /* formed while its sequences' last batch still runs */
-        alone_s = a->device_s;
-    bool launch_counts = !a->captured && a->launch_s > a->device_s;
-    if (a->stages == 1 && engine->async_scheduling) {
-        a->step_s = fmax(a->device_s, a->host_s);
-        a->paced_by = a->host_s <= a->device_s ? "device" : launch_counts ? "launch" : "host";
-    } else if (a->stages == 1) {
-        a->step_s = alone_s;
-        a->paced_by = launch_counts ? "launch" : a->host_s > 0.0 ? "device and host" : "device";
-    } else {
-        double stages_s = a->batches_in_flight * a->stage_s[a->slowest_stage];
-        double hosts_s = a->batches_in_flight * a->host_s;
-        a->step_s = fmax(fmax(stages_s, hosts_s), alone_s);
-        a->paced_by = a->step_s <= stages_s  ? "device"
-                      : a->step_s <= hosts_s ? (launch_counts ? "launch" : "host")
-                                             : "device and host";
-    }
-    a->host_hidden = strcmp(a->paced_by, "device") == 0;
-}
-
 void km_step_account(const struct km_step_source *source, const struct km_step_shape *shape,
                      struct km_arena *arena, struct km_step_account *out)
 {
@@ -94,10 +69,15 @@ void km_step_account(const struct km_step_source *source, const struct km_step_s
     }
     struct km_step_time time;
     source->executor->run(source->executor_state, &(struct km_step){.shape = *shape}, &time, NULL);
-    out->form_s = (double)time.form_ps * 1e-12;
-    out->launch_s = (double)time.launch_ps * 1e-12;
-    out->process_s = (double)time.process_ps * 1e-12;
-    out->host_s = out->form_s + out->launch_s + out->process_s;
+    struct km_step_seconds step = km_step_seconds_of(&time.host);
+    step.device_s = out->device_s;
+    step.slowest_s = out->stage_s[out->slowest_stage];
+    const struct km_pace pace = km_pace_of(engine, km_model_is_dense(source->config->model), stages);
+    out->form_s = step.form_s;
+    out->launch_s = step.launch_s;
+    out->process_s = step.process_s;
+    out->host_s = km_step_host_s(&step);
     out->batches_in_flight = stages;
-    pace(engine, km_engine_places_tokens(engine, km_model_is_dense(source->config->model)), out);
+    out->step_s = km_step_pace_s(&pace, &step);
+    out->paced_by = km_step_paced_by(&pace, &step);
 }

@@ -1,18 +1,5 @@
 /* A step accounted for: what each operator takes on the device, what the host takes, and the pace at which
- * such steps follow each other.
- *
- * The pace is the replica's (src/sim) with a steady batch. Let H = form + launch + process be the host's
- * time, one serial resource, D the device's time, and D_s stage s's part.
- *
- *     overlapped, one stage:   max(D, H)
- *     one batch at a time:     form + launch + D + process           from captured graphs
- *                              form + max(launch, D) + process       outside them: kernels run as they come
- *     P stages, P groups of sequences in turn:
- *                              max(P * max_s D_s, P * H, the step all by itself)
- *     with placeholders (a group's batch is formed while its last one runs):
- *                              max(P * max_s D_s, P * H, D)
- *
- * (the last is the cycle time of a closed tandem of stations with constant service times). */
+ * such steps follow each other (engine/pace.h), as the replica takes them with a steady batch. */
 #ifndef KM_EXECUTOR_STEP_ACCOUNT_H
 #define KM_EXECUTOR_STEP_ACCOUNT_H
 
@@ -42,10 +29,9 @@ struct km_step_account {
     double flops, bytes;
     double bound_s[KM_BOUND_COUNT]; /* device_s by what its operators are bound by */
     double form_s, launch_s, process_s, host_s;
-    bool host_hidden;           /* the host's time does not lengthen the step */
     uint32_t batches_in_flight; /* batches whose sequences differ; 1 with one stage */
     double step_s;              /* from one token of a sequence to its next */
-    const char *paced_by;       /* "device", "host", "launch" (outside the graphs), "device and host" */
+    enum km_paced_by paced_by;
 };
 
 /* Arrays live in `arena`. */

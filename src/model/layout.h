@@ -30,6 +30,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Pipeline stages of a replica at most. */
+#define KM_MAX_STAGES 64
+
 enum km_context_method {
     KM_CONTEXT_RING,
     KM_CONTEXT_ULYSSES,

@@ -56,10 +56,9 @@ static enum km_status check(const struct km_continuous_question *q, struct km_er
 static struct slots slots_of(const struct km_continuous_question *q)
 {
     const struct km_length_mix *mix = q->mix;
-    double d = mix->decode_mean, around = q->clock->overlapped ? 2.0 : 1.0;
+    double d = mix->decode_mean, around = q->clock->pace.overlapped ? 2.0 : 1.0;
     struct slots slots = {.mean = q->max_num_seqs * d / (d + around), .by = KM_SLOTS_BY_SEQUENCES};
-    double tokens =
-        km_step_batches(q->clock) * (double)q->max_num_batched_tokens * d / (mix->prompt_mean + d);
+    double tokens = q->clock->pace.stages * (double)q->max_num_batched_tokens * d / (mix->prompt_mean + d);
     if (tokens < slots.mean)
         slots = (struct slots){.mean = tokens, .by = KM_SLOTS_BY_TOKENS};
     if (q->kv_blocks == 0)
@@ -85,7 +84,7 @@ static double limit_at(const struct km_continuous_question *q, const struct slot
     if (slots->by == KM_SLOTS_BY_TOKENS)
         return km_steps_full_per_s(q, (uint32_t)slots->mean);
     uint32_t low = (uint32_t)slots->mean;
-    double d = q->mix->decode_mean * km_step_batches(q->clock), t = slots->mean - low;
+    double d = q->mix->decode_mean * q->clock->pace.stages, t = slots->mean - low;
     double below = low ? low / (d * km_steps_saturated_s(q, low, slots->recomputed)) : 0.0;
     double above = (low + 1) / (d * km_steps_saturated_s(q, low + 1, slots->recomputed));
     return below + t * (above - below);
@@ -147,7 +146,7 @@ static double high_noise(const struct km_continuous_question *q, double slots, d
 {
     const struct km_length_mix *mix = q->mix;
     double whole_s = 1.0 / limit_per_s,
-           token_s = km_step_batches(q->clock) * km_steps_decode_s(q, (uint32_t)fmax(slots, 1.0)) / slots;
+           token_s = q->clock->pace.stages * km_steps_decode_s(q, (uint32_t)fmax(slots, 1.0)) / slots;
     double decode_s = fmin(token_s * mix->decode_mean, whole_s), prompt_s = whole_s - decode_s;
     double prompt_cv2 = mix->prompt_square / (mix->prompt_mean * mix->prompt_mean) - 1.0;
     double decode_cv2 = mix->decode_square / (mix->decode_mean * mix->decode_mean) - 1.0;
@@ -203,7 +202,7 @@ static double ends_per_s(struct chain *chain, uint32_t m, struct km_steps_at *at
     double f = fmin(prompt_share(at), MOST_SHARE), x = f / (1.0 - f);
     double cv2 = mix->prompt_square / (mix->prompt_mean * mix->prompt_mean) - 1.0;
     double rate =
-        m / (mix->decode_mean * km_step_batches(chain->q->clock) * at->step_s + fmax(at->burden_s, 0.0));
+        m / (mix->decode_mean * chain->q->clock->pace.stages * at->step_s + fmax(at->burden_s, 0.0));
     *extra = rate * (x + 0.5 * x * x * (1.0 + cv2));
     return rate;
 }

@@ -13,7 +13,7 @@
 
 void km_group_load_init(struct km_group_load *load, const struct km_continuous_question *q, uint32_t m)
 {
-    uint32_t batches = km_step_batches(q->clock);
+    uint32_t batches = q->clock->pace.stages;
     *load = (struct km_group_load){.q = q,
                                    .m = m,
                                    .lane_m = (m + batches - 1) / batches,
@@ -43,7 +43,7 @@ struct km_decode_shape km_group_decodes(const struct km_group_load *load)
 
 double km_group_decode_s(const struct km_group_load *load)
 {
-    return load->m ? km_step_pace_s(load->q->clock, &load->decode) / km_step_batches(load->q->clock) : 0.0;
+    return load->m ? km_step_pace_s(&load->q->clock->pace, &load->decode) / load->q->clock->pace.stages : 0.0;
 }
 
 /* Prompt tokens of a step. */
@@ -60,17 +60,17 @@ static void mixed_step(const struct km_group_load *load, const struct km_step_sh
     const struct km_step_clock *clock = load->q->clock;
     struct km_step_seconds step;
     clock->time(clock->context, shape, &step);
-    double like_s = km_step_pace_s(clock, &step), after_s = like_s;
-    if (load->m && clock->stages > 1) {
+    double like_s = km_step_pace_s(&clock->pace, &step), after_s = like_s;
+    if (load->m && clock->pace.stages > 1) {
         /* A long batch holds up the slowest stage, or the whole cycle by its own way through the pipeline. */
-        double cycle_s = km_step_pace_s(clock, &load->decode);
+        double cycle_s = km_step_pace_s(&clock->pace, &load->decode);
         double held_s =
-            fmax(step.slowest_s - load->decode.slowest_s, km_step_through_s(clock, &step) - cycle_s);
-        like_s = after_s = cycle_s / km_step_batches(clock) + fmax(held_s, 0.0);
+            fmax(step.slowest_s - load->decode.slowest_s, km_step_through_s(&clock->pace, &step) - cycle_s);
+        like_s = after_s = cycle_s / clock->pace.stages + fmax(held_s, 0.0);
     } else if (load->m == 0) {
         like_s = after_s = km_step_alone_s(&step); /* nothing ran when it was formed */
     } else if (first) {
-        after_s = km_step_after_s(clock, &step, &load->decode);
+        after_s = km_step_after_s(&clock->pace, &step, &load->decode);
     }
     out->after_group_s += like_s;
     out->after_decode_s += after_s;

@@ -113,7 +113,7 @@ static void add_own(const struct km_prompt_groups *groups, uint32_t j, double de
  */
 static double process_s(const struct km_group_load *load)
 {
-    if (!load->q->clock->overlapped)
+    if (!load->q->clock->pace.overlapped)
         return 0.0;
     const struct km_chunk chunk = {1, 0};
     const struct km_step_shape shape = {.chunks = &chunk,
@@ -198,7 +198,8 @@ void km_steps_at(const struct km_continuous_question *q, uint32_t m, struct km_s
     take_moments(groups, law, &mean);
     out->step_s = mean.time_s / mean.steps;
     out->residual_s = mean.square / (2.0 * mean.time_s);
-    const bool ahead = q->clock->stages == 1 ? q->clock->overlapped : q->clock->placeholders;
+    const struct km_pace *pace = &q->clock->pace;
+    const bool ahead = pace->stages == 1 ? pace->overlapped : pace->placeholders;
     out->ahead_s = ahead ? out->step_s : 0.0;
     struct own own = {0};
     /* Who starts with an arrival came in the same group, of which longer ones see more arrivals. */
@@ -210,7 +211,7 @@ void km_steps_at(const struct km_continuous_question *q, uint32_t m, struct km_s
     for (uint32_t j = 0; j <= groups->most; j++)
         add_own(groups, j < groups->most ? j + 1 : groups->most, mean.before, company[j], &own);
     out->own_s = load.pieces * own.first_s + process_s(&load);
-    if (q->clock->stages > 1) /* the rest of the pipeline behind the batch's own share of the cycle */
+    if (pace->stages > 1) /* the rest of the pipeline behind the batch's own share of the cycle */
         out->own_s += fmax(km_step_alone_s(&load.decode) - out->decode_s, 0.0);
     out->hold_s = load.pieces * own.whole_s + out->ahead_s;
     double share = 1.0 - out->decode_s / out->step_s;
@@ -232,8 +233,7 @@ double km_steps_saturated_s(const struct km_continuous_question *q, uint32_t m, 
     struct km_group_load load;
     struct km_prompt_groups *groups = km_alloc(sizeof *groups);
     km_group_load_init(&load, q, m);
-    double per_step =
-               (1.0 + recomputed) * load.pieces * m / (km_step_batches(q->clock) * q->mix->decode_mean),
+    double per_step = (1.0 + recomputed) * load.pieces * m / (q->clock->pace.stages * q->mix->decode_mean),
            mean = per_step, step_s = 0.0;
     for (int round = 0; round < 8; round++) {
         double law[KM_GROUP_MOST + 1] = {0};

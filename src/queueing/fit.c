@@ -25,7 +25,7 @@ static double step_pace(const struct km_step_clock *clock, const struct km_step_
 {
     struct km_step_seconds step;
     clock->time(clock->context, shape, &step);
-    return km_step_pace_s(clock, &step);
+    return km_step_pace_s(&clock->pace, &step);
 }
 
 /* Prompt i of b: a quantile of the workload's prompt lengths, scaled so that the b of them have the mean. */
@@ -77,7 +77,7 @@ static double decode_pace(const struct km_fit_question *q, uint32_t batch, doubl
     double windowed = window > 0.0 && window < context ? window : context;
     struct km_step_seconds seconds;
     km_step_decode(q->clock, batch, context, windowed, context, &seconds);
-    return km_step_pace_s(q->clock, &seconds);
+    return km_step_pace_s(&q->clock->pace, &seconds);
 }
 
 /* Steps 1 .. count of b sequences, by the trapezoid rule between a few contexts. */

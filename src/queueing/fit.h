@@ -9,7 +9,7 @@
  * its mean) that yields the first tokens, then l - 1 decode steps of b sequences whose contexts grow from the
  * mean prompt. b runs over powers of two and the largest batch, l over 1 and the quantile classes of the
  * output length. S(N) likewise with b = 1. Steps follow each other at the engine's
- * pace (queueing/step_clock.h), host times included where nothing hides them; prompts beyond the token budget
+ * pace (engine/pace.h), host times included where nothing hides them; prompts beyond the token budget
  * take several steps.
  *
  * Least squares of the relative error (each point weighs 1/H^2), by GSL; estimates are non-negative: of all

@@ -140,12 +140,12 @@ static void put_step(struct km_json_writer *w, const struct km_explain_step *ste
     km_json_put_number(w, "launch_s", a->launch_s);
     km_json_put_number(w, "process_s", a->process_s);
     km_json_put_number(w, "total_s", a->host_s);
-    km_json_put_bool(w, "hidden", a->host_hidden);
+    km_json_put_bool(w, "hidden", a->paced_by == KM_PACED_BY_DEVICE);
     km_json_put_close(w, '}');
     km_json_put_number(w, "launch_floor_s", a->captured ? 0.0 : a->launch_s);
     km_json_put_count(w, "batches_in_flight", a->batches_in_flight);
     km_json_put_number(w, "step_s", a->step_s);
-    km_json_put_string(w, "paced_by", a->paced_by);
+    km_json_put_string(w, "paced_by", km_paced_by_name(a->paced_by));
     km_json_put_number(w, "flops", a->op_count ? a->flops : (double)NAN);
     km_json_put_number(w, "bytes", a->op_count ? a->bytes : (double)NAN);
     put_shares(w, "bound_share", a->bound_s, a->op_count ? a->device_s : (double)NAN);

@@ -114,8 +114,9 @@ static void as_run(const struct km_step_account *a, struct km_text *out)
     km_text_printf(out, "  host    form %s + launch %s + process %s", km_cell_seconds(x, a->form_s),
                    km_cell_seconds(y, a->launch_s), km_cell_seconds(z, a->process_s));
     km_text_printf(out, " = %s, %s\n", km_cell_seconds(x, a->host_s),
-                   a->host_hidden ? "hidden" : "not hidden");
-    km_text_printf(out, "  as run  %s a step, paced by %s", km_cell_seconds(x, a->step_s), a->paced_by);
+                   a->paced_by == KM_PACED_BY_DEVICE ? "hidden" : "not hidden");
+    km_text_printf(out, "  as run  %s a step, paced by %s", km_cell_seconds(x, a->step_s),
+                   km_paced_by_name(a->paced_by));
     if (a->batches_in_flight > 1)
         km_text_printf(out, "; %u such batches in flight", a->batches_in_flight);
     km_text_puts(out, "\n");

@@ -12,10 +12,7 @@ static void ask_executor(void *context, const struct km_step_shape *shape, struc
     const struct km_setup *setup = context;
     struct km_step_time time;
     setup->priced->run(setup->priced_state, &(struct km_step){.shape = *shape}, &time, NULL);
-    *out = (struct km_step_seconds){.form_s = km_s_from_ps(time.form_ps),
-                                    .launch_s = km_s_from_ps(time.launch_ps),
-                                    .process_s = km_s_from_ps(time.process_ps),
-                                    .captured = time.captured};
+    *out = km_step_seconds_of(&time.host);
     for (uint32_t s = 0; s < setup->scenario->cluster.pipeline_parallel_size; s++) {
         double stage_s = km_s_from_ps(time.stage_ps[s]);
         out->device_s += stage_s;
@@ -158,9 +155,8 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
     out->clock = (struct km_step_clock){
         .context = (void *)(uintptr_t)setup, /* only read; the executor's caches lie behind its own pointer */
         .time = ask_executor,
-        .overlapped = engine->async_scheduling,
-        .placeholders = km_engine_places_tokens(engine, km_model_is_dense(&scenario->model)),
-        .stages = scenario->cluster.pipeline_parallel_size,
+        .pace =
+            km_pace_of(engine, km_model_is_dense(&scenario->model), scenario->cluster.pipeline_parallel_size),
         .window = km_setup_window(&scenario->model),
     };
     out->continuous = (struct km_continuous_question){

@@ -57,7 +57,7 @@ static void describe(const struct km_queue_system *system, const struct km_execu
                 .kv = {.capacity_blocks = (uint64_t)1 << 48, .block_size = 1024, .max_model_len = UINT32_MAX},
                 .executor = executor,
                 .executor_state = executor_state,
-                .stages = 1,
+                .pace.stages = 1,
                 .fast_forward = true,
                 .patience_ps = system->patience_s > 0.0 ? km_ps_from_s(system->patience_s) : KM_PS_NEVER,
             },

@@ -79,7 +79,7 @@ static void join_late(struct km_replica *replica, struct km_slot *slot)
 /* May what took part in batch `last` be part of the one that is being formed? */
 static bool is_due(const struct km_replica *replica, uint64_t last)
 {
-    return last == 0 || last + replica->config.stages <= replica->batch.flight->number;
+    return last == 0 || last + replica->config.pace.stages <= replica->batch.flight->number;
 }
 
 /* The same of a sequence outside the cohorts. */
@@ -554,7 +554,7 @@ static uint64_t tokens_back_ps(struct km_replica *replica, const struct km_fligh
 {
     uint64_t back_ps = 0;
     for (uint32_t i = 0; replica->run_ahead && i < replica->flight_count; i++)
-        if (flight_at(replica, i)->number + replica->config.stages <= flight->number)
+        if (flight_at(replica, i)->number + replica->config.pace.stages <= flight->number)
             back_ps = flight_at(replica, i)->end_ps;
     return back_ps;
 }
@@ -563,15 +563,11 @@ static uint64_t tokens_back_ps(struct km_replica *replica, const struct km_fligh
 static void schedule(struct km_replica *replica, struct km_flight *flight, const struct km_step_time *time,
                      const uint64_t *stage_ps, uint64_t now_ps)
 {
-    uint64_t formed_ps = km_ps_after(now_ps, time->form_ps);
-    uint64_t launched_ps = km_ps_after(formed_ps, time->launch_ps);
-    uint64_t at = time->captured ? launched_ps : formed_ps;
-    uint64_t back_ps = tokens_back_ps(replica, flight);
-    at = at < back_ps ? back_ps : at;
+    uint64_t launched_ps = km_pace_launched_ps(&time->host, now_ps);
+    uint64_t at = km_pace_begun_ps(km_pace_ready_ps(&time->host, now_ps), tokens_back_ps(replica, flight));
     uint64_t busy_ps = 0;
-    for (uint32_t s = 0; s < replica->config.stages; s++) {
-        if (at < replica->stage_free_ps[s])
-            at = replica->stage_free_ps[s];
+    for (uint32_t s = 0; s < replica->config.pace.stages; s++) {
+        at = km_pace_begun_ps(at, replica->stage_free_ps[s]);
         if (s == 0)
             flight->start_ps = at;
         double duty = km_power_step(&replica->stage_power[s], &time->power, (double)at * 1e-12,
@@ -582,12 +578,12 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
             replica->stage_power[s].other_ps += whole_ps;
         at = km_ps_after(at, whole_ps);
         busy_ps = km_ps_after(busy_ps, whole_ps);
-        if (s + 1 == replica->config.stages && at < launched_ps)
-            at = launched_ps;
+        if (s + 1 == replica->config.pace.stages)
+            at = km_pace_ended_ps(at, launched_ps);
         replica->stage_free_ps[s] = at;
     }
     flight->end_ps = at;
-    flight->process_ps = time->process_ps;
+    flight->process_ps = time->host.process_ps;
     replica->host_free_ps = launched_ps;
     replica->busy_ps += busy_ps;
     replica->weight_bytes += time->weight_bytes;
@@ -601,7 +597,8 @@ static void share_out(struct km_replica *replica, const struct km_step_shape *sh
         replica->prompt_busy_ps += busy_ps * shape->prefill_tokens / tokens;
 }
 
-/* Who is in the batch, one by one. Decodes have been counted on already: the step computes their last token. */
+/* Who is in the batch, one by one. Decodes have been counted on already: the step computes their last token.
+ * */
 static void list_rows(struct km_batch *batch, struct km_step *step)
 {
     const struct km_replica *replica = batch->replica;
@@ -656,7 +653,7 @@ static enum km_status time_step(struct km_batch *batch, const struct km_step_sha
     km_replica_decode_line(replica, &replica->lanes[replica->lane]);
     uint64_t offset = replica->lanes[replica->lane].clock - replica->line_clock;
     uint64_t stage_ps[KM_MAX_STAGES];
-    for (uint32_t s = 0; s < replica->config.stages; s++)
+    for (uint32_t s = 0; s < replica->config.pace.stages; s++)
         stage_ps[s] = km_ps_along(replica->line.time.stage_ps[s], replica->line.slope_ps[s], offset);
     schedule(replica, batch->flight, &replica->line.time, stage_ps, now_ps);
     return KM_OK;

@@ -18,11 +18,10 @@ struct km_replica *km_replica_create(const struct km_replica_config *config)
     if (config->executor->open)
         config->executor->open(config->executor_state, config->index, &replica->executor_state,
                                &replica->failure);
-    replica->run_ahead = config->stages > 1 && config->placeholders;
-    replica->max_flights = config->stages == 1 ? (config->async_scheduling ? 2 : 1)
-                                               : config->stages + (replica->run_ahead ? 1 : 0);
+    replica->run_ahead = config->pace.stages > 1 && config->pace.placeholders;
+    replica->max_flights = km_pace_flights(&config->pace);
     replica->flights = km_alloc(replica->max_flights * sizeof *replica->flights);
-    replica->lane_count = config->stages;
+    replica->lane_count = config->pace.stages;
     replica->lanes = km_alloc(replica->lane_count * sizeof *replica->lanes);
     for (uint32_t i = 0; i < replica->lane_count; i++)
         km_cohort_init(&replica->lanes[i], config->kv.block_size, config->window);
@@ -139,7 +138,7 @@ static uint64_t next_turn_ps(const struct km_replica *replica)
         return replica->host_free_ps;
     if (replica->flight_count) {
         const struct km_flight *oldest = &replica->flights[replica->flight_first];
-        return km_ps_after(later(oldest->end_ps, replica->host_free_ps), oldest->process_ps);
+        return km_pace_processed_ps(oldest->end_ps, replica->host_free_ps, oldest->process_ps);
     }
     uint64_t wake_ps = inbox_visible_ps(replica);
     if (replica->wait_until_ps < wake_ps)
@@ -370,7 +369,7 @@ enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, s
 
 static double busy_s(const struct km_replica *replica)
 {
-    return (double)replica->busy_ps * 1e-12 / replica->config.stages;
+    return (double)replica->busy_ps * 1e-12 / replica->config.pace.stages;
 }
 
 void km_replica_load(const struct km_replica *replica, struct km_replica_load *out)
@@ -394,8 +393,8 @@ void km_replica_work(const struct km_replica *replica, struct km_work *out)
         .decode_pairs = (double)replica->decode_pairs,
         .decode_pairs_windowed = (double)replica->decode_pairs_windowed,
         .weight_bytes = (double)replica->weight_bytes,
-        .busy_s = (double)replica->busy_ps * 1e-12 / replica->config.stages,
-        .prompt_busy_s = (double)replica->prompt_busy_ps * 1e-12 / replica->config.stages,
+        .busy_s = (double)replica->busy_ps * 1e-12 / replica->config.pace.stages,
+        .prompt_busy_s = (double)replica->prompt_busy_ps * 1e-12 / replica->config.pace.stages,
         .block_seconds = (double)replica->block_ps_twice * 0.5e-12,
         .peak_blocks = replica->kv->peak_blocks,
         .events = replica->events,

@@ -1,9 +1,5 @@
-/* A replica: one engine with its scheduler, its KV pool and its (possibly pipelined) accelerators.
- *
- * The engine's host is one serial resource. It forms a batch, launches it, and processes the results of the
- * oldest batch in flight, in that order of preference; at most `max_flights` batches are submitted and not
- * yet processed (2 with overlapped scheduling, 1 without; with P pipeline stages P, and P + 1 with placeholders). A batch runs
- * stage by stage, each stage serving batches in order. All times follow from these rules; the replica acts
+/* A replica: one engine with its scheduler, its KV pool and its (possibly pipelined) accelerators. When its
+ * host forms, launches and processes batches and when they run is the law of engine/pace.h; the replica acts
  * only at the moments km_replica_next() names.
  *
  * When the policy promises to go on as it is, a run of decode steps is taken in one action (fast-forward),
@@ -39,10 +35,7 @@ struct km_replica_config {
     struct km_kv_config kv;
     const struct km_executor *executor;
     void *executor_state; /* what its create() made; borrowed, and shared with others of this kind */
-    uint32_t stages;      /* pipeline stages, 1 .. KM_MAX_STAGES */
-    bool async_scheduling;
-    bool
-        placeholders; /* in a pipeline: sequences decode every `stages` batches, their last token not yet back */
+    struct km_pace pace;
     bool fast_forward;
     uint32_t window; /* sliding window of the model's local layers; 0 = none */
     uint64_t ingest_ps;
@@ -86,8 +79,8 @@ void km_replica_drain(struct km_replica *replica, uint64_t now_ps);
 uint64_t km_replica_next(const struct km_replica *replica);
 /* Has it nothing to do until somebody arrives, but to see who waits give up? */
 bool km_replica_idle(const struct km_replica *replica);
-/* Act, at km_replica_next(). No request arrives before `horizon_ps`. KM_FAILED: the executor did, and from then
- * on the replica may only be asked what it did, and destroyed. */
+/* Act, at km_replica_next(). No request arrives before `horizon_ps`. KM_FAILED: the executor did, and from
+ * then on the replica may only be asked what it did, and destroyed. */
 enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error);
 
 /* Just now. */

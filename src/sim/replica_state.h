@@ -3,6 +3,7 @@
 #ifndef KM_SIM_REPLICA_STATE_H
 #define KM_SIM_REPLICA_STATE_H
 
+#include "engine/pace_run.h"
 #include "sim/cohort.h"
 #include "sim/replica.h"
 #include "sim/slot.h"

@@ -20,8 +20,8 @@ struct km_replica_config roomy(struct synthetic *synthetic, bool async)
         .kv = {.capacity_blocks = 1000, .block_size = 4, .max_model_len = 4000},
         .executor = &synthetic_single,
         .executor_state = synthetic,
-        .stages = 1,
-        .async_scheduling = async,
+        .pace.stages = 1,
+        .pace.overlapped = async,
         .patience_ps = KM_PS_NEVER,
     };
 }
