@@ -79,7 +79,7 @@ static void refused(void **state)
          "llama-3.1-8b; nearest: 2"},
         {"jamba-v0.1",
          {.tensor_parallel = 1, .pipeline_parallel = 1, .prefill_context_parallel = 2},
-         "prefill_context_parallel_size 2: the state-space layers of jamba-v0.1 read a prompt in order; "
+         "prefill_context_parallel_size 2: the recurrent layers of jamba-v0.1 read a prompt in order; "
          "nearest: 1"},
         {"llama-3.1-8b",
          {.tensor_parallel = 16, .pipeline_parallel = 1, .decode_context_parallel = 4},

@@ -65,8 +65,8 @@ static const struct {
     {"openai--gpt-oss-120b", 117, 0, KM_MXFP4, KM_BF16, KM_BF16, NULL},
     {"XiaomiMiMo--MiMo-7B-Base", 7.62, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"MiniMaxAI--MiniMax-M3", 0, 0, 0, 0, 0, "minimax_m3"},
-    {"Qwen--Qwen3.5-27B", 0, 0, 0, 0, 0, "qwen3_5"},
-    {"Qwen--Qwen3.5-122B-A10B", 0, 0, 0, 0, 0, "qwen3_5_moe"},
+    {"Qwen--Qwen3.5-27B", 27, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"Qwen--Qwen3.5-122B-A10B", 122, 10, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"XiaomiMiMo--MiMo-V2-Flash", 0, 0, 0, 0, 0, "mimo_v2_flash"},
     /* 671 and the indexers, 0.85 */
     {"deepseek-ai--DeepSeek-V3.2", 671.9, 37, KM_FP8, KM_FP8, KM_BF16, NULL},
@@ -81,8 +81,8 @@ static const struct {
     {"nvidia--DeepSeek-V4-Flash-NVFP4", 0, 0, 0, 0, 0, "deepseek_v4"},
     {"nvidia--Gemma-4-26B-A4B-NVFP4", 0, 0, 0, 0, 0, "gemma4"},
     {"nvidia--Llama-3_3-Nemotron-Super-49B-v1", 0, 0, 0, 0, 0, "nemotron-nas"},
-    {"nvidia--Qwen3.5-122B-A10B-NVFP4", 0, 0, 0, 0, 0, "qwen3_5_moe"},
-    {"nvidia--Qwen3.6-35B-A3B-NVFP4", 0, 0, 0, 0, 0, "qwen3_5_moe"},
+    {"nvidia--Qwen3.5-122B-A10B-NVFP4", 122, 10, KM_NVFP4, KM_BF16, KM_FP8, NULL},
+    {"nvidia--Qwen3.6-35B-A3B-NVFP4", 0, 0, 0, 0, 0, "MIXED_PRECISION"},
     {"sgl-project--DeepSeek-V4-Flash-FP8", 0, 0, 0, 0, 0, "deepseek_ref"},
     {"stepfun-ai--Step-3.7-Flash", 0, 0, 0, 0, 0, "step3p7"},
 };
@@ -209,6 +209,22 @@ static void latent_experts(void **state)
     km_arena_release(&arena);
 }
 
+/* --- linear attention ----------------------------------------------------------------------------------- */
+
+#define LINEAR(type, rest)                                                                                   \
+    "{\"model_type\": \"" type "\", \"hidden_size\": 64, \"vocab_size\": 100, "                              \
+    "\"max_position_embeddings\": 512, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "             \
+    "\"num_hidden_layers\": 4, \"num_experts\": 8, \"num_experts_per_tok\": 2, "                             \
+    "\"moe_intermediate_size\": 32, \"torch_dtype\": \"bfloat16\"" rest "}"
+#define GDN_SHAPE                                                                                            \
+    ", \"head_dim\": 16, \"linear_num_key_heads\": 2, \"linear_num_value_heads\": 4, "                       \
+    "\"linear_key_head_dim\": 8, \"linear_value_head_dim\": 16"
+#define KDA_SHAPE(lists)                                                                                     \
+    ", \"kv_lora_rank\": 32, \"qk_nope_head_dim\": 16, \"qk_rope_head_dim\": 8, \"v_head_dim\": 16, "        \
+    "\"intermediate_size\": 96, \"linear_attn_config\": {\"num_heads\": 2, \"head_dim\": 16, "               \
+    "\"short_conv_kernel_size\": 4, " lists "}"
+#define KDA_LISTS "\"full_attn_layers\": [4], \"kda_layers\": [1, 2, 3]"
+
 static void refusals(void **state)
 {
     (void)state;
@@ -227,6 +243,15 @@ static void refusals(void **state)
          "MIXED_PRECISION"},
         {HYBRID ", \"hybrid_override_pattern\": \"M\", \"vocab_size_2\": 1, \"num_hidden_layers\": NaN}",
          NULL},
+        {LINEAR("qwen3_next",
+                GDN_SHAPE ", \"layer_types\": [\"linear_attention\", \"rwkv\", \"mamba\", \"mamba\"]"),
+         "linear_attention or mamba, got rwkv"},
+        {LINEAR("qwen3_next", GDN_SHAPE ", \"linear_num_key_heads\": 3"), "linear_num_key_heads"},
+        {LINEAR("kimi_linear", ""), "no linear_attn_config"},
+        {LINEAR("kimi_linear", KDA_SHAPE("\"full_attn_layers\": [4], \"kda_layers\": [1, 2]")),
+         "name 3 layers of 4"},
+        {LINEAR("kimi_linear", KDA_SHAPE("\"full_attn_layers\": [4], \"kda_layers\": [1, 2, 2]")),
+         "layer 3 is not in one of"},
         {"{\"model_type\": \"llama\", \"hidden_size\": Infinity}", "hidden_size: expected an integer"},
         {"{\"model_type\": \"llama\", \"hidden_size\": NaN}", "hidden_size: expected an integer"},
     };
@@ -238,6 +263,48 @@ static void refusals(void **state)
         assert_int_equal(status, bad[i].message ? KM_BAD_INPUT : KM_OK);
         if (bad[i].message && !strstr(error.message, bad[i].message))
             fail_msg("%s", error.message);
+        km_arena_release(&arena);
+    }
+}
+
+static void linear_attention(void **state)
+{
+    (void)state;
+    /* GDN: q, k 2 x 8, v and gate 4 x 16; beta and decay a head; A and dt bias; out. KDA: q, k, v of 2 x 16; decay
+     * through 16 values and its bias a channel; beta; A; gate through 16 values, or straight; out. */
+    const double conv = 4.0 * (2 * 16 + 64), kda_conv = 4.0 * 3 * 32;
+    const double gdn = 64.0 * (2 * 16 + 2 * 64) + conv + 64 * 2 * 4 + 2 * 4 + 64 * 64;
+    const double kda = 64.0 * 3 * 32 + kda_conv + 64 * 16 + 16 * 32 + 32 + 64 * 2 + 2 + 32 * 64;
+    const struct {
+        const char *text;
+        enum km_mixer first, last;
+        double first_parameters, gate; /* of the last layer's attention */
+        double state_bytes;
+    } cases_[] = {
+        {LINEAR("qwen3_next", GDN_SHAPE), KM_GDN, KM_ATTENTION, gdn, 64, 3 * 96 * 2 + 4 * 8 * 16 * 2},
+        {LINEAR("qwen3_next", GDN_SHAPE ", \"mamba_ssm_dtype\": \"float32\", \"attn_output_gate\": false"),
+         KM_GDN, KM_ATTENTION, gdn, 0, 3 * 96 * 2 + 4 * 8 * 16 * 4},
+        {LINEAR("kimi_linear", KDA_SHAPE(KDA_LISTS)), KM_KDA, KM_MLA, kda + 64 * 16 + 16 * 32, 0,
+         3 * 96 * 2 + 2 * 16 * 16 * 4},
+        {LINEAR("kimi_linear",
+                KDA_SHAPE(KDA_LISTS ", \"use_full_rank_gate\": true") ", \"mla_use_output_gate\": true"),
+         KM_KDA, KM_MLA, kda + 64 * 32, 64, 3 * 96 * 2 + 2 * 16 * 16 * 4},
+    };
+    for (size_t i = 0; i < COUNT(cases_); i++) {
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        struct km_parameters p;
+        if (parse(cases_[i].text, &arena, &model, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        for (uint32_t l = 0; l < 4; l++)
+            assert_int_equal(model.layers[l].mixer, l < 3 ? cases_[i].first : cases_[i].last);
+        km_layer_parameters(&model, &model.layers[0], &p);
+        assert_true(fabs(p.attention - cases_[i].first_parameters) < 0.5);
+        assert_true(fabs(km_layer_state_bytes(&model.layers[0], 2.0) - cases_[i].state_bytes) < 0.5);
+        assert_true(km_layer_kv_values(&model.layers[0], 1) == 0 &&
+                    km_layer_state_bytes(&model.layers[3], 2.0) == 0);
+        assert_true(model.layers[3].gate_width == cases_[i].gate);
         km_arena_release(&arena);
     }
 }
@@ -356,9 +423,10 @@ static void formats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_file), cmocka_unit_test(blocks), cmocka_unit_test(latent_experts),
-        cmocka_unit_test(refusals),   cmocka_unit_test(names),  cmocka_unit_test(sparse_attention),
-        cmocka_unit_test(formats),
+        cmocka_unit_test(every_file),     cmocka_unit_test(blocks),
+        cmocka_unit_test(latent_experts), cmocka_unit_test(refusals),
+        cmocka_unit_test(names),          cmocka_unit_test(sparse_attention),
+        cmocka_unit_test(formats),        cmocka_unit_test(linear_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,7 @@ static const struct {
     {"qwen3-30b-a3b", 30532122624, 0, 3.3e9, 1e8, ALL, 98304,
      CHECKPOINT "; 3.3B active: model card, arXiv 2505.09388"},
     {"qwen3-235b-a22b", 235093634560, 0, 22e9, 1e9, ALL, 192512, CHECKPOINT "; 22B active: arXiv 2505.09388"},
+    {"qwen3-next-80b-a3b", 80e9, 1e9, 3e9, 1e9, NO_VOCABULARY, 24576, "80B, 3B active: model card"},
     {"qwen1.5-moe-a2.7b", 14315784192, 0, 2.7e9, 1e8, ALL, 196608, CHECKPOINT "; 2.7B active: model card"},
     {"mistral-7b-v0.1", 7241732096, 0, 0, 0, ALL, 131072, CHECKPOINT},
     {"mistral-7b-v0.3", 7248023552, 0, 0, 0, ALL, 131072, CHECKPOINT},

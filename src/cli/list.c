@@ -19,18 +19,20 @@ static const struct {
     const char *what;
     const struct km_entry *const *registry; /* NULL: names of files */
     enum km_lookup_kind kind;
+    const char *(*name)(size_t i); /* instead of files; NULL past the end */
 } lists[] = {
-    {"batching", km_batching_registry, 0},  {"kv", km_kv_registry, 0},
-    {"routing", km_routing_registry, 0},    {"prediction", km_prediction_registry, 0},
-    {"scaling", km_scaling_registry, 0},    {"cost", km_cost_registry, 0},
-    {"executors", km_executor_registry, 0}, {"traces", km_trace_registry, 0},
-    {"models", NULL, KM_LOOKUP_MODEL},      {"devices", NULL, KM_LOOKUP_DEVICE},
-    {"engines", NULL, KM_LOOKUP_ENGINE},    {"profiles", NULL, KM_LOOKUP_PROFILE},
+    {"batching", km_batching_registry, 0, NULL},  {"kv", km_kv_registry, 0, NULL},
+    {"routing", km_routing_registry, 0, NULL},    {"prediction", km_prediction_registry, 0, NULL},
+    {"scaling", km_scaling_registry, 0, NULL},    {"cost", km_cost_registry, 0, NULL},
+    {"executors", km_executor_registry, 0, NULL}, {"traces", km_trace_registry, 0, NULL},
+    {"models", NULL, KM_LOOKUP_MODEL, NULL},      {"families", NULL, 0, km_model_family},
+    {"devices", NULL, KM_LOOKUP_DEVICE, NULL},    {"engines", NULL, KM_LOOKUP_ENGINE, NULL},
+    {"profiles", NULL, KM_LOOKUP_PROFILE, NULL},
 };
 #define LIST_COUNT (sizeof lists / sizeof lists[0])
 #define ARGUMENTS                                                                                            \
     "batching|kv|routing|prediction|scaling|cost|executors|traces|models "                                   \
-    "[--verbose]|devices|engines|profiles"
+    "[--verbose]|families|devices|engines|profiles"
 
 /* Its parameters, in all and for a token, beside what the name says; its layers and formats. */
 static void print_model(const char *name, struct km_arena *arena)
@@ -76,13 +78,17 @@ static int run(int argc, char **argv, struct km_error *error)
                                     suggestion.best ? "did you mean " : "there are ",
                                     suggestion.best ? suggestion.best : ARGUMENTS));
     }
-    if (verbose && (lists[i].registry || lists[i].kind != KM_LOOKUP_MODEL))
+    if (verbose && (lists[i].registry || lists[i].name || lists[i].kind != KM_LOOKUP_MODEL))
         return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "list: only models have --verbose"));
     if (lists[i].registry) {
         for (const struct km_entry *const *entry = lists[i].registry; *entry; entry++)
             printf("%-19s %s\n", (*entry)->name, (*entry)->summary);
         return 0;
     }
+    for (size_t n = 0; lists[i].name && lists[i].name(n); n++)
+        puts(lists[i].name(n));
+    if (lists[i].name)
+        return 0;
     struct km_arena arena = {0};
     const char *const *names;
     size_t count = km_lookup_names(lists[i].kind, &arena, &names);

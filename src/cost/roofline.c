@@ -115,7 +115,9 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
     case KM_OP_STREAM:
         cost->flops = op->flops_per_row * rows;
         cost->bytes = op->bytes_fixed + op->bytes_per_row * rows;
-        rate = peak_flops(r, KM_FP32, KM_FP32);
+        rate = peak_flops(r, op->activations, op->activations);
+        if (op->activations != KM_FP32) /* matrix products inside a fused kernel */
+            rate *= device->attention_prefill_efficiency;
         break;
     case KM_OP_COLLECTIVE:
         cost->bytes = op->message_bytes_per_row * rows;

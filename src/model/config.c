@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "base/suggest.h"
-#include "base/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,19 +71,16 @@ const cJSON *km_config_array(struct km_config *config, const char *key, int coun
 static void unsupported(struct km_config *config, const cJSON *value, const char *type)
 {
     struct km_suggestion suggestion = {.word = type};
-    struct km_text list = {0};
     const struct km_family *family;
-    for (size_t i = 0; (family = km_family_at(i)); i++) {
+    for (size_t i = 0; (family = km_family_at(i)); i++)
         km_suggest_offer(&suggestion, family->model_type);
-        km_text_printf(&list, "%s%s", i ? " " : "", family->model_type);
-    }
     if (suggestion.best)
         km_config_fail(config, value, "architecture \"%.60s\" is not supported; did you mean \"%s\"?", type,
                        suggestion.best);
     else
-        km_config_fail(config, value, "architecture \"%.60s\" is not supported; supported are %s", type,
-                       km_text_c(&list));
-    km_text_release(&list);
+        km_config_fail(config, value,
+                       "architecture \"%.60s\" is not supported; kingman list families names those that are",
+                       type);
 }
 
 /* The row of the object's model_type; `fallback` (NULL = none) when it states no type. */
@@ -146,9 +142,10 @@ static void read_shape(struct km_config *config, struct km_model *model)
     if (!model->layer_count)
         model->layer_count = km_config_u32(config, KM_KEYS("num_hidden_layers", "n_layer", "num_layers"),
                                            KM_REQUIRED, 1, KM_MAX_LAYERS);
-    model->max_position_embeddings =
-        km_config_u32(config, KM_KEYS("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"),
-                      f->positions ? f->positions : KM_REQUIRED, 1, KM_MAX_TOKENS);
+    model->max_position_embeddings = km_config_u32(
+        config,
+        KM_KEYS("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length"),
+        f->positions ? f->positions : KM_REQUIRED, 1, KM_MAX_TOKENS);
     if (f->learned_positions)
         model->learned_positions = model->max_position_embeddings + f->position_offset;
     model->embedding_dim = km_config_u32(config, KM_KEYS("word_embed_proj_dim"), 0, 1, KM_MAX_HIDDEN);

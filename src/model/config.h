@@ -51,12 +51,16 @@ enum km_moe_rule {
 struct km_family {
     const char *model_type;
     const char *text_type; /* the language model is in `text_config`, of this type unless it says so itself */
-    enum km_mixer mixer;   /* KM_SSM, KM_SSD: of layers that are not said to be attention */
-    bool lettered;         /* the file must spell its blocks */
-    bool sparse;           /* attention to the tokens that an indexer finds */
-    bool no_mlp;           /* layers are a mixer alone */
-    uint32_t norms;        /* norm vectors a layer; 0 = 2, or 1 in a parallel block */
-    bool tied;             /* when the file does not say */
+    enum km_mixer mixer;   /* of layers that attend */
+    enum km_mixer recurrent; /* of those that are not said to attend; KM_ATTENTION = there are none */
+    bool state_fp32;         /* of recurrent layers, when the file does not say */
+    uint32_t interval;       /* without a list every so many-th layer attends; 0 = the file must list them */
+    struct km_flag output_gate; /* a gate on each value that attention puts out */
+    bool lettered;              /* the file must spell its blocks */
+    bool sparse;                /* attention to the tokens that an indexer finds */
+    bool no_mlp;                /* layers are a mixer alone */
+    uint32_t norms;             /* norm vectors a layer; 0 = 2, or 1 in a parallel block */
+    bool tied;                  /* when the file does not say */
     struct km_flag norm_bias, parallel, ungated;
     struct km_flag qkv_bias, output_bias, mlp_bias, lm_head_bias;
     struct km_flag qk_norm;

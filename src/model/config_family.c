@@ -120,22 +120,41 @@ static const struct km_family families[] = {
      .moe = KM_MOE_ALWAYS, .router_bias = true},
     {"kimi_k25", .text_type = "kimi_k2"},
     /* state space and hybrids */
-    {"mamba", .mixer = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
-    {"falcon_mamba", .mixer = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
-    {"mamba2", .mixer = KM_SSD, .no_mlp = true, .norms = 1, .positions = KM_MAX_HIDDEN},
-    {"jamba", .mixer = KM_SSM, .ssm_inner_norms = true, .rope = KM_ROPE_NONE, .moe = KM_MOE_ALWAYS},
-    {"bamba", .mixer = KM_SSD, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+    {"mamba", .recurrent = KM_SSM, .no_mlp = true, .norms = 1, .tied = true, .positions = KM_MAX_HIDDEN},
+    {"falcon_mamba", .recurrent = KM_SSM, .no_mlp = true, .norms = 1, .tied = true,
+     .positions = KM_MAX_HIDDEN},
+    {"mamba2", .recurrent = KM_SSD, .no_mlp = true, .norms = 1, .positions = KM_MAX_HIDDEN},
+    {"jamba", .recurrent = KM_SSM, .ssm_inner_norms = true, .rope = KM_ROPE_NONE, .moe = KM_MOE_ALWAYS},
+    {"bamba", .recurrent = KM_SSD, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
      .mlp_bias = KEY("mlp_bias")},
-    {"granitemoehybrid", .mixer = KM_SSD, .tied = true, .qkv_bias = KEY("attention_bias"),
+    {"granitemoehybrid", .recurrent = KM_SSD, .tied = true, .qkv_bias = KEY("attention_bias"),
      .output_bias = KEY("attention_bias"), .rope = KM_ROPE_NONE, .moe = KM_MOE_OPTIONAL},
-    {"nemotron_h", .mixer = KM_SSD, .lettered = true, .moe = KM_MOE_OPTIONAL, .router_bias = true,
-     .ungated = YES, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
-     .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_NONE},
+    {"nemotron_h", .recurrent = KM_SSD, .state_fp32 = true, .lettered = true, .moe = KM_MOE_OPTIONAL,
+     .router_bias = true, .ungated = YES, .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_NONE},
+    /* linear attention between layers of softmax attention */
+    {"qwen3_next", .recurrent = KM_GDN, .interval = 4, .output_gate = UNLESS("attn_output_gate"),
+     .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .moe = KM_MOE_ALWAYS, .shared_gate = true},
+    {"qwen3_5", .text_type = "qwen3_5_text"},
+    {"qwen3_5_text", .recurrent = KM_GDN, .interval = 4, .output_gate = UNLESS("attn_output_gate"),
+     .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES},
+    {"qwen3_5_moe", .text_type = "qwen3_5_moe_text"},
+    {"qwen3_5_moe_text", .recurrent = KM_GDN, .interval = 4, .output_gate = UNLESS("attn_output_gate"),
+     .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .moe = KM_MOE_ALWAYS, .shared_gate = true},
+    {"kimi_linear", .mixer = KM_MLA, .recurrent = KM_KDA, .output_gate = KEY("mla_use_output_gate"),
+     .rope = KM_ROPE_NONE, .moe = KM_MOE_ALWAYS, .router_bias = true},
 };
 
 const struct km_family *km_family_at(size_t i)
 {
     return i < sizeof families / sizeof families[0] ? &families[i] : NULL;
+}
+
+const char *km_model_family(size_t i)
+{
+    return km_family_at(i) ? families[i].model_type : NULL;
 }
 
 /* Types whose classes take for granted what another's do. */

@@ -7,6 +7,7 @@ struct layout {
     const cJSON *types;   /* layer_types: one word a layer */
     const cJSON *no_rope; /* no_rope_layers: 1 where there *is* a rotary embedding */
     const cJSON *attention_indices;
+    const cJSON *recurrent_indices;
     uint32_t attention_period, attention_offset; /* 0 = none */
     uint32_t window, pattern, window_from;
     uint32_t rope_interval;
@@ -76,6 +77,43 @@ uint32_t km_config_pattern_layers(struct km_config *config)
     return layers;
 }
 
+static bool has_index(struct km_config *config, const cJSON *indices, uint32_t i)
+{
+    const cJSON *element;
+    cJSON_ArrayForEach(element, indices)
+    {
+        int64_t index = -1;
+        if (config->status == KM_OK)
+            config->status =
+                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
+        if (index == (int64_t)i)
+            return true;
+    }
+    return false;
+}
+
+/* linear_attn_config names every layer, counted from 1, in one of two lists. */
+static void read_kda_layers(struct km_config *config, uint32_t count, struct layout *out)
+{
+    struct km_config inner = *config;
+    inner.text = km_json_get(config->text, "linear_attn_config");
+    if (!inner.text) {
+        km_config_fail(config, config->text, "no linear_attn_config says which layers attend");
+        return;
+    }
+    const cJSON *full = km_config_array(&inner, "full_attn_layers", -1);
+    out->recurrent_indices = km_config_array(&inner, "kda_layers", -1);
+    config->status = inner.status;
+    const int listed = cJSON_GetArraySize(full) + cJSON_GetArraySize(out->recurrent_indices);
+    if (config->status == KM_OK && listed != (int)count)
+        km_config_fail(config, inner.text, "full_attn_layers and kda_layers name %d layers of %u", listed,
+                       count);
+    for (uint32_t i = 1; i <= count && config->status == KM_OK; i++)
+        if (has_index(config, full, i) == has_index(config, out->recurrent_indices, i))
+            km_config_fail(config, inner.text, "layer %u is not in one of full_attn_layers and kda_layers",
+                           i);
+}
+
 static void read_layout(struct km_config *config, const struct km_model *model, struct layout *out)
 {
     const struct km_family *f = config->family;
@@ -83,8 +121,13 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
     if (!config->letters)
         out->types = km_config_array(config, "layer_types", count);
     out->attention_indices = km_config_array(config, "attn_layer_indices", -1);
-    out->attention_period = km_config_u32(config, KM_KEYS("attn_layer_period"), 0, 1, KM_MAX_LAYERS);
-    out->attention_offset = km_config_u32(config, KM_KEYS("attn_layer_offset"), 0, 0, KM_MAX_LAYERS);
+    out->attention_period = km_config_u32(config, KM_KEYS("attn_layer_period", "full_attention_interval"),
+                                          f->interval, 1, KM_MAX_LAYERS);
+    /* of an interval the last layer attends */
+    out->attention_offset = km_config_u32(config, KM_KEYS("attn_layer_offset"),
+                                          f->interval ? out->attention_period - 1 : 0, 0, KM_MAX_LAYERS);
+    if (f->recurrent == KM_KDA)
+        read_kda_layers(config, model->layer_count, out);
 
     bool used = km_config_flag(config, (struct km_flag){f->window != KM_WINDOW_LAST, "use_sliding_window"});
     if (used && f->window != KM_WINDOW_NONE)
@@ -112,21 +155,6 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
         out->share_factor = km_config_u32(config, KM_KEYS("cla_share_factor"), KM_REQUIRED, 1, KM_MAX_LAYERS);
 }
 
-static bool has_index(struct km_config *config, const cJSON *indices, uint32_t i)
-{
-    const cJSON *element;
-    cJSON_ArrayForEach(element, indices)
-    {
-        int64_t index = -1;
-        if (config->status == KM_OK)
-            config->status =
-                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
-        if (index == (int64_t)i)
-            return true;
-    }
-    return false;
-}
-
 enum layer_type { TYPE_UNSAID, TYPE_FULL, TYPE_WINDOW, TYPE_MIXER };
 
 static enum layer_type read_type(struct km_config *config, const cJSON *word)
@@ -136,15 +164,16 @@ static enum layer_type read_type(struct km_config *config, const cJSON *word)
         enum layer_type type;
     } types[] = {
         {"full_attention", TYPE_FULL},      {"attention", TYPE_FULL}, {"sliding_attention", TYPE_WINDOW},
-        {"chunked_attention", TYPE_WINDOW}, {"mamba", TYPE_MIXER},
+        {"chunked_attention", TYPE_WINDOW}, {"mamba", TYPE_MIXER},    {"linear_attention", TYPE_MIXER},
     };
     const char *name = cJSON_IsString(word) ? word->valuestring : "";
+    const bool recurrent = config->family->recurrent != KM_ATTENTION;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(types[i].name, name) == 0)
+        if (strcmp(types[i].name, name) == 0 && (recurrent || types[i].type != TYPE_MIXER))
             return types[i].type;
     km_config_fail(config, word,
-                   "expected full_attention, sliding_attention, chunked_attention, attention or "
-                   "mamba%s%.40s",
+                   "expected full_attention, sliding_attention, chunked_attention%s attention%s%s%.40s",
+                   recurrent ? "," : " or", recurrent ? ", linear_attention or mamba" : "",
                    name[0] ? ", got " : "", name);
     return TYPE_UNSAID;
 }
@@ -152,12 +181,14 @@ static enum layer_type read_type(struct km_config *config, const cJSON *word)
 static bool is_attention(struct km_config *config, const struct layout *layout, enum layer_type type,
                          char letter, uint32_t i)
 {
-    if (config->family->mixer == KM_ATTENTION || config->family->mixer == KM_MLA)
+    if (config->family->recurrent == KM_ATTENTION)
         return true;
     if (type != TYPE_UNSAID)
         return type != TYPE_MIXER;
     if (letter)
         return letter == '*';
+    if (layout->recurrent_indices)
+        return !has_index(config, layout->recurrent_indices, i + 1); /* counted from 1 */
     if (layout->attention_period)
         return i % layout->attention_period == layout->attention_offset % layout->attention_period;
     return layout->attention_indices && has_index(config, layout->attention_indices, i);
@@ -281,6 +312,7 @@ static void read_attention(struct km_config *config, const struct km_model *mode
         check_width(config, heads_value, out->heads, out->value_dim);
         if (f->sparse)
             read_indexer(config, model, out);
+        out->gate_width = km_config_flag(config, f->output_gate) ? out->heads * out->value_dim : 0;
         return;
     }
     out->kv_heads = read_kv_heads(config, out->heads);
@@ -295,14 +327,57 @@ static void read_attention(struct km_config *config, const struct km_model *mode
     out->qk_norm = km_config_flag(config, f->qk_norm);
     out->qk_norm_full = out->qk_norm && f->qk_norm_full;
     out->sinks = f->sinks;
+    out->gate_width = km_config_flag(config, f->output_gate) ? out->heads * out->value_dim : 0;
     check_width(config, heads_value, out->heads, out->head_dim);
+}
+
+static bool has_wide_state(struct km_config *config)
+{
+    enum km_dtype dtype = config->family->state_fp32 ? KM_FP32 : KM_BF16;
+    const cJSON *value = km_config_find(config, KM_KEYS("mamba_ssm_cache_dtype", "mamba_ssm_dtype"));
+    if (value &&
+        (!cJSON_IsString(value) || !km_dtype_find(value->valuestring, &dtype) || km_dtype_bits(dtype) < 16))
+        km_config_fail(config, value, "expected \"float32\", \"bfloat16\" or \"float16\"");
+    return dtype == KM_FP32;
+}
+
+/* The delta rule's shape: of Gated DeltaNet in keys of its own, of Kimi Delta Attention in an object. */
+static void read_delta(struct km_config *config, const struct km_model *model, struct km_layer *out)
+{
+    (void)model;
+    struct km_config inner = *config;
+    const bool kda = config->family->recurrent == KM_KDA;
+    inner.text = kda ? km_json_get(config->text, "linear_attn_config") : config->text;
+    out->mixer = config->family->recurrent;
+    out->kv_source = -1;
+    const char *const *heads_keys = KM_KEYS("linear_num_value_heads", "num_heads");
+    out->delta_value_heads = km_config_u32(&inner, heads_keys, KM_REQUIRED, 1, KM_MAX_HEADS);
+    out->delta_value_dim =
+        km_config_u32(&inner, KM_KEYS("linear_value_head_dim", "head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
+    out->delta_key_heads =
+        km_config_u32(&inner, KM_KEYS("linear_num_key_heads"),
+                      kda ? (int64_t)out->delta_value_heads : KM_REQUIRED, 1, KM_MAX_HEADS);
+    out->delta_key_dim = km_config_u32(&inner, KM_KEYS("linear_key_head_dim"),
+                                       kda ? (int64_t)out->delta_value_dim : KM_REQUIRED, 1, KM_MAX_DIM);
+    out->ssm_conv =
+        km_config_u32(&inner, KM_KEYS("linear_conv_kernel_dim", "short_conv_kernel_size"), 4, 1, 64);
+    if (kda && !km_config_flag(&inner, (struct km_flag){false, "use_full_rank_gate"}))
+        out->delta_gate_rank = out->delta_value_dim;
+    out->state_fp32 = kda || has_wide_state(&inner);
+    config->status = inner.status;
+    check_width(config, inner.text, out->delta_value_heads, out->delta_value_dim);
+    check_width(config, inner.text, out->delta_key_heads, out->delta_key_dim);
+    if (out->delta_value_heads % out->delta_key_heads != 0)
+        km_config_fail(config, inner.text, "%u key heads do not divide %u value heads", out->delta_key_heads,
+                       out->delta_value_heads);
 }
 
 static void read_state_space(struct km_config *config, const struct km_model *model, struct km_layer *out)
 {
     const struct km_family *f = config->family;
-    out->mixer = f->mixer;
+    out->mixer = f->recurrent;
     out->kv_source = -1;
+    out->state_fp32 = has_wide_state(config);
     out->ssm_state = km_config_u32(config, KM_KEYS("mamba_d_state", "ssm_state_size", "state_size"),
                                    KM_REQUIRED, 1, KM_MAX_DIM);
     out->ssm_conv = km_config_u32(config, KM_KEYS("mamba_d_conv", "conv_kernel", "d_conv"), 4, 1, 64);
@@ -313,7 +388,7 @@ static void read_state_space(struct km_config *config, const struct km_model *mo
     out->ssm_inner_norms = f->ssm_inner_norms;
     uint32_t expand = km_config_u32(config, KM_KEYS("mamba_expand", "expand"), 2, 1, 16);
     out->ssm_inner = expand * model->hidden;
-    if (f->mixer == KM_SSM) {
+    if (f->recurrent == KM_SSM) {
         const char *const *keys = KM_KEYS("mamba_dt_rank", "time_step_rank");
         const cJSON *rank = km_config_find(config, keys);
         uint32_t automatic = (model->hidden + 15) / 16; /* Mamba's "auto" */
@@ -339,10 +414,15 @@ static void read_state_space(struct km_config *config, const struct km_model *mo
     check_width(config, config->text, out->ssm_groups, out->ssm_state);
 }
 
+static bool is_delta(const struct km_config *config)
+{
+    return config->family->recurrent == KM_GDN || config->family->recurrent == KM_KDA;
+}
+
 void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers)
 {
     struct layout layout = {0};
-    struct km_layer attention = {0}, state_space = {0};
+    struct km_layer attention = {0}, recurrent = {0};
     read_layout(config, model, &layout);
     const char *letter = config->letters;
     const cJSON *word = layout.types ? layout.types->child : NULL;
@@ -366,9 +446,9 @@ void km_config_mixers(struct km_config *config, const struct km_model *model, st
             if (i % layout.share_factor != 0)
                 layers[i].kv_source = (int32_t)(i - i % layout.share_factor);
         } else {
-            if (!state_space.ssm_state)
-                read_state_space(config, model, &state_space);
-            layers[i] = state_space;
+            if (!recurrent.ssm_conv)
+                (is_delta(config) ? read_delta : read_state_space)(config, model, &recurrent);
+            layers[i] = recurrent;
         }
         letter = letter ? letter + 1 : NULL;
     }

@@ -94,7 +94,8 @@ static void read_experts(struct km_config *config, struct km_layer *out)
     out->expert_intermediate = km_config_u32(config, KM_KEYS("moe_intermediate_size", "intermediate_size"),
                                              KM_REQUIRED, 1, KM_MAX_WIDTH);
     out->shared_intermediate = read_shared(config, out->expert_intermediate);
-    out->expert_hidden = km_config_u32(config, KM_KEYS("moe_latent_size"), 0, 1, KM_MAX_HIDDEN);
+    out->expert_hidden =
+        km_config_u32(config, KM_KEYS("moe_latent_size", "routed_expert_hidden_size"), 0, 1, KM_MAX_HIDDEN);
     out->shared_gate = f->shared_gate && out->shared_intermediate;
     out->router_bias = f->router_bias;
     out->expert_bias = f->expert_bias;

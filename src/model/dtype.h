@@ -24,6 +24,11 @@ static inline double km_dtype_bytes(enum km_dtype dtype)
 {
     return km_dtype_bits(dtype) / 8.0;
 }
+/* 16 or 32 bits of floating point: not quantised. */
+static inline bool km_dtype_is_wide(enum km_dtype dtype)
+{
+    return dtype == KM_FP32 || dtype == KM_BF16 || dtype == KM_FP16;
+}
 const char *km_dtype_name(enum km_dtype dtype);
 /* Finds "bf16", "bfloat16", "fp8", "fp8_e4m3", ...; false when unknown. */
 bool km_dtype_find(const char *name, enum km_dtype *out);

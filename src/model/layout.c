@@ -96,13 +96,18 @@ static bool check_mlp(const struct km_model *model, const struct km_layer *layer
            divides(model, tensor * data, what, value, data_key, data, problem);
 }
 
-static bool check_state_space(const struct km_model *model, const struct km_layer *layer,
-                              const struct km_layout *layout, struct km_layout_problem *problem)
+static bool check_recurrent(const struct km_model *model, const struct km_layer *layer,
+                            const struct km_layout *layout, struct km_layout_problem *problem)
 {
     uint32_t ranks = layout->tensor_parallel;
     if (km_layout_context(layout) > 1)
-        return fail(problem, context_key, "%u: the state-space layers of %s read a prompt in order",
+        return fail(problem, context_key, "%u: the recurrent layers of %s read a prompt in order",
                     km_layout_context(layout), model->name);
+    if (layer->mixer == KM_GDN || layer->mixer == KM_KDA)
+        return divides(model, ranks, "key heads of linear attention", layer->delta_key_heads, tensor_key,
+                       ranks, problem) &&
+               divides(model, ranks, "value heads of linear attention", layer->delta_value_heads, tensor_key,
+                       ranks, problem);
     return divides(model, ranks, "state-space channels", layer->ssm_inner, tensor_key, ranks, problem);
 }
 
@@ -125,7 +130,7 @@ static bool check_whole(const struct km_model *model, const struct km_layout *la
     bool experts = false, cache = false;
     for (uint32_t i = 0; i < model->layer_count; i++) {
         experts |= model->layers[i].mlp == KM_MLP_MOE;
-        cache |= model->layers[i].mixer == KM_ATTENTION || model->layers[i].mixer == KM_MLA;
+        cache |= km_layer_attends(&model->layers[i]);
     }
     uint32_t data = km_layout_data(layout), context = km_layout_context(layout),
              groups = km_layout_kv_groups(layout);
@@ -154,8 +159,7 @@ static bool possible(const struct km_model *model, const struct km_layout *layou
 {
     for (uint32_t i = 0; i < model->layer_count; i++) {
         const struct km_layer *layer = &model->layers[i];
-        bool attends = layer->mixer == KM_ATTENTION || layer->mixer == KM_MLA;
-        if (!(attends ? check_attention : check_state_space)(model, layer, layout, problem) ||
+        if (!(km_layer_attends(layer) ? check_attention : check_recurrent)(model, layer, layout, problem) ||
             !check_mlp(model, layer, layout, problem))
             return false;
     }

@@ -12,6 +12,8 @@ static double repeated_values(const struct km_model *model, const struct km_laye
                 hidden * layer->index_dim;
     else if (layer->mixer == KM_SSD)
         whole = hidden * 2.0 * layer->ssm_groups * layer->ssm_state;
+    else if (layer->mixer == KM_KDA)
+        whole = hidden * ((double)layer->delta_value_dim + layer->delta_gate_rank);
     else if (layer->mixer == KM_ATTENTION && layer->kv_source < 0) {
         double heads = km_layout_kv_heads(layer, (uint32_t)ranks) - layer->kv_heads / ranks;
         return heads * ((double)layer->head_dim + layer->value_dim) * (hidden + layer->qkv_bias);
@@ -155,17 +157,17 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
 {
     uint32_t first, count;
     km_layout_stage(model, layout, stage, &first, &count);
-    double kv_values = 0.0, index_bytes = 0.0, state_values = 0.0, data = km_layout_data(layout);
+    double kv_values = 0.0, index_bytes = 0.0, state_bytes = 0.0, data = km_layout_data(layout);
     for (uint32_t i = 0; i < count; i++) {
         kv_values += km_layer_kv_values(&model->layers[first + i], layout->tensor_parallel);
         index_bytes += km_layer_index_bytes(&model->layers[first + i]);
-        state_values += km_layer_state_values(&model->layers[first + i]) / layout->tensor_parallel;
+        state_bytes += km_layer_state_bytes(&model->layers[first + i], 2.0) / layout->tensor_parallel;
     }
     *out = (struct km_memory_map){
         .stage = stage,
         .budget_bytes = limits->device_bytes * limits->gpu_memory_utilization,
         .activation_bytes = activation_bytes(model, precision, layout, stage, limits),
-        .state_bytes = state_values * 2.0 * limits->max_num_seqs,
+        .state_bytes = state_bytes * limits->max_num_seqs,
         .reserve_bytes = limits->reserve_bytes,
         .graph_bytes = limits->graph_reserve_bytes,
         .graphs_in_budget = limits->graphs_in_budget,

@@ -49,7 +49,7 @@ struct km_memory_map {
     double padding_bytes;             /* MXFP4 experts as loaded, beyond the weights as stored */
     double activation_bytes; /* the peak at the start's profiling: of the largest step, or of sampling */
     bool sampler_decides;    /* of sampling */
-    double state_bytes;      /* constant state of max_num_seqs sequences (state-space layers) */
+    double state_bytes;      /* constant state of max_num_seqs sequences (recurrent layers) */
     double reserve_bytes;
     double graph_bytes;
     bool graphs_in_budget;
@@ -72,7 +72,7 @@ double km_memory_others(const struct km_memory_map *map);
 /* Parameters on one rank of a stage. Matrices of the layers and vocabularies split evenly over the tensor
  * ranks, routed experts over the tensor and data ranks, nothing over context and KV groups; on every rank
  * stand norms, routers, learned positions, a KV head's projection when there are fewer heads than ranks, the
- * projections into MLA's latents, and those to B and C of Mamba-2. */
+ * projections into MLA's latents, those to B and C of Mamba-2, and the low-rank ones of the delta rule. */
 void km_memory_weights(const struct km_model *model, const struct km_precision *precision,
                        const struct km_layout *layout, uint32_t stage, struct km_memory_weights *out);
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,

@@ -22,6 +22,7 @@ static void count_attention(const struct km_layer *l, double hidden, struct km_p
     if (own_kv)
         out->attention += linear(hidden, k, l->qkv_bias) + linear(hidden, v, l->qkv_bias);
     out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
+    out->attention += linear(hidden, l->gate_width, false);
     out->attention += l->sinks ? l->heads : 0;
     if (l->qk_norm) {
         out->norms += l->qk_norm_full ? q : l->head_dim;
@@ -43,6 +44,7 @@ static void count_mla(const struct km_layer *l, double hidden, struct km_paramet
     out->attention += linear(hidden, latent + l->qk_rope_dim, l->qkv_bias);
     out->attention += linear(latent, (double)l->heads * ((double)l->qk_nope_dim + l->value_dim), false);
     out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
+    out->attention += linear(hidden, l->gate_width, false);
     out->norms += latent;
     if (l->index_heads) { /* the indexer: queries from the latent, one key and a weight a head from the input */
         out->attention += linear(l->q_lora_rank, (double)l->index_heads * l->index_dim, false);
@@ -81,6 +83,31 @@ static void count_ssd(const struct km_layer *l, double hidden, struct km_paramet
     out->norms += inner;
 }
 
+/* Width of what the delta rule's convolution sees: q, k and v. */
+static double delta_conv_width(const struct km_layer *l)
+{
+    return 2.0 * l->delta_key_heads * l->delta_key_dim + (double)l->delta_value_heads * l->delta_value_dim;
+}
+
+/* Gated DeltaNet, arXiv 2412.06464, figure 1: q, k, v, their convolution; beta and decay a head, A and dt bias a
+ * head; output gate; gated norm a head; out. Kimi Delta Attention, arXiv 2510.26692, section 4: the decay, and
+ * its bias, a channel, through as many values as a head has. */
+static void count_delta(const struct km_layer *l, double hidden, struct km_parameters *out)
+{
+    double conv = delta_conv_width(l), keys = (double)l->delta_key_heads * l->delta_key_dim;
+    double heads = l->delta_value_heads, values = heads * l->delta_value_dim, rank = l->delta_gate_rank;
+    out->attention += linear(hidden, conv, false) + linear(l->ssm_conv, conv, false);
+    out->attention += linear(hidden, heads, false) + heads;
+    if (l->mixer == KM_KDA)
+        out->attention += linear(hidden, l->delta_value_dim, false) + linear(l->delta_value_dim, keys, true);
+    else
+        out->attention += linear(hidden, heads, true);
+    out->attention +=
+        rank > 0 ? linear(hidden, rank, false) + linear(rank, values, false) : linear(hidden, values, false);
+    out->attention += linear(values, hidden, false);
+    out->norms += l->delta_value_dim;
+}
+
 static double mlp(double hidden, double width, bool gated, bool bias)
 {
     return (gated ? 2 : 1) * linear(hidden, width, bias) + linear(width, hidden, bias);
@@ -103,6 +130,10 @@ void km_layer_parameters(const struct km_model *model, const struct km_layer *la
         break;
     case KM_SSD:
         count_ssd(layer, hidden, out);
+        break;
+    case KM_GDN:
+    case KM_KDA:
+        count_delta(layer, hidden, out);
         break;
     }
     double unread = 0;
@@ -197,13 +228,23 @@ double km_model_kv_bytes_per_token(const struct km_model *model, enum km_dtype k
     return values * km_dtype_bytes(kv_cache) + index_bytes;
 }
 
-double km_layer_state_values(const struct km_layer *layer)
+double km_layer_state_bytes(const struct km_layer *layer, double value_bytes)
 {
     double inner = layer->ssm_inner, window = layer->ssm_conv ? layer->ssm_conv - 1.0 : 0;
-    if (layer->mixer == KM_SSM)
-        return inner * window + inner * layer->ssm_state;
-    if (layer->mixer == KM_SSD)
-        return ssd_conv_width(layer) * window + inner * layer->ssm_state;
+    double wide_bytes = layer->state_fp32 ? fmax(4.0, value_bytes) : value_bytes;
+    switch (layer->mixer) {
+    case KM_SSM:
+        return inner * window * value_bytes + inner * layer->ssm_state * wide_bytes;
+    case KM_SSD:
+        return ssd_conv_width(layer) * window * value_bytes + inner * layer->ssm_state * wide_bytes;
+    case KM_GDN:
+    case KM_KDA:
+        return delta_conv_width(layer) * window * value_bytes +
+               (double)layer->delta_value_heads * layer->delta_key_dim * layer->delta_value_dim * wide_bytes;
+    case KM_ATTENTION:
+    case KM_MLA:
+        break;
+    }
     return 0;
 }
 
@@ -211,7 +252,7 @@ bool km_model_is_dense(const struct km_model *model)
 {
     for (uint32_t i = 0; i < model->layer_count; i++) {
         const struct km_layer *layer = &model->layers[i];
-        if (layer->mlp == KM_MLP_MOE || (layer->mixer != KM_ATTENTION && layer->mixer != KM_MLA))
+        if (layer->mlp == KM_MLP_MOE || !km_layer_attends(layer))
             return false;
     }
     return true;

@@ -21,6 +21,8 @@ enum km_mixer {
              */
     KM_SSM, /* selective state space (Mamba, arXiv 2312.00752): constant state a sequence, no KV */
     KM_SSD, /* Mamba-2 (arXiv 2405.21060): heads, constant state a sequence */
+    KM_GDN, /* gated delta rule (Gated DeltaNet, arXiv 2412.06464): a matrix a head and sequence */
+    KM_KDA, /* the same with a decay a channel (Kimi Delta Attention, arXiv 2510.26692) */
 };
 
 enum km_mlp {
@@ -46,6 +48,8 @@ struct km_layer {
     bool qk_norm_full; /* with qk_norm: one norm over the q (k) of all heads together (OLMo 2) */
     bool sinks;        /* one learned attention-sink logit a query head (gpt-oss) */
     bool rope;         /* rotary embedding applied here */
+    uint32_t
+        gate_width; /* values of a learned gate on attention's output (a value each, or a head); 0 = none */
     /* MLA */
     uint32_t q_lora_rank; /* 0 = no low-rank query */
     uint32_t kv_lora_rank, qk_nope_dim, qk_rope_dim;
@@ -54,6 +58,10 @@ struct km_layer {
     uint32_t ssm_heads, ssm_groups;                       /* Mamba-2 */
     bool ssm_conv_bias, ssm_proj_bias; /* biases of the convolution; of the in and out projections */
     bool ssm_inner_norms;              /* RMSNorms on dt, B and C (Jamba) */
+    /* delta rule; its convolution is ssm_conv wide */
+    uint32_t delta_key_heads, delta_value_heads, delta_key_dim, delta_value_dim;
+    uint32_t delta_gate_rank; /* the output gate's projection goes through so many values; 0 = straight */
+    bool state_fp32;          /* recurrent states are kept in 32 bits, whatever the model's format */
     /* MLP */
     enum km_mlp mlp;
     bool gated; /* gate, up, down (SwiGLU/GeGLU) rather than up, down */
@@ -95,6 +103,9 @@ enum km_status km_model_read(const char *path, struct km_arena *arena, struct km
 enum km_status km_model_parse(const char *text, size_t bytes, const char *path, struct km_arena *arena,
                               struct km_model *out, struct km_error *error);
 
+/* The i-th model_type that is read, NULL past the end. */
+const char *km_model_family(size_t i);
+
 /* Attention and a dense MLP in every layer: no experts, nothing recurrent. */
 bool km_model_is_dense(const struct km_model *model);
 
@@ -132,7 +143,14 @@ double km_layer_kv_values(const struct km_layer *layer, uint32_t tensor_parallel
 /* KV bytes a token of full context takes on one rank, over all layers, windows ignored. */
 double km_model_kv_bytes_per_token(const struct km_model *model, enum km_dtype kv_cache,
                                    uint32_t tensor_parallel);
-/* Values of constant state a sequence keeps in one layer (state space: conv window and state), unsharded. */
-double km_layer_state_values(const struct km_layer *layer);
+/* Does the layer attend over keys and values (or latents), rather than keep a constant state? */
+static inline bool km_layer_attends(const struct km_layer *layer)
+{
+    return layer->mixer == KM_ATTENTION || layer->mixer == KM_MLA;
+}
+/* Bytes of constant state a sequence keeps in one layer, unsharded: the convolution's window in values of
+ * `value_bytes`, the recurrent state in the same or in 32 bits (vllm/model_executor/layers/mamba/
+ * mamba_utils.py). */
+double km_layer_state_bytes(const struct km_layer *layer, double value_bytes);
 
 #endif

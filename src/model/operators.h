@@ -18,7 +18,7 @@ enum km_op_kind {
     KM_OP_GEMM,      /* [rows, k] x [k, n] */
     KM_OP_EXPERTS,   /* grouped GEMM: rows * experts_per_token products spread over the experts of the rank */
     KM_OP_ATTENTION, /* prefill and decode over the KV cache */
-    KM_OP_STREAM,    /* element-wise and gather kernels: bytes only */
+    KM_OP_STREAM,    /* element-wise and gather kernels, recurrences: bytes, few FLOPs (in `activations`) */
     KM_OP_COLLECTIVE,
 };
 

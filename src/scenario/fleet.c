@@ -118,7 +118,7 @@ static double model_flops(const struct km_model *model, const struct km_work *wo
     double flops = 2.0 * body * (double)work->tokens + 2.0 * head * (double)work->sampled;
     for (uint32_t i = 0; i < model->layer_count; i++) {
         const struct km_layer *layer = &model->layers[i];
-        if (layer->mixer != KM_ATTENTION && layer->mixer != KM_MLA)
+        if (!km_layer_attends(layer))
             continue;
         double pairs = layer->window ? work->prefill_pairs_windowed + work->decode_pairs_windowed
                                      : work->prefill_pairs + work->decode_pairs;

@@ -45,11 +45,6 @@ const struct km_setting km_precision_section[] = {
     {0},
 };
 
-static bool is_wide(enum km_dtype dtype)
-{
-    return dtype == KM_FP32 || dtype == KM_BF16 || dtype == KM_FP16;
-}
-
 void km_precision_follow(const struct km_yaml *stated, const struct km_precision *served,
                          struct km_precision *precision)
 {
@@ -58,13 +53,13 @@ void km_precision_follow(const struct km_yaml *stated, const struct km_precision
     /* A checkpoint that leaves its mixers wide keeps doing so as long as the weights are its own. */
     if (!km_yaml_get(stated, "attention") && precision->weights != served->weights)
         precision->attention = precision->weights;
-    if (!is_wide(precision->weights))
+    if (!km_dtype_is_wide(precision->weights))
         return;
     if (!km_yaml_get(stated, "activations"))
         precision->activations = precision->weights;
     if (!km_yaml_get(stated, "embeddings"))
         precision->embeddings = precision->weights;
-    if (!km_yaml_get(stated, "kv_cache") && is_wide(precision->kv_cache))
+    if (!km_yaml_get(stated, "kv_cache") && km_dtype_is_wide(precision->kv_cache))
         precision->kv_cache = precision->weights;
 }
 
@@ -89,8 +84,8 @@ static enum km_status check_precision(const struct km_yaml *root, const struct k
             : check_pair(root, s, "precision.activations", p->activations, p->activations, error);
     if (status == KM_OK)
         status = check_pair(root, s, "precision.attention", p->attention,
-                            is_wide(p->attention) ? p->attention : p->activations, error);
-    if (status == KM_OK && is_wide(p->embeddings))
+                            km_dtype_is_wide(p->attention) ? p->attention : p->activations, error);
+    if (status == KM_OK && km_dtype_is_wide(p->embeddings))
         status = check_pair(root, s, "precision.embeddings", p->embeddings, p->embeddings, error);
     return status;
 }

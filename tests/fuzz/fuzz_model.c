@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         double bytes = km_model_kv_bytes_per_token(&model, KM_BF16, 8);
         for (uint32_t i = 0; i < model.layer_count; i++)
-            bytes += km_layer_state_values(&model.layers[i]);
+            bytes += km_layer_state_bytes(&model.layers[i], 2.0);
         if (!isfinite(bytes) || bytes < 0)
             abort();
     } else if (error.status != KM_BAD_INPUT || !error.message[0] || error.line < 1 || error.column < 1) {
