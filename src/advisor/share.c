@@ -1,7 +1,6 @@
 #include "advisor/advisor.h"
 
 #include <math.h>
-#include <string.h>
 
 #define WORTH_SHARING 1.05 /* replicas that add less than 5 % are not advised */
 
@@ -15,9 +14,9 @@ static void add_operator(void *context, const struct km_op_cost *cost)
 {
     struct bounds *bounds = context;
     bounds->all_s += cost->time_s;
-    if (strcmp(cost->bound_by, "compute") == 0)
+    if (cost->bound_by == KM_BOUND_COMPUTE)
         bounds->compute_s += cost->time_s;
-    else if (strcmp(cost->bound_by, "launch") != 0)
+    else if (cost->bound_by != KM_BOUND_LAUNCH)
         bounds->memory_s += cost->time_s;
 }
 

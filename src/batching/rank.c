@@ -27,21 +27,6 @@ static void waits(void *state, struct km_sequence *sequence)
     km_ranked_waits(state, by_length, sequence);
 }
 
-static void runs(void *state, struct km_sequence *sequence)
-{
-    km_ranked_runs(state, sequence);
-}
-
-static void leaves(void *state, struct km_sequence *sequence)
-{
-    km_ranked_leaves(state, sequence);
-}
-
-static void release(void *state)
-{
-    km_ranked_release(state);
-}
-
 static void form(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch)
 {
     const struct km_ranked_settings *own = view->settings->own;
@@ -54,9 +39,9 @@ const struct km_batching_policy km_batching_rank = {
     .state_bytes = sizeof(struct km_ranked),
     .form = form,
     .waits = waits,
-    .runs = runs,
-    .leaves = leaves,
-    .release = release,
+    .runs = km_ranked_runs,
+    .leaves = km_ranked_leaves,
+    .release = km_ranked_release,
     .settings = settings,
     .defaults = &defaults,
     .settings_bytes = sizeof defaults,

@@ -45,15 +45,17 @@ void km_ranked_waits(struct km_ranked *ranked, km_rank_function *rank, struct km
     enqueue(ranked, rank, sequence);
 }
 
-void km_ranked_runs(struct km_ranked *ranked, struct km_sequence *sequence)
+void km_ranked_runs(void *state, struct km_sequence *sequence)
 {
+    struct km_ranked *ranked = state;
     km_sequence_queue_remove(&ranked->waiting, sequence);
     ranked->running = km_grow(ranked->running, &ranked->capacity, ranked->count + 1, sizeof *ranked->running);
     ranked->running[ranked->count++] = (struct km_ranked_entry){.sequence = sequence, .served = true};
 }
 
-void km_ranked_leaves(struct km_ranked *ranked, struct km_sequence *sequence)
+void km_ranked_leaves(void *state, struct km_sequence *sequence)
 {
+    struct km_ranked *ranked = state;
     km_sequence_queue_remove(&ranked->waiting, sequence);
     km_sequence_queue_remove(&ranked->idle, sequence);
     for (size_t i = 0; i < ranked->count; i++)
@@ -61,8 +63,9 @@ void km_ranked_leaves(struct km_ranked *ranked, struct km_sequence *sequence)
             ranked->running[i].sequence = NULL;
 }
 
-void km_ranked_release(struct km_ranked *ranked)
+void km_ranked_release(void *state)
 {
+    struct km_ranked *ranked = state;
     km_sequence_queue_release(&ranked->waiting);
     km_sequence_queue_release(&ranked->idle);
     free(ranked->ages);

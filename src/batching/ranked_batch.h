@@ -53,9 +53,10 @@ struct km_ranked {
 typedef float km_rank_function(const struct km_sequence *sequence, uint32_t generated);
 
 void km_ranked_waits(struct km_ranked *ranked, km_rank_function *rank, struct km_sequence *sequence);
-void km_ranked_runs(struct km_ranked *ranked, struct km_sequence *sequence);
-void km_ranked_leaves(struct km_ranked *ranked, struct km_sequence *sequence);
-void km_ranked_release(struct km_ranked *ranked);
+/* Hooks as they are; `state` is a struct km_ranked *. */
+void km_ranked_runs(void *state, struct km_sequence *sequence);
+void km_ranked_leaves(void *state, struct km_sequence *sequence);
+void km_ranked_release(void *state);
 void km_ranked_form(struct km_ranked *ranked, km_rank_function *rank,
                     const struct km_ranked_settings *settings, const struct km_batching_view *view,
                     const struct km_batch_handle *batch);

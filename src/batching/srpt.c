@@ -17,21 +17,6 @@ static void waits(void *state, struct km_sequence *sequence)
     km_ranked_waits(state, by_remainder, sequence);
 }
 
-static void runs(void *state, struct km_sequence *sequence)
-{
-    km_ranked_runs(state, sequence);
-}
-
-static void leaves(void *state, struct km_sequence *sequence)
-{
-    km_ranked_leaves(state, sequence);
-}
-
-static void release(void *state)
-{
-    km_ranked_release(state);
-}
-
 static void form(void *state, const struct km_batching_view *view, const struct km_batch_handle *batch)
 {
     static const struct km_ranked_settings nobody_starves = {0};
@@ -44,7 +29,7 @@ const struct km_batching_policy km_batching_srpt = {
     .state_bytes = sizeof(struct km_ranked),
     .form = form,
     .waits = waits,
-    .runs = runs,
-    .leaves = leaves,
-    .release = release,
+    .runs = km_ranked_runs,
+    .leaves = km_ranked_leaves,
+    .release = km_ranked_release,
 };

@@ -37,8 +37,8 @@ static void account(const struct km_setup *setup, const struct km_step_source *s
     km_step_account(source, &shape, arena, &out->account);
 }
 
-/* By what most of the time of the operators of a group is bound; NULL when there are none. */
-static const char *group_bound(const struct km_step_account *a, bool attention)
+/* By what most of the time of the operators of a group is bound; KM_BOUND_NONE when there are none. */
+static enum km_bound group_bound(const struct km_step_account *a, bool attention)
 {
     double bound_s[KM_BOUND_COUNT] = {0}, whole_s = 0.0;
     for (uint32_t i = 0; i < a->op_count; i++) {
@@ -46,14 +46,14 @@ static const char *group_bound(const struct km_step_account *a, bool attention)
         bool product = kind == KM_OP_GEMM || kind == KM_OP_EXPERTS;
         if (attention ? kind != KM_OP_ATTENTION : !product)
             continue;
-        bound_s[km_bound_find(a->ops[i].bound_by)] += a->ops[i].time_s;
+        bound_s[a->ops[i].bound_by] += a->ops[i].time_s;
         whole_s += a->ops[i].time_s;
     }
     int most = 0;
     for (int i = 1; i < KM_BOUND_COUNT; i++)
         if (bound_s[i] > bound_s[most])
             most = i;
-    return whole_s > 0.0 ? km_bound_name((enum km_bound)most) : NULL;
+    return whole_s > 0.0 ? (enum km_bound)most : KM_BOUND_NONE;
 }
 
 static void sweep_row(const struct km_setup *setup, const struct km_step_source *source, uint32_t sequences,
@@ -83,12 +83,12 @@ static void sweep_row(const struct km_setup *setup, const struct km_step_source 
 
 static bool products_turned(const struct km_explain_sweep_row *row)
 {
-    return row->products_bound_by && strcmp(row->products_bound_by, "compute") == 0;
+    return row->products_bound_by == KM_BOUND_COMPUTE;
 }
 
 static bool attention_turned(const struct km_explain_sweep_row *row)
 {
-    return row->attention_bound_by && strcmp(row->attention_bound_by, "compute") == 0;
+    return row->attention_bound_by == KM_BOUND_COMPUTE;
 }
 
 static bool step_turned(const struct km_explain_sweep_row *row)

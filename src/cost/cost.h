@@ -46,6 +46,18 @@ struct km_cost_config {
     enum km_power_state power_state;
 };
 
+/* What a time is bound by. */
+enum km_bound {
+    KM_BOUND_COMPUTE,
+    KM_BOUND_MEMORY,
+    KM_BOUND_NETWORK,
+    KM_BOUND_LAUNCH,
+    KM_BOUND_COUNT,
+    KM_BOUND_NONE = KM_BOUND_COUNT, /* there is nothing that takes time */
+};
+/* "compute", ...; NULL of KM_BOUND_NONE. */
+const char *km_bound_name(enum km_bound bound);
+
 /* One operator's part of a step, for the breakdown. */
 struct km_op_cost {
     const struct km_op *op;
@@ -54,7 +66,7 @@ struct km_op_cost {
     double time_s;    /* all `op->count` executions */
     double formula_s; /* the same by formula, whatever was measured */
     double flops, bytes;
-    const char *bound_by; /* "compute", "memory", "network", "launch" */
+    enum km_bound bound_by;
     enum km_origin origin;
     bool supplement; /* by rows of the profile's supplement */
 };

@@ -10,3 +10,9 @@ const struct km_entry *const km_cost_registry[] = {
     &km_cost_linear.entry,
     NULL,
 };
+
+const char *km_bound_name(enum km_bound bound)
+{
+    static const char *const names[KM_BOUND_COUNT + 1] = {"compute", "memory", "network", "launch", NULL};
+    return names[bound];
+}

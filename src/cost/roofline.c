@@ -35,11 +35,13 @@ static double peak_flops(const struct roofline *r, enum km_dtype weights, enum k
 }
 
 static double op_time(double fixed_s, double flops, double flops_rate, double bytes, double bytes_rate,
-                      const char **bound_by)
+                      enum km_bound *bound_by)
 {
     double compute_s = flops > 0.0 ? flops / flops_rate : 0.0, memory_s = bytes / bytes_rate;
     double longer_s = fmax(compute_s, memory_s);
-    *bound_by = longer_s < fixed_s ? "launch" : compute_s > memory_s ? "compute" : "memory";
+    *bound_by = longer_s < fixed_s     ? KM_BOUND_LAUNCH
+                : compute_s > memory_s ? KM_BOUND_COMPUTE
+                                       : KM_BOUND_MEMORY;
     return longer_s + fixed_s;
 }
 
@@ -52,7 +54,7 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
         peak_flops(r, op->activations, op->activations) * device->attention_prefill_efficiency;
     double memory_rate = device->bandwidth_bytes_per_s * device->attention_decode_efficiency;
     double time_s = 0.0;
-    cost->bound_by = "launch";
+    cost->bound_by = KM_BOUND_LAUNCH;
     cost->origin = KM_ORIGIN_MODEL;
     if (load->prefill_tokens > 0.0) {
         double flops = op->pair_flops * load->prefill_pairs;
@@ -67,7 +69,7 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
             double ring_s = km_ring_pass_s(&device->node, engine, op->group, block_bytes);
             if (ring_s > time_s) {
                 time_s = ring_s;
-                cost->bound_by = "network";
+                cost->bound_by = KM_BOUND_NETWORK;
             }
         }
     }
@@ -77,7 +79,7 @@ static double attention_time(const struct roofline *r, const struct km_op *op,
         /* A mixed step runs its decodes in the prefill kernel, where each single query row fills a whole
          * tile. */
         double tile_rows = load->mixed ? km_mixed_tile_rows(engine, op) : 1.0;
-        const char *bound_by;
+        enum km_bound bound_by;
         double decode_s = load->decode_scale * op_time(r->kernel_s, flops * tile_rows, compute_rate, bytes,
                                                        memory_rate, &bound_by);
         time_s += decode_s - (load->mixed ? r->kernel_s : 0.0) +
@@ -121,7 +123,7 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
         break;
     case KM_OP_COLLECTIVE:
         cost->bytes = op->message_bytes_per_row * rows;
-        cost->bound_by = "network";
+        cost->bound_by = KM_BOUND_NETWORK;
         return km_collective_s(&device->node, r->config.engine, op->collective, op->group, cost->bytes);
     case KM_OP_ATTENTION:
         break;
@@ -132,7 +134,7 @@ static double row_op_time(const struct roofline *r, const struct km_op *op, doub
 static bool computes(const struct km_op_cost *cost)
 {
     return (cost->op->kind == KM_OP_GEMM || cost->op->kind == KM_OP_EXPERTS) &&
-           strcmp(cost->bound_by, "compute") == 0;
+           cost->bound_by == KM_BOUND_COMPUTE;
 }
 
 /* What the engine says of products bound by arithmetic; none gets faster than its bytes. */
@@ -233,7 +235,7 @@ static void sum_compute(void *context, const struct km_op_cost *cost)
     const struct roofline *r = limited->roofline;
     double rise = r->config.engine->gemm_power_rise;
     const bool measured = rise <= 0.0 && r->measured;
-    if (measured ? strcmp(cost->bound_by, "compute") != 0 : !computes(cost))
+    if (measured ? cost->bound_by != KM_BOUND_COMPUTE : !computes(cost))
         return;
     if (measured)
         rise = km_measured_rise(r->measured, cost->op, cost->rows);

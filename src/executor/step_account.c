@@ -2,23 +2,6 @@
 
 #include "cost/share.h"
 
-#include <string.h>
-
-static const char *const bound_names[KM_BOUND_COUNT] = {"compute", "memory", "network", "launch"};
-
-const char *km_bound_name(enum km_bound bound)
-{
-    return bound_names[bound];
-}
-
-enum km_bound km_bound_find(const char *bound_by)
-{
-    for (int i = 0; i < KM_BOUND_COUNT; i++)
-        if (strcmp(bound_names[i], bound_by) == 0)
-            return (enum km_bound)i;
-    return KM_BOUND_LAUNCH;
-}
-
 struct collector {
     struct km_step_account *account;
     uint32_t capacity; /* 0: only count */
@@ -32,7 +15,7 @@ static void collect(void *context, const struct km_op_cost *cost)
         account->ops[account->op_count] = *cost;
         account->flops += cost->flops;
         account->bytes += cost->bytes;
-        account->bound_s[km_bound_find(cost->bound_by)] += cost->time_s;
+        account->bound_s[cost->bound_by] += cost->time_s;
     }
     account->op_count++;
 }

@@ -6,8 +6,6 @@
 #include "base/memory.h"
 #include "executor/executor.h"
 
-enum km_bound { KM_BOUND_COMPUTE, KM_BOUND_MEMORY, KM_BOUND_NETWORK, KM_BOUND_LAUNCH, KM_BOUND_COUNT };
-
 /* What there is to ask; borrowed. */
 struct km_step_source {
     const struct km_cost_config *config;
@@ -37,9 +35,5 @@ struct km_step_account {
 /* Arrays live in `arena`. */
 void km_step_account(const struct km_step_source *source, const struct km_step_shape *shape,
                      struct km_arena *arena, struct km_step_account *out);
-
-/* The position of `bound_by` of an operator among enum km_bound; and back. */
-enum km_bound km_bound_find(const char *bound_by);
-const char *km_bound_name(enum km_bound bound);
 
 #endif

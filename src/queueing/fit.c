@@ -201,7 +201,6 @@ static void judge(const struct points *points, const double *k, struct km_fit_qu
         if (relative >= out->max_relative) {
             out->max_relative = relative;
             out->worst_batch = (uint32_t)p->batch;
-            out->worst_tokens = p->tokens;
         }
     }
     out->rms_relative = sqrt(squares(points, k) / (double)points->count);

@@ -42,8 +42,7 @@ struct km_fit_quality {
     uint32_t points;
     double rms_relative, max_relative; /* of (law - engine) / engine */
     uint32_t worst_batch;              /* where max_relative is */
-    double worst_tokens;
-    bool poor; /* rms above KM_FIT_POOR_RMS or max above KM_FIT_POOR_MAX */
+    bool poor;                         /* rms above KM_FIT_POOR_RMS or max above KM_FIT_POOR_MAX */
 };
 
 struct km_law_fit {

@@ -11,6 +11,11 @@ static void turn(struct km_text *out, const char *what, uint32_t batch, uint32_t
         km_text_printf(out, "  %s: not compute-bound up to %u sequences\n", what, last);
 }
 
+static const char *bound_cell(enum km_bound bound)
+{
+    return bound == KM_BOUND_NONE ? "-" : km_bound_name(bound);
+}
+
 void km_explain_sweep_text(const struct km_explanation *e, struct km_text *out)
 {
     char a[KM_CELL], b[KM_CELL], c[KM_CELL], d[KM_CELL], f[KM_CELL];
@@ -27,19 +32,20 @@ void km_explain_sweep_text(const struct km_explanation *e, struct km_text *out)
         km_text_printf(out, "%c %9s %10s %10s %9s %9s   %-10s %s\n", row->fits ? ' ' : '!',
                        km_cell_count(a, row->sequences), km_cell_seconds(b, row->step_s),
                        km_cell_rounded(c, row->tokens_per_s), km_cell_percent(d, row->share[KM_BOUND_MEMORY]),
-                       km_cell_percent(f, row->share[KM_BOUND_COMPUTE]),
-                       row->products_bound_by ? row->products_bound_by : "-",
-                       row->attention_bound_by ? row->attention_bound_by : "-");
+                       km_cell_percent(f, row->share[KM_BOUND_COMPUTE]), bound_cell(row->products_bound_by),
+                       bound_cell(row->attention_bound_by));
         overfull |= !row->fits;
     }
     if (overfull)
         km_text_puts(out, "  ! more than the KV cache holds\n");
     uint32_t last = e->sweep[e->sweep_count - 1].sequences;
-    if (e->sweep[0].products_bound_by)
+    bool products = e->sweep[0].products_bound_by != KM_BOUND_NONE;
+    bool attention = e->sweep[0].attention_bound_by != KM_BOUND_NONE;
+    if (products)
         turn(out, "matrix products", e->products_turn, last);
-    if (e->sweep[0].attention_bound_by)
+    if (attention)
         turn(out, "attention", e->attention_turn, last);
-    if (e->sweep[0].products_bound_by || e->sweep[0].attention_bound_by)
+    if (products || attention)
         turn(out, "the step as a whole", e->step_turn, last);
 }
 

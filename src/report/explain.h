@@ -32,8 +32,8 @@ struct km_explain_sweep_row {
     double step_s, device_s, host_s, tokens_per_s;
     const char *paced_by;
     double share[KM_BOUND_COUNT]; /* of device_s, by what operators are bound by */
-    /* by what most of their time is bound; NULL when there are none */
-    const char *products_bound_by, *attention_bound_by;
+    /* by what most of their time is bound; KM_BOUND_NONE when there are none */
+    enum km_bound products_bound_by, attention_bound_by;
 };
 
 struct km_explanation { /* everything is borrowed */

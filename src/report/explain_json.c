@@ -102,7 +102,7 @@ static void put_operators(struct km_json_writer *w, const struct km_step_account
         km_json_put_number(w, "flops", cost->flops);
         km_json_put_number(w, "bytes", cost->bytes);
         km_json_put_number(w, "flops_per_byte", cost->bytes > 0.0 ? cost->flops / cost->bytes : (double)NAN);
-        km_json_put_string(w, "bound_by", cost->bound_by);
+        km_json_put_string(w, "bound_by", km_bound_name(cost->bound_by));
         km_json_put_string(w, "origin", km_origin_name(cost->origin));
         km_json_put_bool(w, "supplement", cost->supplement);
         km_json_put_close(w, '}');
@@ -174,8 +174,8 @@ static void put_sweep(struct km_json_writer *w, const struct km_explanation *e)
         km_json_put_number(w, "tokens_per_s", row->tokens_per_s);
         km_json_put_string(w, "paced_by", row->paced_by);
         put_shares(w, "bound_share", row->share, 1.0);
-        km_json_put_string(w, "matrix_products_bound_by", row->products_bound_by);
-        km_json_put_string(w, "attention_bound_by", row->attention_bound_by);
+        km_json_put_string(w, "matrix_products_bound_by", km_bound_name(row->products_bound_by));
+        km_json_put_string(w, "attention_bound_by", km_bound_name(row->attention_bound_by));
         km_json_put_close(w, '}');
     }
     km_json_put_close(w, ']');

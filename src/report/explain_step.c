@@ -48,11 +48,12 @@ static void operators(const struct km_step_account *a, struct km_text *out)
         const struct km_op_cost *cost = &a->ops[i];
         if (cost->stage != a->slowest_stage)
             continue;
-        km_text_printf(
-            out, "%c %-19s %5u %9s %7s %8s %8s %6s  %s\n", letter_of(a, i), cost->op->name, cost->op->count,
-            km_cell_seconds(time, cost->time_s), km_cell_percent(share, cost->time_s / whole_s),
-            km_cell_scaled(flops, cost->flops), km_cell_scaled(bytes, cost->bytes),
-            cost->bytes > 0.0 ? km_cell_scaled(intensity, cost->flops / cost->bytes) : "-", cost->bound_by);
+        km_text_printf(out, "%c %-19s %5u %9s %7s %8s %8s %6s  %s\n", letter_of(a, i), cost->op->name,
+                       cost->op->count, km_cell_seconds(time, cost->time_s),
+                       km_cell_percent(share, cost->time_s / whole_s), km_cell_scaled(flops, cost->flops),
+                       km_cell_scaled(bytes, cost->bytes),
+                       cost->bytes > 0.0 ? km_cell_scaled(intensity, cost->flops / cost->bytes) : "-",
+                       km_bound_name(cost->bound_by));
     }
     if (a->stages > 1)
         km_text_printf(out, "  stage %u of %u, the slowest%28s\n", a->slowest_stage, a->stages,

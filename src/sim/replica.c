@@ -157,7 +157,7 @@ bool km_replica_idle(const struct km_replica *replica)
     return next_turn_ps(replica) == KM_PS_NEVER;
 }
 
-void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
+static void note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
 {
     replica->block_ps_twice +=
         (km_u128)(replica->blocks_then + used_before) * (now_ps - replica->blocks_at_ps);
@@ -295,7 +295,7 @@ static void process(struct km_replica *replica, uint64_t done_ps)
         for (size_t i = 0; i < flight->entry_count; i++)
             process_entry(replica, flight, flight->entries[i], done_ps);
         end_batch(replica, done_ps);
-        km_replica_note_blocks(replica, done_ps, used_before);
+        note_blocks(replica, done_ps, used_before);
     }
     if (replica->config.stepped) {
         uint64_t free_ps = replica->host_free_ps;
@@ -349,7 +349,7 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
         replica->may_form = true;
     }
     if (batch->changed)
-        km_replica_note_blocks(replica, now_ps, used_before);
+        note_blocks(replica, now_ps, used_before);
 }
 
 enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error)

@@ -1,5 +1,6 @@
-/* The replica's state, shared by its three files: replica.c (when things happen), form.c (what a policy's
- * actions do) and jump.c (many steps at once). Private to src/sim. */
+/* The replica's state, shared by its files: replica.c (when things happen), form.c (what a policy's actions do),
+ * lanes.c (who decodes with whom), submit.c (how a batch is submitted) and jump.c (many steps at once). Private
+ * to src/sim. */
 #ifndef KM_SIM_REPLICA_STATE_H
 #define KM_SIM_REPLICA_STATE_H
 
@@ -119,6 +120,14 @@ static inline struct km_flight *flight_at(struct km_replica *replica, uint32_t i
 {
     return &replica->flights[(replica->flight_first + i) % replica->max_flights];
 }
+/* The batch in flight of that number, or NULL. */
+static inline struct km_flight *flight_with(struct km_replica *replica, uint64_t number)
+{
+    for (uint32_t i = 0; i < replica->flight_count; i++)
+        if (flight_at(replica, i)->number == number)
+            return flight_at(replica, i);
+    return NULL;
+}
 
 /* Call one of the policy's optional hooks. */
 static inline void km_replica_tell(struct km_replica *replica,
@@ -160,15 +169,27 @@ static inline void km_replica_tell_gaps(struct km_replica *replica, const struct
 
 /* form.c */
 extern const struct km_batch_actions km_batch_actions;
-void km_batch_open(struct km_replica *replica, uint64_t now_ps); /* choose the lane, gather what may decode */
+
+/* lanes.c */
+/* The lane of the batch being opened; who is loose joins it, where it may. */
+void km_lanes_gather(struct km_replica *replica);
+/* May a sequence outside the cohorts be part of the batch that is being formed? */
+bool km_lane_may_join(struct km_replica *replica, const struct km_slot *slot);
+void km_lane_join(struct km_replica *replica, uint32_t lane, struct km_slot *slot);
+/* For the batch being formed: its last token was not the cohort's. */
+void km_lane_join_late(struct km_replica *replica, struct km_slot *slot);
+/* It lives on outside. */
+void km_lane_leave(struct km_replica *replica, struct km_slot *slot);
+void km_loose_add(struct km_replica *replica, struct km_slot *slot);
+void km_loose_remove(struct km_replica *replica, const struct km_slot *slot);
+
+/* submit.c */
+void km_batch_open(struct km_replica *replica, uint64_t now_ps);
 /* Submit; false: the batch is empty, or the executor failed. */
 bool km_batch_close(struct km_replica *replica, uint64_t now_ps);
 void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags);
 /* Execution time of the decode step that the lane's cohort has just been advanced to. */
 void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort);
-/* Rows of a decode step that finished members still fill. */
-uint32_t km_replica_padding(const struct km_replica *replica);
-uint32_t km_replica_held_tokens(const struct km_replica *replica, const struct km_slot *slot);
 
 /* jump.c */
 /* With a batch open that is all decodes and steady: take as many steps as are certain, at least two; false:
@@ -179,6 +200,5 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
 /* `flight` has been processed: tell who wants to know. */
 void km_replica_tell_step(const struct km_replica *replica, const struct km_flight *flight, uint64_t done_ps,
                           uint64_t waited_ps);
-void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before);
 
 #endif
