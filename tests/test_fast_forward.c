@@ -392,12 +392,76 @@ static void random_closed_loops(void **state)
     }
 }
 
+/* The same for sessions that wait: an answer on one replica brings a turn to another. */
+static struct km_recording *random_sessions(gsl_rng *rng, uint32_t longest)
+{
+    struct km_recording *recording = km_recording_create();
+    uint64_t count = gsl_rng_uniform_int(rng, 50) + 1, at_ps = 0;
+    uint32_t said[6] = {0};
+    for (uint64_t i = 0; i < count; i++, at_ps += gsl_rng_uniform_int(rng, 3000)) {
+        uint32_t session = (uint32_t)gsl_rng_uniform_int(rng, 6);
+        const struct km_request request = {
+            .id = i,
+            .arrival_ps = at_ps,
+            .session = (int64_t)session - 1, /* -1: none */
+            .prompt_tokens = (session ? said[session] : 0) + (uint32_t)gsl_rng_uniform_int(rng, longest) + 1,
+            .output_tokens = (uint32_t)gsl_rng_uniform_int(rng, longest) + 1,
+            .has_delay = session > 0,
+            .delay_ps = gsl_rng_uniform_int(rng, 4) * 1500,
+        };
+        said[session] = request.prompt_tokens + request.output_tokens;
+        km_recording_append(recording, &request);
+    }
+    return recording;
+}
+
+static void random_waiting_sessions(void **state)
+{
+    (void)state;
+    uint64_t unsent = 0;
+    for (uint64_t seed = 1; seed <= 600; seed++) {
+        struct random_case r;
+        gsl_rng *rng = km_random_stream(seed, KM_RANDOM_PREFIX);
+        random_case(rng, NULL, NULL, &r);
+        struct km_recording *recording = random_sessions(rng, r.config.kv.max_model_len / 8 + 1);
+        const struct km_workload_settings workload = {.process = KM_ARRIVAL_TRACE,
+                                                      .recording = recording,
+                                                      .rate_scale = 1.0,
+                                                      .turns = KM_TURNS_AFTER_ANSWER};
+        uint32_t replicas = (uint32_t)gsl_rng_uniform_int(rng, 4) + 1;
+        gsl_rng_free(rng);
+        struct collected all[2] = {0};
+        struct km_simulation_result result[2];
+        struct km_summary summary[2];
+        size_t count;
+        km_recording_requests(recording, &count);
+        for (int fast = 0; fast < 2; fast++) {
+            r.config.fast_forward = fast;
+            run_closed_loop(&r, &workload, replicas, seed, &all[fast], &result[fast], &summary[fast]);
+            assert_int_equal(result[fast].unserved, 0);
+            assert_int_equal(all[fast].count + result[fast].unsent_turns, count);
+        }
+        bool same = same_summary(&summary[0], &summary[1]) && same_work(&result[0].work, &result[1].work);
+        for (size_t i = 0; i < all[0].count; i++)
+            same &= all[0].outcomes[i] == all[1].outcomes[i] &&
+                    same_record(&all[0].records[i], &all[1].records[i]);
+        if (!same)
+            fail_msg("seed %llu, %u replicas", (unsigned long long)seed, replicas);
+        unsent += result[0].unsent_turns;
+        release(&all[0]);
+        release(&all[1]);
+        km_recording_destroy(recording);
+    }
+    assert_true(unsent > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jumps),
         cmocka_unit_test(random_cases),
         cmocka_unit_test(random_closed_loops),
+        cmocka_unit_test(random_waiting_sessions),
         cmocka_unit_test(shipped_scenarios),
         cmocka_unit_test(azure_trace),
     };

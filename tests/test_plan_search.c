@@ -97,7 +97,9 @@ static void test_refusals(void **state)
               "  output_tokens: 10\n"
               "  requests: 100\n"
               "search: {rate_per_s: 3}\n",
-         8, 10, "search.rate_per_s: a closed loop has no rate; change its clients"},
+         8, 10,
+         "search.rate_per_s: a load that waits for its answers has no rate; change its clients, or "
+         "workload.rate_scale"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct km_plan plan;

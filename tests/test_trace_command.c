@@ -170,7 +170,7 @@ static void test_bad_flags(void **state)
         {{"generate", "-", "--requests", "5", ARRIVALS, LENGTHS, "--seed", "-1"},
          "--seed: expected a whole number, got \"-1\""},
         {{"generate", "-", "--requests", "5", ARRIVALS, LENGTHS, "--turn-gap-s", "5"},
-         "--turn-gap-s, --system-prompt-tokens and --max-prompt-tokens need --turns"},
+         "--turn-gap-s, --think-s, --system-prompt-tokens and --max-prompt-tokens need --turns"},
         {{"generate", "-", "--requests", "5", ARRIVALS, LENGTHS, "--turns", "5"}, "--turn-gap-s is missing"},
         {{"generate", "-", "--requests", "5", ARRIVALS, LENGTHS, "--turns", "5", "--turn-gap-s", "5",
           "--end-s", "9"},

@@ -286,15 +286,15 @@ static void test_closed_loop(void **state)
         assert_int_equal(r.arrival_ps, 0);
     }
     assert_false(next(w, &r)); /* all clients wait */
-    km_workload_completed(w, 2 * KM_PS_PER_S);
-    km_workload_completed(w, 3 * KM_PS_PER_S);
+    km_workload_ended(w, -1, true, 2 * KM_PS_PER_S);
+    km_workload_ended(w, -1, true, 3 * KM_PS_PER_S);
     assert_true(next(w, &r));
     assert_int_equal(r.arrival_ps, 2500000000000);
     assert_true(next(w, &r));
     assert_int_equal(r.arrival_ps, 3500000000000);
     assert_false(next(w, &r));
-    km_workload_completed(w, 4 * KM_PS_PER_S);
-    km_workload_completed(w, 5 * KM_PS_PER_S);
+    km_workload_ended(w, -1, true, 4 * KM_PS_PER_S);
+    km_workload_ended(w, -1, true, 5 * KM_PS_PER_S);
     assert_true(next(w, &r));
     assert_int_equal(r.id, 5);
     assert_false(next(w, &r)); /* six requests were asked for */
@@ -315,8 +315,8 @@ static void test_closed_loop_order(void **state)
         assert_true(r.arrival_ps >= now_ps);
         now_ps = r.arrival_ps;
         if (++taken >= 50 && taken % 2 == 0) {
-            km_workload_completed(w, now_ps);
-            km_workload_completed(w, now_ps);
+            km_workload_ended(w, -1, true, now_ps);
+            km_workload_ended(w, -1, true, now_ps);
         }
     }
     assert_int_equal(taken, 2000);
@@ -333,7 +333,7 @@ static void test_closed_loop_ends(void **state)
     struct km_request r;
     uint64_t taken = 0;
     for (; next(w, &r); taken++)
-        km_workload_completed(w, r.arrival_ps + KM_PS_PER_S); /* each client: at 0, 1.5, ... 9 */
+        km_workload_ended(w, -1, true, r.arrival_ps + KM_PS_PER_S); /* each client: at 0, 1.5, ... 9 */
     assert_int_equal(taken, 21);
     km_workload_destroy(w);
 }

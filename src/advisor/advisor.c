@@ -29,6 +29,7 @@ static struct km_scenario at_batch(const struct km_scenario *scenario, uint32_t 
     if (at.engine.max_num_batched_tokens < batch)
         at.engine.max_num_batched_tokens = batch;
     workload->process = KM_ARRIVAL_CLOSED_LOOP;
+    workload->turns = KM_TURNS_RECORDED;
     workload->clients = batch;
     workload->think_s = (struct km_distribution){.kind = KM_DIST_CONSTANT};
     workload->requests = wanted;

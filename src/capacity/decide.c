@@ -43,7 +43,7 @@ enum km_status km_capacity_decide(const struct km_fleet *fleet, struct km_demand
     struct km_demand *own = NULL;
     *out = (struct km_decision){.recorded_holds = true, .failed = KM_TRIAL_NO_TERM};
     enum km_status status = KM_OK;
-    if (!demand && scenario->workload.process != KM_ARRIVAL_CLOSED_LOOP)
+    if (!demand && !km_workload_waits(&scenario->workload))
         status = km_demand_create(&config, &own, error);
     if (status != KM_OK)
         return status;

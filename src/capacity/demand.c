@@ -29,7 +29,7 @@ bool km_demand_is_synthetic(const struct km_workload_settings *workload)
 
 bool km_demand_has_rate(const struct km_workload_settings *workload)
 {
-    return workload->process != KM_ARRIVAL_CLOSED_LOOP && workload->process != KM_ARRIVAL_AT_ONCE;
+    return !km_workload_waits(workload) && workload->process != KM_ARRIVAL_AT_ONCE;
 }
 
 bool km_demand_can_lengthen(const struct km_workload_settings *workload)

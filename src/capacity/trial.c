@@ -147,7 +147,7 @@ static void watch_init(struct watch *watch, const struct km_scenario *scenario,
 {
     size_t requests = SIZE_MAX / 2; /* of a closed loop without a number: the most there can be */
     *watch = (struct watch){.failed = KM_TRIAL_NO_TERM, .slo_stated = scenario->slo_count > 0};
-    if (workload->process != KM_ARRIVAL_CLOSED_LOOP)
+    if (!km_workload_waits(workload))
         km_recording_requests(workload->recording, &requests);
     else if (workload->requests)
         requests = workload->requests;

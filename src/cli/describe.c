@@ -96,5 +96,6 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
                                                result->simulation.rejections[i].count};
     report->reasons = reasons;
     report->reason_count = result->simulation.rejection_count;
+    report->unsent_turns = result->simulation.unsent_turns;
     describe_coverages(fleet, arena, report);
 }

@@ -60,7 +60,8 @@ static void note_lost(unsigned lost, const char *format)
                  {KM_TRACE_CLASS, "class"},
                  {KM_TRACE_HASHES, "prefix_hashes"},
                  {KM_TRACE_PRIORITY, "priority"},
-                 {KM_TRACE_MAX_TOKENS, "max_tokens"}};
+                 {KM_TRACE_MAX_TOKENS, "max_tokens"},
+                 {KM_TRACE_DELAY, "delay_s"}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (lost & names[i].field)
             fprintf(stderr, "note: format %s has no place for %s\n", format, names[i].name);
@@ -113,6 +114,7 @@ enum {
     WORKLOAD_FLAGS,
     TURNS = WORKLOAD_FLAGS,
     GAP,
+    THINK,
     FLAGS
 };
 
@@ -202,13 +204,18 @@ static enum km_status read_sessions(struct km_yaml *root, const struct flag *fla
 {
     const struct km_workload_settings *w = &job->workload;
     if (!flags[TURNS].value) {
-        if (flags[GAP].value || job->system_prompt_tokens != NOT_GIVEN || job->max_prompt_tokens != NOT_GIVEN)
-            return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
-                           "--turn-gap-s, --system-prompt-tokens and --max-prompt-tokens need --turns");
+        if (flags[GAP].value || flags[THINK].value || job->system_prompt_tokens != NOT_GIVEN ||
+            job->max_prompt_tokens != NOT_GIVEN)
+            return km_fail(
+                error, KM_BAD_INPUT, NULL, 0, 0,
+                "--turn-gap-s, --think-s, --system-prompt-tokens and --max-prompt-tokens need --turns");
         return KM_OK;
     }
-    if (!flags[GAP].value)
+    const int pause = flags[THINK].value ? THINK : GAP;
+    if (!flags[pause].value)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--turn-gap-s is missing");
+    if (flags[GAP].value && pause == THINK)
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "--think-s: not with --turn-gap-s");
     for (int i = RATE_SCALE; i <= END; i++)
         if (flags[i].value)
             return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "%s: not with --turns", flags[i].name);
@@ -219,6 +226,7 @@ static enum km_status read_sessions(struct km_yaml *root, const struct flag *fla
                                                   .prompt_tokens = w->prompt_tokens,
                                                   .output_tokens = w->output_tokens,
                                                   .requests = w->requests,
+                                                  .delays = pause == THINK,
                                                   .max_prompt_tokens = DEFAULT_MAX_PROMPT_TOKENS};
     if (job->system_prompt_tokens != NOT_GIVEN)
         job->sessions.system_prompt_tokens = (uint32_t)job->system_prompt_tokens;
@@ -228,7 +236,7 @@ static enum km_status read_sessions(struct km_yaml *root, const struct flag *fla
         read_distribution(root, "turns", &flags[TURNS], true, context, &job->sessions.turns, error);
     if (status == KM_OK)
         status =
-            read_distribution(root, "turn_gap_s", &flags[GAP], false, context, &job->sessions.gap_s, error);
+            read_distribution(root, "turn_gap_s", &flags[pause], false, context, &job->sessions.gap_s, error);
     return status;
 }
 
@@ -254,7 +262,8 @@ static enum km_status generate_requests(const struct job *job, FILE *stream, str
 
 static enum km_status generate_sessions(const struct job *job, FILE *stream, struct km_error *error)
 {
-    unsigned fields = (KM_TRACE_SESSION | KM_TRACE_HASHES) & job->format->fields;
+    unsigned fields = (KM_TRACE_SESSION | KM_TRACE_HASHES | (job->sessions.delays ? KM_TRACE_DELAY : 0u)) &
+                      job->format->fields;
     struct km_sessions *sessions = NULL;
     bool found = true;
     enum km_status status = km_sessions_create(&job->sessions, job->seed, &sessions, error);
@@ -306,6 +315,7 @@ static int generate(int argc, char **argv, struct km_error *error)
         [PROMPT] = {"--prompt-tokens", NULL},  [OUTPUT] = {"--output-tokens", NULL},
         [RATE_SCALE] = {"--rate-scale", NULL}, [END] = {"--end-s", NULL},
         [TURNS] = {"--turns", NULL},           [GAP] = {"--turn-gap-s", NULL},
+        [THINK] = {"--think-s", NULL},
     };
     struct job job = {.seed = 1, .system_prompt_tokens = NOT_GIVEN, .max_prompt_tokens = NOT_GIVEN};
     const char *path, *to = "kingman";
@@ -323,6 +333,8 @@ static int generate(int argc, char **argv, struct km_error *error)
         {"--turns", KM_OPTION_TEXT, &flags[TURNS].value, "D",
          "conversations of D turns: A is when they start, --prompt-tokens each new message"},
         {"--turn-gap-s", KM_OPTION_TEXT, &flags[GAP].value, "D", "from one turn's arrival to the next's"},
+        {"--think-s", KM_OPTION_TEXT, &flags[THINK].value, "D",
+         "instead: from one turn's answer to the next, which is written as the turn's delay"},
         {"--system-prompt-tokens", KM_OPTION_COUNT, &job.system_prompt_tokens, "N",
          "shared by all conversations, a multiple of 512 (0)"},
         {"--max-prompt-tokens", KM_OPTION_COUNT, &job.max_prompt_tokens, "N",

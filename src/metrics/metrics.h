@@ -22,6 +22,7 @@
 struct km_record {
     uint64_t id;
     const char *label; /* borrowed; NULL = print id */
+    int64_t session;   /* -1 = none */
     uint64_t arrival_ps, scheduled_ps, started_ps, first_token_ps, last_token_ps;
     uint32_t prompt_tokens, output_tokens, preemptions, replica, class_index;
 };

@@ -126,9 +126,11 @@ enum km_status km_load_create(const struct km_scenario *scenario, const struct k
     if (out->asked.trace)
         status = km_recording_load(out->asked.trace, out->asked.trace_format, &out->recording, error);
     out->asked.recording = out->recording;
-    if (status == KM_OK && out->asked.process == KM_ARRIVAL_CLOSED_LOOP) {
+    if (status == KM_OK && km_workload_waits(&out->asked)) {
         if (stated)
-            status = km_yaml_fail_key(stated, error, "a closed loop has no rate; change its clients");
+            status = km_yaml_fail_key(
+                stated, error,
+                "a load that waits for its answers has no rate; change its clients, or workload.rate_scale");
         lengthen_to_tell(scenario, lengthen, out);
         goto out;
     }

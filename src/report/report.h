@@ -64,6 +64,7 @@ struct km_report { /* everything is borrowed */
     const struct km_bill *bill;  /* NULL = unknown */
     const struct km_reject_reason *reasons;
     size_t reason_count;
+    uint64_t unsent_turns;    /* of sessions that wait, after one that was not answered */
     const char *const *notes; /* [note_count] one line each: extrapolated beyond a profile, and the like */
     size_t note_count;
     const char *const *warnings; /* [warning_count] one line each: what makes the answer doubtful */

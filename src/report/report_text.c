@@ -55,6 +55,9 @@ static void requests(const struct km_report *r, struct km_text *out)
     for (size_t i = 0; i < r->reason_count; i++)
         km_text_printf(out, LABEL "%s rejected: %s\n", "", km_cell_count(a, r->reasons[i].count),
                        r->reasons[i].reason);
+    if (r->unsent_turns)
+        km_text_printf(out, LABEL "%s later turns never sent: one before them was not answered\n", "",
+                       km_cell_count(a, r->unsent_turns));
     km_text_printf(out, LABEL "%s\n", "duration", km_cell_seconds(a, s->duration_s));
     km_text_printf(out, LABEL "%s requests/s, %s output tokens/s, %s tokens/s\n", "throughput",
                    km_cell_rounded(a, s->requests_per_s), km_cell_rounded(b, s->output_tokens_per_s),

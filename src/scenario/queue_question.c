@@ -39,9 +39,11 @@ static enum km_status read_stream(const struct km_scenario *scenario, struct rec
                                   struct km_error *error)
 {
     struct km_workload_settings settings = scenario->workload;
-    if (settings.process == KM_ARRIVAL_CLOSED_LOOP) {
-        return km_fail(error, KM_BAD_INPUT, scenario->path, 0, 0,
-                       "workload.arrivals: a closed loop has no arrival rate, which queueing theory needs");
+    if (km_workload_waits(&settings)) {
+        return km_fail(
+            error, KM_BAD_INPUT, scenario->path, 0, 0,
+            "workload.arrivals: a load that waits for its answers has no arrival rate, which queueing theory "
+            "needs");
     }
     struct km_workload *workload;
     enum km_status status = km_workload_create(&settings, scenario->seed, &workload, error);

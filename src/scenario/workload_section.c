@@ -99,6 +99,49 @@ static void write_arrivals(const void *field, struct km_text *out)
     km_text_puts(out, "}");
 }
 
+/* --- sessions ------------------------------------------------------------------------------------------ */
+
+static enum km_status read_turn_think(const struct km_yaml *value, void *field,
+                                      const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_workload_settings *w = field;
+    w->has_turn_think = !km_yaml_is_null(value);
+    return w->has_turn_think ? km_distribution_read(value, false, &w->turn_think_s, context, error) : KM_OK;
+}
+
+static void write_turn_think(const void *field, struct km_text *out)
+{
+    const struct km_workload_settings *w = field;
+    km_distribution_write(&w->turn_think_s, out);
+}
+
+static bool has_no_turn_think(const void *field)
+{
+    return !((const struct km_workload_settings *)field)->has_turn_think;
+}
+
+static bool says_nothing_of_sessions(const void *field)
+{
+    return ((const struct km_workload_settings *)field)->turns == KM_TURNS_UNSTATED;
+}
+
+/* In the order of enum km_turns_arrive and enum km_turn_prompts. */
+static const char *const turns_names[] = {"unstated", "recorded", "after_answer", NULL};
+static const char *const prompts_names[] = {"unstated", "whole", "added", NULL};
+
+static const struct km_setting session_settings[] = {
+    {"turns", KM_SETTING_ENUM, AT(turns), .names = turns_names,
+     .doc = "when later turns arrive: recorded, or after_answer, their delay after the turn before was "
+            "answered"},
+    {"think_s", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_turn_think, .write = write_turn_think,
+     .absent = has_no_turn_think, .table = km_distribution_settings,
+     .doc = "after_answer: that delay, a number or a distribution, instead of the trace's"},
+    {"prompts", KM_SETTING_ENUM, AT(turn_prompts), .names = prompts_names, .optional = true,
+     .doc =
+         "after_answer: a later turn's prompt is whole, all that is sent, or added to what was said before"},
+    {0},
+};
+
 /* --- trace and lengths --------------------------------------------------------------------------------- */
 
 static enum km_status read_trace(const struct km_yaml *value, void *field,
@@ -177,6 +220,8 @@ const struct km_setting km_workload_section[] = {
      .table = km_distribution_settings, .doc = "number or distribution; with a trace: replaces its lengths"},
     {"output_tokens", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_output, .write = write_output,
      .table = km_distribution_settings, .doc = "number or distribution; with a trace: replaces its lengths"},
+    {"sessions", KM_SETTING_SECTION, 0, .table = session_settings, .optional = true,
+     .absent = says_nothing_of_sessions, .doc = "do the turns of a trace's sessions wait for their answers?"},
     {"requests", KM_SETTING_U64, AT(requests), KM_BETWEEN(1, 1e12), .optional = true, .nullable = true,
      .doc = "how many; null = all of the trace"},
     {"rate_scale", KM_SETTING_NUMBER, AT(rate_scale), KM_BETWEEN(1e-6, 1e6), .optional = true,
@@ -223,6 +268,12 @@ enum km_status km_workload_section_check(const struct km_yaml *mapping, struct k
     if (!workload->trace && workload->process == KM_ARRIVAL_AT_ONCE && workload->start_s > 0)
         return km_yaml_fail_key(km_yaml_get(mapping, "start_s"), error,
                                 "has no meaning when all arrive at once, without a trace");
+    const struct km_yaml *sessions = km_yaml_get(mapping, "sessions");
+    if (workload->turns != KM_TURNS_AFTER_ANSWER)
+        for (int i = 1; sessions && session_settings[i].key; i++)
+            if (km_yaml_get(sessions, session_settings[i].key))
+                return km_yaml_fail_key(km_yaml_get(sessions, session_settings[i].key), error,
+                                        "needs turns: after_answer");
     if (workload->end_s > 0 && workload->end_s <= workload->start_s)
         return km_yaml_fail(km_yaml_get(mapping, "end_s"), error, "must be after start_s");
     if (closed && (workload->rate_scale < 1 || workload->rate_scale > 1))

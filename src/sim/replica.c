@@ -172,6 +172,7 @@ static void end_request(struct km_replica *replica, struct km_slot *slot, enum k
     struct km_record record = {
         .id = request->id,
         .label = request->label,
+        .session = request->session,
         .arrival_ps = request->arrival_ps,
         .scheduled_ps = slot->scheduled_ps,
         .started_ps = slot->started_ps,

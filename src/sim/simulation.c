@@ -31,7 +31,7 @@ static void request_ended(void *context, enum km_outcome outcome, const struct k
     km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
     if (sim->config->ended)
         sim->config->ended(sim->config->context, outcome, record);
-    km_workload_completed(sim->workload, now_ps);
+    km_workload_ended(sim->workload, record->session, outcome == KM_COMPLETED, now_ps);
 }
 
 static void count_rejection(struct km_simulation_result *result, const char *reason)
@@ -72,6 +72,7 @@ static void arrive(struct simulation *sim)
     if (reason) {
         const struct km_record record = {.id = request.id,
                                          .label = request.label,
+                                         .session = request.session,
                                          .arrival_ps = now_ps,
                                          .prompt_tokens = request.prompt_tokens,
                                          .output_tokens = request.output_tokens,
@@ -81,7 +82,7 @@ static void arrive(struct simulation *sim)
         km_metrics_request(sim->config->metrics, KM_REJECTED, &record, now_ps);
         if (sim->config->ended)
             sim->config->ended(sim->config->context, KM_REJECTED, &record);
-        km_workload_completed(sim->workload, now_ps);
+        km_workload_ended(sim->workload, request.session, false, now_ps);
         km_request_release(&request);
         return;
     }
@@ -113,7 +114,7 @@ static bool all_idle(const struct simulation *sim)
     return true;
 }
 
-/* When another replica acts next. In a closed loop that may end a request and so cause an arrival. */
+/* When another replica acts next. Where arrivals wait for answers, that may end a request and so cause an arrival. */
 static uint64_t second_turn_ps(const struct km_heap *turns)
 {
     uint64_t second_ps = KM_PS_NEVER;
@@ -126,7 +127,7 @@ static uint64_t second_turn_ps(const struct km_heap *turns)
 static enum km_status loop(struct simulation *sim, struct km_error *error)
 {
     const struct km_simulation_config *config = sim->config;
-    bool closed_loop = config->workload->process == KM_ARRIVAL_CLOSED_LOOP;
+    bool waits = km_workload_waits(config->workload);
     bool drained = false;
     uint64_t now_ps = 0;
     for (uint64_t event = 0;; event++) {
@@ -172,7 +173,7 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
         }
         uint32_t number = sim->set.turns.entries[0].item;
         uint64_t horizon_ps = arrival_ps < resize_ps ? arrival_ps : resize_ps;
-        if (closed_loop && second_turn_ps(&sim->set.turns) < horizon_ps)
+        if (waits && second_turn_ps(&sim->set.turns) < horizon_ps)
             horizon_ps = second_turn_ps(&sim->set.turns);
         status = km_replica_act(sim->set.slots[number].replica, horizon_ps, error);
         if (status != KM_OK) {
@@ -197,6 +198,7 @@ enum km_status km_simulation_run(const struct km_simulation_config *config, stru
     km_elastic_init(&sim.elastic, config->scaling);
     status = loop(&sim, error);
     out->unserved = sim.in_system;
+    out->unsent_turns = km_workload_unsent(sim.workload);
     if (status == KM_OK && !out->stopped && sim.in_system > 0)
         status = km_fail(error, KM_NO, NULL, 0, 0, "batching policy %s left %llu requests waiting for ever",
                          config->groups[0].replica.policy->entry.name, (unsigned long long)sim.in_system);

@@ -95,9 +95,10 @@ struct km_simulation_result {
     uint32_t group_count;
     struct km_rejection rejections[8]; /* [rejection_count] */
     uint32_t rejection_count;
-    bool stopped;         /* by `stop`, `enough` or an executor that failed, before the end */
-    uint64_t unserved;    /* requests in the system when the run ended: 0 unless stopped */
-    uint64_t used_blocks; /* KV blocks still held at the end: 0 unless stopped */
+    bool stopped;          /* by `stop`, `enough` or an executor that failed, before the end */
+    uint64_t unsent_turns; /* of sessions that wait, after one that was not answered */
+    uint64_t unserved;     /* requests in the system when the run ended: 0 unless stopped */
+    uint64_t used_blocks;  /* KV blocks still held at the end: 0 unless stopped */
 };
 
 /* A broken trace surfaces as KM_BAD_INPUT. KM_FAILED: an executor failed; `out` and the metrics hold what was

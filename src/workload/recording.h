@@ -1,8 +1,8 @@
 /* A recording: a whole trace in memory, read once and then never changed, so that any number of runs on any
  * number of threads may take their requests from it.
  *
- * It takes 56 bytes a request, plus 8 for each prefix hash and the trace's own ids where it has them (the
- * Azure conversation trace of 2023: 19,366 requests, 1.1 MB). A workload without one reads its trace from the
+ * It takes 80 bytes a request, plus 8 for each prefix hash and the trace's own ids where it has them (the
+ * Azure conversation trace of 2023: 19,366 requests, 1.5 MB). A workload without one reads its trace from the
  * file as it goes, in constant memory. */
 #ifndef KM_WORKLOAD_RECORDING_H
 #define KM_WORKLOAD_RECORDING_H

@@ -2,6 +2,7 @@
 #ifndef KM_WORKLOAD_REQUEST_H
 #define KM_WORKLOAD_REQUEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct km_request {
@@ -14,7 +15,10 @@ struct km_request {
     uint32_t max_tokens;    /* most output tokens the client allows, >= output_tokens; 0 = not stated */
     float predicted_output_tokens; /* told when it arrives (prediction/prediction.h); 0 = not predicted */
     uint32_t prefix_hash_count;
-    int64_t session;         /* -1 = none */
+    int64_t session; /* -1 = none */
+    bool has_delay;  /* the trace says how long after the session's last answer it arrives */
+    bool untimed;    /* and not when: its arrival_ps is that of the line before */
+    uint64_t delay_ps;
     uint64_t *prefix_hashes; /* [prefix_hash_count] one per block of KM_PREFIX_BLOCK_TOKENS prompt tokens,
                                 owned; NULL = unique */
     char *label;             /* the trace's own id, owned; NULL = print `id` */

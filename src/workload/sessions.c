@@ -13,6 +13,8 @@ struct session {
     int64_t number;
     uint32_t turns_left;
     uint32_t context_tokens; /* said so far, system prompt included */
+    uint64_t pause_ps;       /* before its next turn */
+    bool begun;
     uint64_t *hashes;
     size_t hash_count, hash_capacity;
     uint32_t next_free;
@@ -95,6 +97,7 @@ static void start_session(struct km_sessions *s)
     session->turns_left = km_sampler_draw_tokens(s->turns, s->turns_rng);
     session->context_tokens = s->settings.system_prompt_tokens;
     session->hash_count = 0;
+    session->begun = false;
     km_heap_push(&s->order, s->next_start_ps, (uint64_t)session->number, slot);
     s->next_start_ps =
         km_ps_after(s->next_start_ps, km_ps_from_s(km_arrival_gap_s(&s->arrival, s->arrivals_rng)));
@@ -128,10 +131,13 @@ static bool take_turn(struct km_sessions *s, uint32_t slot, uint64_t now_ps, str
         .prompt_tokens = (uint32_t)prompt,
         .output_tokens = km_sampler_draw_tokens(s->output, s->output_rng),
         .session = session->number,
+        .has_delay = s->settings.delays && session->begun,
+        .delay_ps = session->begun ? session->pause_ps : 0,
         .prefix_hash_count = (uint32_t)blocks,
         .prefix_hashes = km_alloc(blocks * sizeof *session->hashes),
     };
     memcpy(out->prefix_hashes, session->hashes, blocks * sizeof *session->hashes);
+    session->begun = true;
     session->turns_left--;
     session->context_tokens = out->prompt_tokens + out->output_tokens;
     return true;
@@ -152,11 +158,12 @@ enum km_status km_sessions_next(struct km_sessions *s, struct km_request *out, b
         uint32_t slot = km_heap_pop(&s->order);
         *found = take_turn(s, slot, now_ps, out);
         struct session *session = &s->active[slot];
-        if (*found && session->turns_left > 0)
-            km_heap_push(&s->order, km_ps_after(now_ps, km_ps_from_s(km_sampler_draw(s->gap, s->gap_rng))),
-                         (uint64_t)session->number, slot);
-        else
+        if (*found && session->turns_left > 0) {
+            session->pause_ps = km_ps_from_s(km_sampler_draw(s->gap, s->gap_rng));
+            km_heap_push(&s->order, km_ps_after(now_ps, session->pause_ps), (uint64_t)session->number, slot);
+        } else {
             end_session(s, slot);
+        }
         if (*found)
             return KM_OK;
     }

@@ -42,6 +42,7 @@ struct km_trace_reader {
     bool ended;
     struct km_trace_time base; /* of the first request line */
     bool has_base;
+    int64_t line_ps; /* time of the last line, which untimed turns take over */
     struct slot
         *slots; /* ordered by (time, line) from head to tail; twice the window, so that moves are rare */
     size_t head, tail;
@@ -130,7 +131,9 @@ static enum km_status start(struct km_trace_reader *reader, const char *format, 
         return km_trace_fail(
             &line, NULL, error,
             "not a known trace: expected a kingman or Azure CSV header or a Mooncake JSON object");
-    reader->parser.fields = reader->format->fields;
+    reader->parser.fields = reader->format->fields_in
+                                ? reader->format->fields_in((struct km_span){line.text, line.length})
+                                : reader->format->fields;
     if (reader->format->header)
         return reader->format->header(&reader->parser, &line, error);
     km_trace_lines_unread(&reader->lines);
@@ -234,10 +237,11 @@ static enum km_status fill_one(struct km_trace_reader *reader, struct km_error *
         return KM_OK;
     }
     struct slot slot = {.request = {.session = -1}};
-    struct km_trace_time at;
+    struct km_trace_time at = {0};
     status = reader->format->parse(&reader->parser, &line, &slot.request, &at, error);
-    if (status == KM_OK)
-        status = relative_time(reader, &line, at, &slot.at_ps, error);
+    if (status == KM_OK && !slot.request.untimed)
+        status = relative_time(reader, &line, at, &reader->line_ps, error);
+    slot.at_ps = reader->line_ps;
     if (status == KM_OK && reader->handed_out && slot.at_ps < reader->last_ps)
         status = km_trace_fail(&line, NULL, error,
                                "arrives %.6f s before a request more than %u requests ahead: "

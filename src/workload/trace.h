@@ -35,6 +35,7 @@ enum km_trace_field {
     KM_TRACE_HASHES = 8,
     KM_TRACE_PRIORITY = 16,
     KM_TRACE_MAX_TOKENS = 32,
+    KM_TRACE_DELAY = 64,
 };
 
 /* --- formats ---------------------------------------------------------------------------------------------
@@ -61,10 +62,13 @@ struct km_trace_format {
     struct km_entry entry;
     unsigned fields; /* enum km_trace_field that the format can hold */
     bool (*detect)(struct km_span first_line);
+    /* Optional: which of `fields` a file has that begins with this line of a request; without it, all. */
+    unsigned (*fields_in)(struct km_span first_line);
     /* Optional: the first line is a header. */
     enum km_status (*header)(struct km_trace_parser *parser, const struct km_trace_line *line,
                              struct km_error *error);
-    /* Fill everything of `out` but id and arrival_ps. On failure the caller releases `out`. */
+    /* Fill everything of `out` but id and arrival_ps; an untimed request leaves `at` alone. On failure the caller
+     * releases `out`. */
     enum km_status (*parse)(struct km_trace_parser *parser, const struct km_trace_line *line,
                             struct km_request *out, struct km_trace_time *at, struct km_error *error);
     /* Optional. `fields`: those the writer was opened with. */

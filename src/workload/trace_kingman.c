@@ -1,22 +1,29 @@
 /* The project's own trace: arrival_s, prompt_tokens, output_tokens and, where known, id, session, class,
- * prefix_hashes (separated by spaces), priority (an integer, smaller is served first) and max_tokens (most output
- * tokens the client allows). An empty optional field means "none". */
+ * prefix_hashes (separated by spaces), priority (an integer, smaller is served first), max_tokens (most output
+ * tokens the client allows) and delay_s (from the session's last answer). An empty optional field means "none". */
 #include "workload/trace_formats.h"
 
 #include "base/memory.h"
+#include "base/simtime.h"
 #include "workload/trace_csv.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { ARRIVAL, PROMPT, OUTPUT, ID, SESSION, CLASS, HASHES, PRIORITY, MAX_TOKENS, COLUMNS };
+enum { ARRIVAL, PROMPT, OUTPUT, ID, SESSION, CLASS, HASHES, PRIORITY, MAX_TOKENS, DELAY, COLUMNS };
 
 static const struct km_trace_column columns[] = {
-    [ARRIVAL] = {"arrival_s", false},    [PROMPT] = {"prompt_tokens", false},
-    [OUTPUT] = {"output_tokens", false}, [ID] = {"id", true},
-    [SESSION] = {"session", true},       [CLASS] = {"class", true},
-    [HASHES] = {"prefix_hashes", true},  [PRIORITY] = {"priority", true},
-    [MAX_TOKENS] = {"max_tokens", true}, {NULL, false},
+    [ARRIVAL] = {"arrival_s", false},
+    [PROMPT] = {"prompt_tokens", false},
+    [OUTPUT] = {"output_tokens", false},
+    [ID] = {"id", true},
+    [SESSION] = {"session", true},
+    [CLASS] = {"class", true},
+    [HASHES] = {"prefix_hashes", true},
+    [PRIORITY] = {"priority", true},
+    [MAX_TOKENS] = {"max_tokens", true},
+    [DELAY] = {"delay_s", true},
+    {NULL, false},
 };
 
 static unsigned field_of(int meaning)
@@ -24,6 +31,7 @@ static unsigned field_of(int meaning)
     static const unsigned fields[COLUMNS] = {
         [ID] = KM_TRACE_ID,         [SESSION] = KM_TRACE_SESSION,   [CLASS] = KM_TRACE_CLASS,
         [HASHES] = KM_TRACE_HASHES, [PRIORITY] = KM_TRACE_PRIORITY, [MAX_TOKENS] = KM_TRACE_MAX_TOKENS,
+        [DELAY] = KM_TRACE_DELAY,
     };
     return fields[meaning];
 }
@@ -96,6 +104,23 @@ static enum km_status parse_limits(const struct km_trace_line *line, struct km_s
     return status;
 }
 
+static enum km_status parse_delay(const struct km_trace_line *line, struct km_span field,
+                                  struct km_request *out, struct km_error *error)
+{
+    struct km_trace_time delay;
+    if (!field.length)
+        return KM_OK;
+    if (!km_scan_seconds(field, &delay) || delay.s >= (int64_t)(KM_PS_LIMIT / KM_PS_PER_S))
+        return km_trace_fail(line, field.text, error,
+                             "delay_s: expected seconds from 0 to 53 days, got \"%.*s\"",
+                             KM_SPAN_ARGS(field));
+    if (out->session < 0)
+        return km_trace_fail(line, field.text, error, "delay_s: there is no session whose answer it follows");
+    out->has_delay = true;
+    out->delay_ps = (uint64_t)delay.s * KM_PS_PER_S + delay.ps;
+    return KM_OK;
+}
+
 static enum km_status parse(struct km_trace_parser *parser, const struct km_trace_line *line,
                             struct km_request *out, struct km_trace_time *at, struct km_error *error)
 {
@@ -120,6 +145,8 @@ static enum km_status parse(struct km_trace_parser *parser, const struct km_trac
             return status;
     }
     status = parse_limits(line, f[PRIORITY], f[MAX_TOKENS], out, error);
+    if (status == KM_OK)
+        status = parse_delay(line, f[DELAY], out, error);
     if (status != KM_OK)
         return status;
     if (f[ID].length) {
@@ -165,16 +192,21 @@ static enum km_status write_request(FILE *stream, unsigned fields, const struct 
         if (request->max_tokens)
             fprintf(stream, "%" PRIu32, request->max_tokens);
     }
+    if (fields & KM_TRACE_DELAY) {
+        fputc(',', stream);
+        if (request->has_delay)
+            km_print_seconds(stream, request->delay_ps);
+    }
     fputc('\n', stream);
     return KM_OK;
 }
 
 const struct km_trace_format km_trace_kingman = {
-    .entry =
-        {"kingman",
-         "CSV: arrival_s,prompt_tokens,output_tokens[,id,session,class,prefix_hashes,priority,max_tokens]"},
+    .entry = {"kingman", "CSV: "
+                         "arrival_s,prompt_tokens,output_tokens[,id,session,class,prefix_hashes,priority,max_"
+                         "tokens,delay_s]"},
     .fields = KM_TRACE_ID | KM_TRACE_SESSION | KM_TRACE_CLASS | KM_TRACE_HASHES | KM_TRACE_PRIORITY |
-              KM_TRACE_MAX_TOKENS,
+              KM_TRACE_MAX_TOKENS | KM_TRACE_DELAY,
     .detect = detect,
     .header = header,
     .parse = parse,

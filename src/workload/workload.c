@@ -17,6 +17,8 @@ struct km_workload {
     struct km_workload_settings settings;
     uint64_t end_ps, start_ps; /* window in the stream's own time */
     struct km_source *trace;   /* NULL = synthetic */
+    struct km_turns *turns;    /* instead: its sessions, waiting for their answers */
+    struct km_recording *own;  /* read for them; NULL = the settings' */
     struct km_arrival arrival; /* open loop with drawn times */
     struct km_sampler *prompt, *output, *think;
     gsl_rng *arrivals_rng, *prompt_rng, *output_rng, *think_rng;
@@ -97,9 +99,29 @@ static enum km_status check_arrivals(const struct km_workload_settings *s, struc
     return KM_OK;
 }
 
+static enum km_status check_turns(const struct km_workload_settings *s, struct km_error *error)
+{
+    if (s->turns != KM_TURNS_AFTER_ANSWER)
+        return KM_OK;
+    if (!has_trace(s))
+        return refuse(error, "sessions.turns", "there is no trace whose sessions could wait");
+    if (s->process == KM_ARRIVAL_CLOSED_LOOP)
+        return refuse(error, "sessions.turns", "not in a closed loop, whose clients wait in their own way");
+    if (s->bootstrap_block_s > 0)
+        return refuse(error, "bootstrap_block_s", "blocks would cut sessions that wait for their answers");
+    if (s->has_prompt_tokens || s->has_output_tokens ||
+        (s->prompt_tokens_scale > 0 && s->prompt_tokens_scale != 1) ||
+        (s->output_tokens_scale > 0 && s->output_tokens_scale != 1))
+        return refuse(error, "sessions.turns",
+                      "the turns' lengths are the trace's: what is said makes the next prompt");
+    return s->has_turn_think ? check_distribution(&s->turn_think_s, false, "sessions.think_s", error) : KM_OK;
+}
+
 static enum km_status check(const struct km_workload_settings *s, struct km_error *error)
 {
     enum km_status status = check_arrivals(s, error);
+    if (status == KM_OK)
+        status = check_turns(s, error);
     if (status == KM_OK && s->has_prompt_tokens)
         status = check_distribution(&s->prompt_tokens, true, "prompt_tokens", error);
     if (status == KM_OK && s->has_output_tokens)
@@ -136,6 +158,11 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
 static bool closed_loop(const struct km_workload *w)
 {
     return w->settings.process == KM_ARRIVAL_CLOSED_LOOP;
+}
+
+bool km_workload_waits(const struct km_workload_settings *settings)
+{
+    return settings->process == KM_ARRIVAL_CLOSED_LOOP || settings->turns == KM_TURNS_AFTER_ANSWER;
 }
 
 /* Is a request with this own time in [start_s, end_s)? *beyond: it is past the end, and so are all later
@@ -204,10 +231,21 @@ static enum km_status fetch(struct km_workload *w, bool *found, struct km_error 
     enum km_status status = KM_OK;
     *found = true;
     w->ahead = (struct km_request){.session = -1};
-    if (w->trace) {
-        status = km_source_next(w->trace, &w->ahead, found, error);
+    if (has_trace(s)) {
+        if (w->turns)
+            *found = km_turns_first(w->turns, &w->ahead);
+        else
+            status = km_source_next(w->trace, &w->ahead, found, error);
         if (status != KM_OK || !*found)
             return status;
+        if (w->ahead.has_delay && s->turns == KM_TURNS_UNSTATED)
+            return refuse(
+                error, "sessions.turns",
+                "the trace has turns that arrive a delay after the answer before: say after_answer, or "
+                "recorded to go by the times alone");
+        if (w->ahead.untimed && !w->turns)
+            return refuse(error, "sessions.turns",
+                          "the trace has turns without a time: they can only arrive after_answer");
         if (s->process == KM_ARRIVAL_TRACE)
             w->own_ps = w->ahead.arrival_ps;
         else if (!closed_loop(w))
@@ -267,7 +305,6 @@ static enum km_status look_ahead(struct km_workload *w, struct km_error *error)
         return status;
     }
     scale_lengths(w);
-    w->ahead.id = w->taken;
     w->has_ahead = true;
     return KM_OK;
 }
@@ -298,12 +335,41 @@ static uint64_t pop_ready(struct km_workload *w)
     return top;
 }
 
-void km_workload_completed(struct km_workload *w, uint64_t now_ps)
+void km_workload_ended(struct km_workload *w, int64_t session, bool answered, uint64_t now_ps)
 {
+    if (w->turns)
+        km_turns_ended(w->turns, session, answered, now_ps);
     if (!closed_loop(w))
         return;
     uint64_t think_ps = km_ps_from_s(km_sampler_draw(w->think, w->think_rng));
     push_ready(w, km_ps_after(now_ps, think_ps));
+}
+
+/* --- sessions that wait ---------------------------------------------------------------------------------- */
+
+static enum km_status open_turns(struct km_workload *w, uint64_t seed, struct km_error *error)
+{
+    const struct km_workload_settings *s = &w->settings;
+    enum km_status status =
+        s->recording ? KM_OK : km_recording_load(s->trace, s->trace_format, &w->own, error);
+    const struct km_turns_settings settings = {
+        .recording = s->recording ? s->recording : w->own,
+        .start_ps = w->start_ps,
+        .end_ps = w->end_ps,
+        .think_s = s->has_turn_think ? &s->turn_think_s : NULL,
+        .prompts = s->turn_prompts,
+        .seed = seed,
+    };
+    return status == KM_OK ? km_turns_create(&settings, &w->turns, error) : status;
+}
+
+/* Does a later turn come before the next request that waits for nobody? */
+static bool turn_is_next(const struct km_workload *w)
+{
+    if (!w->turns || (w->settings.requests && w->taken >= w->settings.requests))
+        return false;
+    uint64_t ready_ps = km_turns_ready_ps(w->turns);
+    return ready_ps != KM_PS_NEVER && (!w->has_ahead || ready_ps <= w->ahead.arrival_ps);
 }
 
 /* --- interface ------------------------------------------------------------------------------------------ */
@@ -334,7 +400,9 @@ enum km_status km_workload_create(const struct km_workload_settings *settings, u
     } else if (settings->process != KM_ARRIVAL_TRACE && settings->process != KM_ARRIVAL_AT_ONCE) {
         km_arrival_init(&w->arrival, settings->process, settings->rate_per_s, settings->cv);
     }
-    if (has_trace(settings))
+    if (settings->turns == KM_TURNS_AFTER_ANSWER)
+        status = open_turns(w, seed, error);
+    else if (has_trace(settings))
         status = km_source_open(settings, seed, &w->trace, error);
     if (status == KM_OK)
         status = look_ahead(w, error);
@@ -358,6 +426,8 @@ void km_workload_destroy(struct km_workload *w)
     if (w->has_ahead)
         km_request_release(&w->ahead);
     km_source_close(w->trace);
+    km_turns_destroy(w->turns);
+    km_recording_destroy(w->own);
     km_sampler_destroy(w->prompt);
     km_sampler_destroy(w->output);
     km_sampler_destroy(w->think);
@@ -379,9 +449,11 @@ enum km_status km_workload_peek(struct km_workload *w, uint64_t *arrival_ps, str
             *error = w->failure;
         return w->status;
     }
-    if (!w->has_ahead)
+    if (turn_is_next(w))
+        *arrival_ps = km_turns_ready_ps(w->turns);
+    else if (!w->has_ahead)
         return KM_OK;
-    if (!closed_loop(w))
+    else if (!closed_loop(w))
         *arrival_ps = w->ahead.arrival_ps;
     else if (w->ready_count > 0 && (w->trace || w->ready_ps[0] < w->end_ps))
         *arrival_ps = w->ready_ps[0];
@@ -390,10 +462,16 @@ enum km_status km_workload_peek(struct km_workload *w, uint64_t *arrival_ps, str
 
 void km_workload_take(struct km_workload *w, struct km_request *out)
 {
+    if (turn_is_next(w)) {
+        km_turns_take(w->turns, out);
+        out->id = w->taken++;
+        return;
+    }
     assert(w->has_ahead && (!closed_loop(w) || w->ready_count > 0));
     *out = w->ahead;
     if (closed_loop(w))
         out->arrival_ps = pop_ready(w);
+    out->id = w->taken;
     w->has_ahead = false;
     w->taken++;
 }
@@ -409,7 +487,7 @@ enum km_status km_workload_capture(const struct km_workload_settings *settings, 
     struct km_workload_settings unscaled = *settings;
     struct km_workload *workload;
     *out = NULL;
-    assert(settings->process != KM_ARRIVAL_CLOSED_LOOP);
+    assert(!km_workload_waits(settings));
     unscaled.rate_scale = 1;
     enum km_status status = km_workload_create(&unscaled, seed, &workload, error);
     if (status != KM_OK)
@@ -436,18 +514,25 @@ enum km_status km_workload_capture(const struct km_workload_settings *settings, 
     return KM_OK;
 }
 
+uint64_t km_workload_unsent(const struct km_workload *w)
+{
+    return w->turns ? km_turns_unsent(w->turns) : 0;
+}
+
 const char *km_workload_class_name(const struct km_workload *w, uint32_t class_index)
 {
+    if (w->turns)
+        return km_recording_class_name(w->settings.recording ? w->settings.recording : w->own, class_index);
     return w->trace ? km_source_class_name(w->trace, class_index) : "";
 }
 
 double km_workload_progress(const struct km_workload *w)
 {
     const struct km_workload_settings *s = &w->settings;
-    double share = w->trace ? km_source_progress(w->trace) : -1;
+    double share = w->trace ? km_source_progress(w->trace) : w->turns ? km_turns_progress(w->turns) : -1;
     if (s->requests)
         share = fmax(share, (double)w->taken / (double)s->requests);
-    if (s->end_s > 0 && !closed_loop(w) && (s->process == KM_ARRIVAL_TRACE || !w->trace))
+    if (s->end_s > 0 && !closed_loop(w) && (s->process == KM_ARRIVAL_TRACE || !has_trace(s)))
         share = fmax(share, fmin(1, km_s_from_ps(w->own_ps) / s->end_s));
     return w->ended && !w->has_ahead ? 1 : share;
 }

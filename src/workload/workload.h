@@ -3,14 +3,15 @@
  *
  * Times start at 0 with the first request (of a trace: of its window [start_s, end_s)). `rate_scale` divides
  * every gap. A closed loop has a fixed number of clients: each sends a request, waits for its completion,
- * thinks, and sends the next; so the stream depends on km_workload_completed(). All clients send their first
+ * thinks, and sends the next; so the stream depends on km_workload_ended(). All clients send their first
  * request at 0. At once, all requests arrive at 0 (an offline batch), whatever rate_scale says. Arrivals,
  * prompt lengths, output lengths and think times each draw from their own random stream: changing one never
  * changes another, and the k-th request gets the k-th draw of each.
  *
  * With a trace and another process, lengths (and all else) come from the trace, in its order and window, and
  * times are drawn. Replacing a trace's prompt lengths drops its prefix hashes, which describe the prompts
- * that were. A stream ends with the first of: its trace, `requests`, `end_s`. In a closed loop without a
+ * that were. Sessions of a trace may wait for their answers (turns.h): then only their first turns have times,
+ * which rate_scale and the process change; people think as long as ever. A stream ends with the first of: its trace, `requests`, `end_s`. In a closed loop without a
  * trace end_s counts simulated time, and start_s is refused; rate_scale is refused in any closed loop.
  *
  * With `bootstrap_block_s` the trace is a block bootstrap of its window (resample.h), another for each seed;
@@ -23,6 +24,7 @@
 #include "workload/distribution.h"
 #include "workload/recording.h"
 #include "workload/request.h"
+#include "workload/turns.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +37,13 @@ enum km_arrival_process {
     KM_ARRIVAL_CONSTANT,
     KM_ARRIVAL_CLOSED_LOOP,
     KM_ARRIVAL_AT_ONCE,
+};
+
+/* When the later turns of a trace's sessions arrive. */
+enum km_turns_arrive {
+    KM_TURNS_UNSTATED, /* as recorded; a trace with delays is refused */
+    KM_TURNS_RECORDED,
+    KM_TURNS_AFTER_ANSWER,
 };
 
 /* Everything a scenario says about its workload; strings and distributions are borrowed and must outlive the
@@ -53,6 +62,10 @@ struct km_workload_settings {
     struct km_distribution think_s;
     bool has_prompt_tokens, has_output_tokens; /* with a trace: replace its lengths */
     struct km_distribution prompt_tokens, output_tokens;
+    enum km_turns_arrive turns;
+    enum km_turn_prompts turn_prompts; /* after_answer, as what follows */
+    bool has_turn_think;               /* else the trace's delays */
+    struct km_distribution turn_think_s;
     uint64_t requests;        /* 0 = all of the trace; synthetic streams must have a number or end_s */
     double rate_scale;        /* > 0; 1 = as recorded */
     double start_s;           /* >= 0, in the trace's own time since its first request, before scaling */
@@ -76,8 +89,12 @@ enum km_status km_workload_peek(struct km_workload *workload, uint64_t *arrival_
 /* Take the request km_workload_peek() announced; only after a peek that found one. The caller owns it
  * (km_request_release). */
 void km_workload_take(struct km_workload *workload, struct km_request *out);
-/* A request ended (completed, rejected or abandoned) at `now_ps`. Times never decrease from call to call. */
-void km_workload_completed(struct km_workload *workload, uint64_t now_ps);
+/* A request of `session` ended at `now_ps`, answered or not. Times never decrease from call to call. */
+void km_workload_ended(struct km_workload *workload, int64_t session, bool answered, uint64_t now_ps);
+/* Turns that are never sent, because one before them was not answered. */
+uint64_t km_workload_unsent(const struct km_workload *workload);
+/* Do arrivals depend on answers? A closed loop, or sessions that wait. */
+bool km_workload_waits(const struct km_workload_settings *settings);
 
 /* The whole stream of an open loop, unscaled in time (rate_scale is ignored), as a recording: `*out` run with
  * process trace and rate_scale x is what these settings are with rate_scale x, to the bit. Owned by the
