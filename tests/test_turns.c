@@ -246,7 +246,7 @@ static void simulate(const struct km_workload_settings *workload, bool fast, str
                     .kv = {.capacity_blocks = 100, .block_size = 4, .max_model_len = 60},
                     .executor = fast ? &synthetic_lines : &synthetic_single,
                     .executor_state = synthetic,
-                    .stages = 1,
+                    .pace = {.stages = 1},
                     .fast_forward = fast,
                     .patience_ps = KM_PS_NEVER},
         .replicas = 1};
