@@ -155,6 +155,19 @@ static void draw_arrivals(const struct drawing *d)
     }
 }
 
+/* Turns that wait for their answers; their lengths are the trace's, and nothing cuts it. */
+static void draw_sessions(const struct drawing *d)
+{
+    static const char *const others[] = {"workload.prompt_tokens",       "workload.output_tokens",
+                                         "workload.prompt_tokens_scale", "workload.output_tokens_scale",
+                                         "workload.bootstrap_block_s",   "workload.bootstrap_length"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        case_drop(d->c, others[i]);
+    draw(d, "workload.sessions.turns");
+    draw_lengths(d, "workload.sessions.think_s");
+    draw(d, "workload.sessions.prompts");
+}
+
 static void draw_workload(const struct drawing *d)
 {
     struct random_scenario *c = d->c;
@@ -173,6 +186,8 @@ static void draw_workload(const struct drawing *d)
     maybe(d, closed ? 0 : 15, "workload.rate_scale");
     maybe(d, 10, "workload.end_s");
     keys_draw_some(d->keys, d->rng, "workload.", "workload.", c);
+    if (c->row_count && !closed && chance(d->rng, 20))
+        draw_sessions(d);
 }
 
 /* --- replicas ------------------------------------------------------------------------------------------ */

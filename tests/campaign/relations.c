@@ -17,6 +17,7 @@ static void from_trace(struct random_scenario *c)
                                        "workload.output_tokens",
                                        "workload.start_s",
                                        "workload.end_s",
+                                       "workload.sessions",
                                        "workload.requests",
                                        "workload.bootstrap_block_s",
                                        "workload.bootstrap_length",
