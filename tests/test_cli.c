@@ -89,7 +89,7 @@ static void output_folder(void **state)
     assert_non_null(fast);
     assert_non_null(single);
     const char *header = "id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,"
-                         "last_token_s,preemptions,replica\n";
+                         "last_token_s,preemptions,replica,queued_s,client_first_s,client_last_s\n";
     assert_int_equal(strncmp(fast, header, strlen(header)), 0);
     assert_int_equal(count_lines(fast), 61);
     assert_string_equal(fast, single);

@@ -69,7 +69,7 @@ static void ideal_costs_nothing(void **state)
     struct km_engine e;
     read_engine("ideal", &arena, &e);
     assert_true(e.form_step_s + e.form_sequence_s + e.process_step_s + e.process_sequence_s +
-                    e.launch_graph_s + e.launch_layer_s + e.ingest_s + e.attention_sequence_s +
+                    e.launch_graph_s + e.launch_layer_s + e.frontend.fixed_s + e.attention_sequence_s +
                     e.op_overhead_scale + e.reserve_bytes + e.graph_reserve_bytes ==
                 0);
     assert_int_equal(e.graph_size_count, 0);
@@ -115,7 +115,11 @@ static void broken_files(void **state)
          "batching.max_num_sqs: unknown key; did you mean \"max_num_seqs\"?"},
         {"ideal.yaml", "max_num_seqs: 256", "max_num_seqs: 8k",
          "batching.max_num_seqs: expected an integer ≥ 1, got \"8k\""},
-        {"ideal.yaml", "  ingest_s: 0", "", "host.ingest_s: missing"},
+        {"ideal.yaml", "frontend: {kind: none}", "", "frontend: missing"},
+        {"ideal.yaml", "host:\n", "host:\n  ingest_s: 0\n",
+         "host.ingest_s: says the same as frontend: state one of them"},
+        {"ideal.yaml", "kind: none", "kind: tcp",
+         "frontend.kind: unknown name \"tcp\"; known: none, fixed, http"},
         {"ideal.yaml", "gpu_memory_utilization: 0.9", "gpu_memory_utilization: 1.2",
          "kv.gpu_memory_utilization: expected a number > 0 and ≤ 1, got \"1.2\""},
         {"ideal.yaml", "sizes: none", "sizes: [1, 2, 2]",

@@ -83,7 +83,7 @@ static const char *wrong_times(const struct random_case *r, const struct played 
         return p->ended_ps == record->arrival_ps ? NULL : "rejected late";
     if (p->outcome == KM_ABANDONED)
         return p->ended_ps == record->arrival_ps + r->config.patience_ps ? NULL : "gave up at another time";
-    if (record->scheduled_ps < record->arrival_ps + r->config.ingest_ps)
+    if (record->scheduled_ps < record->arrival_ps + r->config.frontend.fixed_ps)
         return "scheduled before the engine knew it";
     if (r->config.patience_ps != KM_PS_NEVER &&
         record->scheduled_ps > record->arrival_ps + r->config.patience_ps)

@@ -443,9 +443,36 @@ static void verdicts_on_production_traffic(void **state)
     }
 }
 
+/* At the client from arrival to delivery, at the engine from its queue to its token. 3930 / 4 = 982.5, to the nearest. */
+static void client_and_engine(void **state)
+{
+    (void)state;
+    const struct km_record r = {.arrival_ps = 100,
+                                .queued_ps = 160,
+                                .scheduled_ps = 200,
+                                .started_ps = 250,
+                                .first_token_ps = 1000,
+                                .last_token_ps = 4000,
+                                .delivery_ps = 30,
+                                .output_tokens = 4};
+    static const struct {
+        enum km_latency metric;
+        uint64_t ps;
+    } cases[] = {{KM_TTFT, 930},       {KM_TPOT, 1000},       {KM_E2E, 3930},       {KM_QUEUEING_DELAY, 100},
+                 {KM_NORMALIZED, 983}, {KM_TTFT_ENGINE, 840}, {KM_E2E_ENGINE, 3840}};
+    uint64_t ps;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(km_record_latency(&r, cases[i].metric, &ps));
+        assert_int_equal(ps, cases[i].ps);
+    }
+    assert_false(km_record_latency(&r, KM_ITL, &ps));
+    assert_false(km_record_latency(&(struct km_record){.output_tokens = 1}, KM_TPOT, &ps));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(client_and_engine),
         cmocka_unit_test(nothing_is_nan),
         cmocka_unit_test(quantiles_of_too_few),
         cmocka_unit_test(quantiles_by_rank),

@@ -92,6 +92,19 @@ static void test_ingest(void **state)
     close_to(answer.mean_wait_s, 0.025, 1e-6);
     close_to(answer.mean_ttft_s, 0.035, 1e-6);
     close_to(answer.mean_e2e_s, 1.035, 1e-6);
+
+    /* A server on the way, busy for 10 ms with each: M/D/1 at half its load, 50 * 1e-4 / (2 * 0.5) = 5 ms of waiting. It takes in a
+     * hundred a second, fewer than the engine could serve. */
+    question.ingest_busy_mean_s = 0.01;
+    question.ingest_busy_square_s2 = 1e-4;
+    question.delivery_s = 0.001;
+    assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
+    close_to(answer.mean_wait_s, 0.030, 1e-6);
+    close_to(answer.mean_ttft_s, 0.041, 1e-6);
+    close_to(answer.mean_e2e_s, 1.041, 1e-6);
+    close_to(answer.stable_below_per_s, 100, 1e-9);
+    question.arrival_rate_per_s = 100;
+    assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_NO);
 }
 
 /* Steps that grow with the batch: processor sharing with rate m / (a + b m), a negative binomial number of

@@ -505,7 +505,9 @@ static void csv_rows(void **state)
     km_requests_csv_row(&csv, KM_COMPLETED,
                         &(struct km_record){.id = 7,
                                             .arrival_ps = 0,
+                                            .queued_ps = 1,
                                             .scheduled_ps = 1,
+                                            .delivery_ps = KM_PS_PER_S / 2,
                                             .started_ps = KM_PS_PER_S,
                                             .first_token_ps = 1234567890123456789ULL,
                                             .last_token_ps = 4000000500000000000ULL,
@@ -523,11 +525,13 @@ static void csv_rows(void **state)
     assert_int_equal(km_outfile_commit(&csv.file, &error), KM_OK);
     km_requests_csv_abort(&csv);
     char *text = slurp(path);
-    assert_string_equal(text, "id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,"
-                              "last_token_s,preemptions,replica\n"
-                              "7,0,4294967295,2,0.000000000001,1,1234567.890123456789,4000000.5,3,1\n"
-                              "8,0.00000000001,5,6,,,,,0,\n"
-                              "\"a,\"\"b\"\"\",1.5,0,1,,,,,0,\n");
+    assert_string_equal(text,
+                        "id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,"
+                        "last_token_s,preemptions,replica,queued_s,client_first_s,client_last_s\n"
+                        "7,0,4294967295,2,0.000000000001,1,1234567.890123456789,4000000.5,3,1,0.000000000001,"
+                        "1234568.390123456789,4000001\n"
+                        "8,0.00000000001,5,6,,,,,0,,,,\n"
+                        "\"a,\"\"b\"\"\",1.5,0,1,,,,,0,,,,\n");
     free(text);
 
     /* An aborted run leaves the old file alone, and nothing beside it. */

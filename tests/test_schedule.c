@@ -132,7 +132,7 @@ static void arrivals(void **state)
            (const struct expected[]){{0, 0, 1000, 2000, 0}, {7500, 7500, 8500, 9500, 0}});
 
     /* ingest_s lies between arrival and queue, engine idle or not. R1 is in the queue at 1100. */
-    serial.ingest_ps = overlapped.ingest_ps = 600;
+    serial.frontend.fixed_ps = overlapped.frontend.fixed_ps = 600;
     expect("serial, ingest", &serial, during, 2,
            (const struct expected[]){{600, 600, 1600, 10600, 0}, {1600, 1600, 2600, 2600, 0}});
     expect("overlapped, ingest", &overlapped, during, 2,
@@ -142,6 +142,33 @@ static void arrivals(void **state)
            (const struct expected[]){{600, 600, 1600, 10600, 0}, {2600, 2600, 3600, 3600, 0}});
     expect("overlapped, ingest, late", &overlapped, late, 2,
            (const struct expected[]){{600, 600, 1600, 10600, 0}, {2600, 3600, 4600, 4600, 0}});
+}
+
+/* A server in front takes requests in order, 100 each and 10 a prompt token; 50 later they are in the queue. The first keeps it until
+ * 500, so the second is in the queue at 500 + 100 + 100 + 50, during the first one's step; the third finds nobody. */
+static void front_end(void **state)
+{
+    (void)state;
+    struct synthetic synthetic = {.step_ps = 1000};
+    struct km_replica_config serial = roomy(&synthetic, false), overlapped = roomy(&synthetic, true);
+    serial.frontend = overlapped.frontend =
+        (struct km_replica_frontend){.request_ps = 100, .token_ps = 10, .fixed_ps = 50, .chunk_ps = 30};
+    const struct scripted three[] = {{0, 40, 1}, {200, 10, 1}, {5000, 1, 2}};
+    const struct expected expected[] = {
+        {550, 550, 1550, 1550, 0}, {1550, 1550, 2550, 2550, 0}, {5160, 5160, 6160, 7160, 0}};
+    expect("serial, front end", &serial, three, 3, expected);
+    const struct expected overlap[] = {
+        {550, 550, 1550, 1550, 0}, {1550, 1550, 2550, 2550, 0}, {5160, 5160, 6160, 7160, 0}};
+    expect("overlapped, front end", &overlapped, three, 3, overlap);
+
+    struct played played[3];
+    struct ending ending;
+    play(&serial, three, 3, played, &ending, NULL);
+    static const uint64_t queued_ps[] = {550, 750, 5160};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(played[i].record.queued_ps, queued_ps[i]);
+        assert_int_equal(played[i].record.delivery_ps, 30);
+    }
 }
 
 /* A sequence that ends in step k is left out of k+1, but its slot is free only for k+2. */
@@ -557,6 +584,7 @@ int main(void)
         cmocka_unit_test(five_requests),
         cmocka_unit_test(five_requests_overlapped),
         cmocka_unit_test(arrivals),
+        cmocka_unit_test(front_end),
         cmocka_unit_test(slots_of_the_ended),
         cmocka_unit_test(blocks_of_the_ended),
         cmocka_unit_test(admission_reckons_with_the_whole_prompt),

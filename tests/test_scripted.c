@@ -49,15 +49,16 @@ static void given_times(void **state)
     release(&outcome);
     char *rows = slurp("results/requests.csv");
     assert_string_equal(rows, "id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,"
-                              "last_token_s,preemptions,replica\n"
-                              "0,0,8,1,0,0,1,1,0,0\n1,0,8,3,1,1,3,10,0,0\n2,0,8,2,10,10,14,18,0,0\n");
+                              "last_token_s,preemptions,replica,queued_s,client_first_s,client_last_s\n"
+                              "0,0,8,1,0,0,1,1,0,0,0,1,1\n1,0,8,3,1,1,3,10,0,0,0,3,10\n"
+                              "2,0,8,2,10,10,14,18,0,0,0,14,18\n");
     free(rows);
     /* The fifth step stalls by half a second: the last request has its first token then. */
     outcome =
         run("run three.yaml --output results --set executor.stall_at_step=5 --set executor.stall_s=0.5", 0);
     release(&outcome);
     rows = slurp("results/requests.csv");
-    assert_non_null(strstr(rows, "\n2,0,8,2,10,10,14.5,18.5,0,0\n"));
+    assert_non_null(strstr(rows, "\n2,0,8,2,10,10,14.5,18.5,0,0,0,14.5,18.5\n"));
     free(rows);
     /* Another replica's stall is none of this one's. */
     outcome = run("run three.yaml --output results --set executor.stall_at_step=5 --set executor.stall_s=0.5 "
@@ -65,7 +66,7 @@ static void given_times(void **state)
                   0);
     release(&outcome);
     rows = slurp("results/requests.csv");
-    assert_non_null(strstr(rows, "\n2,0,8,2,10,10,14,18,0,0\n"));
+    assert_non_null(strstr(rows, "\n2,0,8,2,10,10,14,18,0,0,0,14,18\n"));
     free(rows);
 }
 

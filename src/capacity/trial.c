@@ -27,29 +27,6 @@ struct watch {
     bool enough;
 };
 
-/* As metrics/metrics.c rounds it. False: this request has no such sample. */
-static bool latency_ps(const struct km_record *r, int metric, uint64_t *out)
-{
-    const uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, tokens = r->output_tokens, gaps = tokens - 1;
-    switch (metric) {
-    case KM_TTFT:
-        *out = r->first_token_ps - r->arrival_ps;
-        return true;
-    case KM_E2E:
-        *out = e2e_ps;
-        return true;
-    case KM_QUEUEING_DELAY:
-        *out = r->scheduled_ps - r->arrival_ps;
-        return true;
-    case KM_NORMALIZED:
-        *out = (e2e_ps + tokens / 2) / tokens;
-        return true;
-    default: /* TPOT: the only other metric that is watched */
-        *out = gaps ? (r->last_token_ps - r->first_token_ps + gaps / 2) / gaps : 0;
-        return gaps > 0;
-    }
-}
-
 /* Has this request made the term's failure certain? */
 static bool lost(struct watched *w, enum km_outcome outcome, const struct km_record *r)
 {
@@ -61,7 +38,7 @@ static bool lost(struct watched *w, enum km_outcome outcome, const struct km_rec
     }
     if (metric == KM_SLO_DEADLINE)
         return outcome != KM_COMPLETED || r->last_token_ps > w->limit_ps; /* the first request arrives at 0 */
-    if (outcome != KM_COMPLETED || !latency_ps(r, metric, &ps))
+    if (outcome != KM_COMPLETED || !km_record_latency(r, (enum km_latency)metric, &ps))
         return false;
     if (w->stated.quantile < 0.0) {
         w->sum_ps += (double)ps;

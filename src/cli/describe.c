@@ -88,6 +88,8 @@ void km_cli_describe(const struct km_fleet *fleet, const struct km_run_result *r
         .events = result->simulation.work.events,
         .version = KM_VERSION,
     };
+    for (uint32_t i = 0; i < fleet->group_count; i++)
+        report->behind_frontend |= fleet->groups[i].scenario->engine.frontend.kind == KM_FRONTEND_HTTP;
     km_cli_describe_fleet(fleet, result, arena, report);
     struct km_reject_reason *reasons =
         km_arena_alloc(arena, (result->simulation.rejection_count + 1) * sizeof *reasons);

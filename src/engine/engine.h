@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/settings.h"
 #include "engine/composition.h"
+#include "engine/frontend.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -100,6 +101,8 @@ struct km_engine {
     uint32_t graph_sizes[KM_MAX_GRAPH_SIZES]; /* ascending */
     uint32_t graph_size_count;                /* 0 = every step is launched kernel by kernel */
 
+    struct km_frontend frontend; /* between client and engine */
+
     /* host time: one serial resource forms a batch, launches it, processes its results */
     double form_step_s, form_sequence_s;       /* schedule and prepare inputs */
     double process_step_s, process_sequence_s; /* take results, detect ends */
@@ -112,7 +115,6 @@ struct km_engine {
                                         is whole: launch_graph_s */
     double launch_scale; /* of all launches of layers: the host's slowness over the one they were measured on;
                             0 = 1 */
-    double ingest_s;     /* from arrival to the engine's queue, engine idle or not */
 
     /* kernels */
     double attention_sequence_s; /* decode attention: time a sequence and layer beyond its bytes, at short
@@ -176,6 +178,9 @@ bool km_engine_is(const char *name, const char *program);
  * registries checks them. */
 enum km_status km_engine_read(const char *path, struct km_arena *arena, struct km_engine *out,
                               struct km_error *error);
+
+/* The front end is stated once, as `frontend` or as host.ingest_s: of a mapping read by the table below, which may be NULL. */
+enum km_status km_engine_check_frontend(const struct km_yaml *mapping, struct km_error *error);
 
 /* The table behind the file (base/settings.h), target struct km_engine: a scenario's `engine:` section
  * overrides by it. */

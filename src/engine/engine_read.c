@@ -220,7 +220,8 @@ static const struct km_setting host_settings[] = {
      .doc = "launch one layer of a captured step that holds prompt chunks; 0 = launch_graph_s for the whole"},
     {"launch_scale", KM_SETTING_NUMBER, AT(launch_scale), KM_ZERO_OR(1e-2, 100, NULL), .optional = true,
      .doc = "of all launches of layers: this host's slowness over the one they were measured on; 0 = 1"},
-    {"ingest_s", KM_SETTING_NUMBER, AT(ingest_s), HOST_TIME, .doc = "from arrival to the engine's queue"},
+    {"ingest_s", KM_SETTING_CUSTOM, AT(frontend), .read = km_frontend_read_ingest, .optional = true,
+     .doc = "the same as frontend: {kind: fixed, fixed_s: ...}"},
     {0},
 };
 
@@ -283,6 +284,8 @@ const struct km_setting km_engine_settings[] = {
     {"kv", KM_SETTING_SECTION, 0, .table = kv_settings, .doc = "the KV cache"},
     {"cudagraph_capture_sizes", KM_SETTING_CUSTOM, 0, .read = read_graph_sizes, .write = write_graph_sizes,
      .doc = "token counts with a captured graph: default, none or an ascending list"},
+    {"frontend", KM_SETTING_SECTION, AT(frontend), .table = km_frontend_settings, .optional = true,
+     .doc = "what stands between client and engine"},
     {"host", KM_SETTING_SECTION, 0, .table = host_settings, .doc = "host time"},
     {"kernels", KM_SETTING_SECTION, 0, .table = kernel_settings,
      .doc = "what its kernels cost beyond the device's figures"},
@@ -293,6 +296,14 @@ const struct km_setting km_engine_settings[] = {
     {"memory", KM_SETTING_SECTION, 0, .table = memory_settings, .doc = "memory it takes"},
     {0},
 };
+
+enum km_status km_engine_check_frontend(const struct km_yaml *mapping, struct km_error *error)
+{
+    const struct km_yaml *ingest = km_yaml_get(km_yaml_get(mapping, "host"), "ingest_s");
+    if (ingest && km_yaml_get(mapping, "frontend"))
+        return km_yaml_fail(ingest, error, "says the same as frontend: state one of them");
+    return KM_OK;
+}
 
 enum km_status km_engine_read(const char *path, struct km_arena *arena, struct km_engine *out,
                               struct km_error *error)
@@ -305,6 +316,11 @@ enum km_status km_engine_read(const char *path, struct km_arena *arena, struct k
         status = km_settings_read(root, km_engine_settings, KM_SETTINGS_WHOLE, out, NULL, &context, error);
     if (status != KM_OK)
         return status;
+    status = km_engine_check_frontend(root, error);
+    if (status != KM_OK)
+        return status;
+    if (!km_yaml_get(root, "frontend") && !km_yaml_get(km_yaml_get(root, "host"), "ingest_s"))
+        return km_yaml_fail_missing(root, "frontend", error);
     const struct km_yaml *sizes = km_yaml_get(root, "cudagraph_capture_sizes");
     if (sizes->kind == KM_YAML_SCALAR && strcmp(sizes->text, "default") == 0)
         return km_yaml_fail(sizes, error,

@@ -58,6 +58,8 @@ void km_collection_serve(struct km_collection *group, const struct km_served *se
     sample(group, KM_E2E, served->ps[KM_E2E]);
     sample(group, KM_QUEUEING_DELAY, served->ps[KM_QUEUEING_DELAY]);
     sample(group, KM_NORMALIZED, served->ps[KM_NORMALIZED]);
+    sample(group, KM_TTFT_ENGINE, served->ps[KM_TTFT_ENGINE]);
+    sample(group, KM_E2E_ENGINE, served->ps[KM_E2E_ENGINE]);
     if (served->gaps == 0)
         return;
     sample(group, KM_TPOT, served->ps[KM_TPOT]);

@@ -164,22 +164,18 @@ void km_metrics_request(struct km_metrics *m, enum km_outcome outcome, const str
         km_stability_left_queue(m->stability, now_ps);
         return;
     }
-    assert(r->output_tokens >= 1 && r->arrival_ps <= r->scheduled_ps && r->scheduled_ps <= r->started_ps);
+    assert(r->output_tokens >= 1 && r->arrival_ps <= r->scheduled_ps && r->queued_ps <= r->scheduled_ps);
+    assert(r->scheduled_ps <= r->started_ps);
     assert(r->started_ps <= r->first_token_ps && r->first_token_ps <= r->last_token_ps);
     km_stability_left_queue(m->stability, r->scheduled_ps);
 
-    uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, tokens = r->output_tokens;
     struct km_served served = {
-        .ps = {[KM_TTFT] = r->first_token_ps - r->arrival_ps,
-               [KM_E2E] = e2e_ps,
-               [KM_QUEUEING_DELAY] = r->scheduled_ps - r->arrival_ps,
-               [KM_NORMALIZED] = (e2e_ps + tokens / 2) / tokens},
         .since_start_ps = now_ps - m->first_arrival_ps,
         .decode_ps = r->last_token_ps - r->first_token_ps,
-        .gaps = tokens - 1,
+        .gaps = r->output_tokens - 1,
     };
-    if (served.gaps)
-        served.ps[KM_TPOT] = (served.decode_ps + served.gaps / 2) / served.gaps;
+    for (int metric = 0; metric < KM_LATENCY_COUNT; metric++)
+        km_record_latency(r, (enum km_latency)metric, &served.ps[metric]);
     bool good = km_slo_serve(&m->slo, slot, &served);
     km_collection_serve(m->all, &served, r->prompt_tokens, r->output_tokens, good);
     if (class_group)

@@ -2,7 +2,7 @@
  *
  * The simulator calls the km_metrics_* recorders; everything is kept in integer picoseconds and bounded
  * memory, independent of the number of requests. Runs of equal or linearly growing steps are recorded in one
- * call and give bit-identical results to the same steps recorded singly. All of it takes about 2 MiB, and 1.5
+ * call and give bit-identical results to the same steps recorded singly. All of it takes about 2.5 MiB, and 2
  * MiB more for each class of requests, of which up to KM_MAX_CLASSES are kept apart.
  *
  * Requests are told in the order of time: km_metrics_arrival() and km_metrics_request() never go back. Their
@@ -12,20 +12,12 @@
 #define KM_METRICS_METRICS_H
 
 #include "metrics/collection.h"
+#include "metrics/record.h"
 #include "metrics/slo.h"
 #include "metrics/stability.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* A finished request; all times absolute simulated time. */
-struct km_record {
-    uint64_t id;
-    const char *label; /* borrowed; NULL = print id */
-    int64_t session;   /* -1 = none */
-    uint64_t arrival_ps, scheduled_ps, started_ps, first_token_ps, last_token_ps;
-    uint32_t prompt_tokens, output_tokens, preemptions, replica, class_index;
-};
 
 enum km_outcome {
     KM_COMPLETED,

@@ -34,6 +34,8 @@ enum km_latency {
     KM_E2E,
     KM_QUEUEING_DELAY,
     KM_NORMALIZED, /* E2E / output tokens */
+    KM_TTFT_ENGINE,
+    KM_E2E_ENGINE, /* metrics/record.h */
     KM_LATENCY_COUNT,
 };
 
@@ -81,7 +83,7 @@ bool km_slo_is_thin(const struct km_slo_outcome *outcome);
 /* The key as the scenario spells it: "ttft_p99_s", "classes.batch.deadline_s", "min_goodput_per_s",
  * "max_rejected_share". */
 void km_slo_term_name(const struct km_slo_term *term, char *out, size_t size);
-/* "ttft", "tpot", "itl", "e2e", "queueing_delay", "normalized", "goodput", "deadline", "rejected_share",
+/* "ttft", "tpot", "itl", "e2e", "queueing_delay", "normalized", "ttft_engine", "e2e_engine", "goodput", "deadline", "rejected_share",
  * "abandoned_share" */
 const char *km_slo_metric_name(int metric);
 

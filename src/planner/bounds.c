@@ -25,13 +25,15 @@ static void alone_create(const struct km_setup *setup, const struct km_step_boun
     out->tpot_s = km_alloc((load->count + 1) * sizeof(double));
     double sample_s = km_step_bound_sample_s(steps), context_s = km_step_bound_context_s(steps);
     double pair_s = km_step_bound_pair_s(steps), token_s = km_step_bound_tokens_s(steps, 1.0);
-    double ingest_s = setup->cost_config.engine->ingest_s;
+    const struct km_frontend *frontend = &setup->cost_config.engine->frontend;
+    const double chunk_s = km_frontend_times(frontend).chunk_s;
     for (uint64_t i = 0; i < load->count; i++) {
         double prompt = load->hashed ? 1.0 : load->requests[i].prompt_tokens;
         double output = load->requests[i].output_tokens;
         double pairs = load->hashed ? 0.0 : prompt * (prompt + 1.0) / 2.0;
         out->ttft_s[i] =
-            ROUNDED * (ingest_s + km_step_bound_tokens_s(steps, prompt) + sample_s + pair_s * pairs);
+            ROUNDED * (km_frontend_alone_s(frontend, prompt) + km_step_bound_tokens_s(steps, prompt) +
+                       sample_s + pair_s * pairs + chunk_s);
         if (output >= 2.0)
             out->tpot_s[i] =
                 ROUNDED * (token_s + sample_s + context_s * (load->requests[i].prompt_tokens + output / 2.0));

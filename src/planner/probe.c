@@ -38,28 +38,13 @@ static void watch_init(struct watch *watch, const struct km_scenario *scenario, 
     }
 }
 
-static uint64_t latency_ps(int metric, const struct km_record *r)
-{
-    uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, tokens = r->output_tokens;
-    switch (metric) {
-    case KM_TTFT:
-        return r->first_token_ps - r->arrival_ps;
-    case KM_E2E:
-        return e2e_ps;
-    case KM_QUEUEING_DELAY:
-        return r->scheduled_ps - r->arrival_ps;
-    case KM_NORMALIZED:
-        return (e2e_ps + tokens / 2) / tokens;
-    default: /* TPOT */
-        return tokens < 2 ? 0 : (r->last_token_ps - r->first_token_ps + (tokens - 1) / 2) / (tokens - 1);
-    }
-}
-
 static bool is_beyond(int metric, uint64_t limit_ps, enum km_outcome outcome, const struct km_record *record)
 {
     if (km_slo_is_share(metric))
         return outcome == (metric == KM_SLO_REJECTED_SHARE ? KM_REJECTED : KM_ABANDONED);
-    return outcome == KM_COMPLETED && latency_ps(metric, record) > limit_ps;
+    uint64_t ps;
+    return outcome == KM_COMPLETED && km_record_latency(record, (enum km_latency)metric, &ps) &&
+           ps > limit_ps;
 }
 
 static void request_ended(void *context, enum km_outcome outcome, const struct km_record *record)

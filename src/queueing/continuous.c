@@ -245,21 +245,33 @@ static void walk(struct chain *chain, struct sums *sums)
     add_state(sums, tail, chain->slots.mean, last - chain->slots.mean + 1.0 / (1.0 - ratio), &at);
 }
 
+/* The way into the engine's queue: Pollaczek-Khinchine's wait for the server in front of it. */
+static double ingest_s(const struct km_continuous_question *q)
+{
+    const double rate = q->arrival_rate_per_s;
+    return q->ingest_s + rate * q->ingest_busy_square_s2 / (2.0 * (1.0 - rate * q->ingest_busy_mean_s));
+}
+
+static double taken_in(const struct km_continuous_question *q, double limit_per_s)
+{
+    return q->ingest_busy_mean_s > 0.0 ? fmin(limit_per_s, 1.0 / q->ingest_busy_mean_s) : limit_per_s;
+}
+
 /* Requests of one output token: prompts alone, one group after another. */
 static enum km_status solve_prompts(const struct km_continuous_question *q, struct km_continuous_answer *out,
                                     struct km_error *error)
 {
     struct km_steps_at at;
     out->slots = q->max_num_seqs;
-    out->stable_below_per_s = km_steps_full_per_s(q, 0);
+    out->stable_below_per_s = taken_in(q, km_steps_full_per_s(q, 0));
     out->utilization = q->arrival_rate_per_s / out->stable_below_per_s;
     out->stable = out->utilization < 1.0;
     if (!out->stable)
         return km_fail(error, KM_NO, NULL, 0, 0, "unstable: utilization %.4g; stable below %.6g requests/s",
                        out->utilization, out->stable_below_per_s);
     km_steps_at(q, 0, &at);
-    out->mean_wait_s = q->ingest_s + at.residual_s;
-    out->mean_ttft_s = out->mean_e2e_s = out->mean_wait_s + at.own_s;
+    out->mean_wait_s = ingest_s(q) + at.residual_s;
+    out->mean_ttft_s = out->mean_e2e_s = out->mean_wait_s + at.own_s + q->delivery_s;
     out->mean_running = q->arrival_rate_per_s * at.hold_s;
     out->mean_waiting = 0.0;
     out->prefill_share = 1.0;
@@ -289,7 +301,7 @@ enum km_status km_continuous_solve(const struct km_continuous_question *question
     struct slots slots = slots_of(question);
     out->slots = slots.mean;
     out->slots_by = slots.by;
-    out->stable_below_per_s = limit_at(question, &slots);
+    out->stable_below_per_s = taken_in(question, limit_at(question, &slots));
     out->utilization = rate / out->stable_below_per_s;
     out->stable = out->utilization < 1.0;
     if (!out->stable)
@@ -298,14 +310,14 @@ enum km_status km_continuous_solve(const struct km_continuous_question *question
     struct chain *chain = km_alloc(sizeof *chain);
     *chain = (struct chain){.q = question,
                             .slots = slots,
-                            .limit_per_s = out->stable_below_per_s,
-                            .high_noise = high_noise(question, slots.mean, out->stable_below_per_s)};
+                            .limit_per_s = limit_at(question, &slots),
+                            .high_noise = high_noise(question, slots.mean, limit_at(question, &slots))};
     struct sums sums;
     walk(chain, &sums);
     free(chain);
     double slot_s = sums.waiting / sums.mass / rate, decoding = sums.decoding / sums.mass;
-    out->mean_wait_s = question->ingest_s + slot_s + sums.wait_s / sums.mass;
-    out->mean_ttft_s = question->ingest_s + slot_s + sums.ttft_s / sums.mass;
+    out->mean_wait_s = ingest_s(question) + slot_s + sums.wait_s / sums.mass;
+    out->mean_ttft_s = ingest_s(question) + slot_s + sums.ttft_s / sums.mass + question->delivery_s;
     out->mean_tpot_s = decoding / rate / question->mix->decode_mean;
     out->mean_e2e_s = out->mean_ttft_s + decoding / rate;
     out->mean_running = decoding + rate * sums.hold_s / sums.mass;

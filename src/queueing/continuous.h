@@ -50,7 +50,10 @@ struct km_continuous_question {
     uint32_t long_prefill_token_threshold; /* 0 = none */
     uint64_t kv_blocks;                    /* 0 = without limit */
     uint32_t block_size;                   /* tokens; >= 1 */
-    double ingest_s;                       /* from arrival to the engine's queue */
+    /* From arrival to the engine's queue, with nobody before it; and a server on the way, M/G/1 (0: none). */
+    double ingest_s;
+    double ingest_busy_mean_s, ingest_busy_square_s2; /* its service: E[S], E[S^2] */
+    double delivery_s;                                /* of a token to the client */
 };
 
 enum km_slot_limit { KM_SLOTS_BY_SEQUENCES, KM_SLOTS_BY_KV, KM_SLOTS_BY_TOKENS };

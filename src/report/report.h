@@ -73,7 +73,8 @@ struct km_report { /* everything is borrowed */
      * kind of replicas. */
     const struct km_accuracy_answer *accuracy; /* [accuracy_count] */
     size_t accuracy_count;
-    bool partial; /* stopped before the workload's end */
+    bool partial;         /* stopped before the workload's end */
+    bool behind_frontend; /* a server stands before an engine: its own latencies are shown besides */
 
     const char *router;
     double gpu_seconds;                   /* paid, of all groups */

@@ -9,7 +9,7 @@ enum km_status km_requests_csv_open(struct km_requests_csv *csv, const char *pat
     enum km_status status = km_outfile_open(&csv->file, path, error);
     if (status == KM_OK)
         fputs("id,arrival_s,prompt_tokens,output_tokens,scheduled_s,started_s,first_token_s,last_token_s,"
-              "preemptions,replica\n",
+              "preemptions,replica,queued_s,client_first_s,client_last_s\n",
               csv->file.stream);
     return status;
 }
@@ -59,7 +59,7 @@ void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome, c
     write_time(stream, record->arrival_ps);
     fprintf(stream, ",%" PRIu32 ",%" PRIu32, record->prompt_tokens, record->output_tokens);
     if (outcome != KM_COMPLETED) {
-        fputs(",,,,,0,\n", stream);
+        fputs(",,,,,0,,,,\n", stream);
         km_outfile_note(&csv->file);
         return;
     }
@@ -67,7 +67,11 @@ void km_requests_csv_row(struct km_requests_csv *csv, enum km_outcome outcome, c
     write_time(stream, record->started_ps);
     write_time(stream, record->first_token_ps);
     write_time(stream, record->last_token_ps);
-    fprintf(stream, ",%" PRIu32 ",%" PRIu32 "\n", record->preemptions, record->replica);
+    fprintf(stream, ",%" PRIu32 ",%" PRIu32, record->preemptions, record->replica);
+    write_time(stream, record->queued_ps);
+    write_time(stream, record->first_token_ps + record->delivery_ps);
+    write_time(stream, record->last_token_ps + record->delivery_ps);
+    fputc('\n', stream);
     km_outfile_note(&csv->file);
 }
 

@@ -15,6 +15,8 @@ const char *km_latency_key(enum km_latency metric)
         [KM_E2E] = "e2e",
         [KM_QUEUEING_DELAY] = "queueing_delay",
         [KM_NORMALIZED] = "normalized_latency",
+        [KM_TTFT_ENGINE] = "ttft_engine",
+        [KM_E2E_ENGINE] = "e2e_engine",
     };
     return keys[metric];
 }

@@ -87,7 +87,7 @@ void km_report_mark_text(struct km_text *out)
                    KM_QUANTILE_BEYOND);
 }
 
-static void latencies(const struct km_summary *s, struct km_text *out)
+static void latencies(const struct km_summary *s, bool of_engine, struct km_text *out)
 {
     static const struct {
         enum km_latency metric;
@@ -97,12 +97,15 @@ static void latencies(const struct km_summary *s, struct km_text *out)
                 {KM_ITL, "ITL"},
                 {KM_QUEUEING_DELAY, "queueing"},
                 {KM_NORMALIZED, "E2E/token"},
-                {KM_E2E, "E2E"}};
+                {KM_E2E, "E2E"},
+                {KM_TTFT_ENGINE, "engine TTFT"},
+                {KM_E2E_ENGINE, "engine E2E"}};
+    const size_t count = sizeof rows / sizeof rows[0] - (of_engine ? 0 : 2);
     char cell[KM_CELL];
     bool marked = false;
     km_text_printf(out, LABEL "%9s     ±95 %% %8s %8s %8s %8s %8s\n", "latency", "mean", "p50", "p90", "p95",
                    "p99", "max");
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         const struct km_latency_summary *l = &s->latency[rows[i].metric];
         km_text_printf(out, LABEL "%9s", rows[i].name, km_cell_seconds(cell, l->mean_s));
         km_text_printf(out, "  %8s", km_cell_seconds(cell, l->ci95_s));
@@ -145,7 +148,7 @@ void km_report_text(const struct km_report *r, struct km_text *out)
     headline(r, out);
     starts(r, out);
     requests(r, out);
-    latencies(s, out);
+    latencies(s, r->behind_frontend, out);
     km_report_classes_text(s, out);
     machine(r, out);
     km_report_fleet_text(r, out);

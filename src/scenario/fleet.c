@@ -64,6 +64,15 @@ static void limit_batches(const struct km_setup *setup, struct km_replica_config
         config->kv.max_model_len = (uint32_t)tokens;
 }
 
+static struct km_replica_frontend frontend_config(const struct km_engine *engine)
+{
+    const struct km_frontend_times times = km_frontend_times(&engine->frontend);
+    return (struct km_replica_frontend){.request_ps = km_ps_from_s(times.request_s),
+                                        .token_ps = km_ps_from_s(times.token_s),
+                                        .fixed_ps = km_ps_from_s(times.fixed_s),
+                                        .chunk_ps = km_ps_from_s(times.chunk_s)};
+}
+
 static struct km_simulation_group group_config(const struct km_setup *setup,
                                                const struct km_workload_settings *workload, bool fast_forward)
 {
@@ -96,7 +105,7 @@ static struct km_simulation_group group_config(const struct km_setup *setup,
                                    scenario->cluster.pipeline_parallel_size),
                 .fast_forward = fast_forward,
                 .window = km_setup_window(&scenario->model),
-                .ingest_ps = km_ps_from_s(engine->ingest_s),
+                .frontend = frontend_config(engine),
                 .patience_ps = workload->patience_s > 0.0 ? km_ps_from_s(workload->patience_s) : KM_PS_NEVER,
             },
         .replicas = scenario->cluster.replicas,

@@ -154,6 +154,7 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
         return status;
     }
     out->arrival_rate_per_s /= scenario->cluster.replicas;
+    const struct km_frontend_times frontend = km_frontend_times(&engine->frontend);
     out->clock = (struct km_step_clock){
         .context = (void *)(uintptr_t)setup, /* only read; the executor's caches lie behind its own pointer */
         .time = ask_executor,
@@ -170,7 +171,12 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
         .long_prefill_token_threshold = engine->long_prefill_token_threshold,
         .kv_blocks = setup->blocks,
         .block_size = engine->block_size,
-        .ingest_s = engine->ingest_s,
+        .ingest_s = km_frontend_alone_s(&engine->frontend, out->mix.prompt_mean),
+        .ingest_busy_mean_s = frontend.request_s + frontend.token_s * out->mix.prompt_mean,
+        .ingest_busy_square_s2 =
+            frontend.request_s * (frontend.request_s + 2.0 * frontend.token_s * out->mix.prompt_mean) +
+            frontend.token_s * frontend.token_s * out->mix.prompt_square,
+        .delivery_s = frontend.chunk_s,
     };
     out->fit = (struct km_fit_question){.clock = &out->clock,
                                         .mix = &out->mix,

@@ -238,6 +238,8 @@ enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_s
     if (status == KM_OK)
         status = km_workload_section_check(km_yaml_get(root, "workload"), &scenario->workload, error);
     if (status == KM_OK)
+        status = km_engine_check_frontend(km_yaml_get(root, "engine"), error);
+    if (status == KM_OK)
         status = check_engine(root, scenario, context, error);
     return status;
 }

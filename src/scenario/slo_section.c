@@ -87,8 +87,9 @@ static enum km_status fail_key(const struct km_yaml *value, bool in_class, struc
     if (suggestion.best)
         return km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
     return km_yaml_fail_key(value, error,
-                            "unknown key; expected <ttft, tpot, itl, e2e, queueing_delay or "
-                            "normalized>_<mean, p50, p99, p99.9, ...>_s, min_goodput_per_s, deadline_s, "
+                            "unknown key; expected <ttft, tpot, itl, e2e, queueing_delay, "
+                            "normalized, ttft_engine or e2e_engine>_<mean, p50, p99, p99.9, ...>_s, "
+                            "min_goodput_per_s, deadline_s, "
                             "max_rejected_share%s max_abandoned_share%s",
                             in_class ? " or" : ",", in_class ? "" : " or classes");
 }

@@ -71,13 +71,23 @@ const char *km_replica_refuses(const struct km_replica *replica, const struct km
     return NULL;
 }
 
+/* The server in front serves whoever arrives, in order; when is the request in the engine's queue? */
+static uint64_t take_in(struct km_replica *replica, uint32_t prompt_tokens, uint64_t now_ps)
+{
+    const struct km_replica_frontend *frontend = &replica->config.frontend;
+    uint64_t from_ps = replica->frontend_free_ps > now_ps ? replica->frontend_free_ps : now_ps;
+    replica->frontend_free_ps =
+        km_ps_after(km_ps_after(from_ps, frontend->request_ps), frontend->token_ps * prompt_tokens);
+    return km_ps_after(replica->frontend_free_ps, frontend->fixed_ps);
+}
+
 void km_replica_arrive(struct km_replica *replica, struct km_request *request, uint64_t now_ps)
 {
     struct km_slot *slot = km_slots_take(&replica->slots);
     slot->request = *request;
     request->prefix_hashes = NULL;
     request->label = NULL;
-    slot->visible_ps = km_ps_after(now_ps, replica->config.ingest_ps);
+    slot->visible_ps = take_in(replica, request->prompt_tokens, now_ps);
     struct km_sequence *sequence = &slot->sequence;
     sequence->id = slot->request.id;
     sequence->arrival_ps = slot->request.arrival_ps;
@@ -174,10 +184,12 @@ static void end_request(struct km_replica *replica, struct km_slot *slot, enum k
         .label = request->label,
         .session = request->session,
         .arrival_ps = request->arrival_ps,
+        .queued_ps = slot->visible_ps,
         .scheduled_ps = slot->scheduled_ps,
         .started_ps = slot->started_ps,
         .first_token_ps = slot->first_token_ps,
         .last_token_ps = slot->last_token_ps,
+        .delivery_ps = replica->config.frontend.chunk_ps,
         .prompt_tokens = request->prompt_tokens,
         .output_tokens = request->output_tokens,
         .preemptions = slot->sequence.preemptions,

@@ -27,6 +27,13 @@ struct km_step_record {
     uint64_t used_blocks, capacity_blocks;
 };
 
+/* What stands before the engine (engine/frontend.h): a server that takes requests in order, and what it takes. */
+struct km_replica_frontend {
+    uint64_t request_ps, token_ps; /* busy with each request and prompt token */
+    uint64_t fixed_ps;             /* from there to the engine's queue */
+    uint64_t chunk_ps;             /* from the engine to the client */
+};
+
 struct km_replica_config {
     uint32_t index;
     const struct km_batching_policy *policy;
@@ -38,7 +45,7 @@ struct km_replica_config {
     struct km_pace pace;
     bool fast_forward;
     uint32_t window; /* sliding window of the model's local layers; 0 = none */
-    uint64_t ingest_ps;
+    struct km_replica_frontend frontend;
     uint64_t patience_ps;       /* KM_PS_NEVER = infinite */
     struct km_metrics *metrics; /* borrowed */
     /* A request ended; `record` is valid during the call. */

@@ -45,8 +45,9 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
         return;
     group->completed++;
     group->output_tokens += record->output_tokens;
-    uint64_t ttft_ps = record->first_token_ps - record->arrival_ps;
-    uint64_t e2e_ps = record->last_token_ps - record->arrival_ps;
+    uint64_t ttft_ps, e2e_ps, tpot_ps;
+    km_record_latency(record, KM_TTFT, &ttft_ps);
+    km_record_latency(record, KM_E2E, &e2e_ps);
     slot->deeds.completed++;
     slot->deeds.prompt_tokens += record->prompt_tokens;
     slot->deeds.output_tokens += record->output_tokens;
@@ -57,10 +58,8 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
         return;
     km_sketch_add(group->ttft, ttft_ps, 1);
     km_sketch_add(group->e2e, e2e_ps, 1);
-    if (record->output_tokens > 1) {
-        uint64_t gaps = record->output_tokens - 1;
-        km_sketch_add(group->tpot, (record->last_token_ps - record->first_token_ps + gaps / 2) / gaps, 1);
-    }
+    if (km_record_latency(record, KM_TPOT, &tpot_ps))
+        km_sketch_add(group->tpot, tpot_ps, 1);
 }
 
 static void add_work(struct km_work *sum, const struct km_work *part)

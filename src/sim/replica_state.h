@@ -66,6 +66,7 @@ struct km_replica {
     struct km_slots slots;
 
     struct km_sequence_list inbox; /* arrived, not yet visible to the engine */
+    uint64_t frontend_free_ps;     /* when the server in front of it has served all of them */
     struct km_sequence_list waiting;
     struct km_sequence *first_fresh; /* first waiting sequence that was never scheduled */
     struct km_sequence_list running;

@@ -31,7 +31,8 @@ static void request_ended(void *context, enum km_outcome outcome, const struct k
     km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
     if (sim->config->ended)
         sim->config->ended(sim->config->context, outcome, record);
-    km_workload_ended(sim->workload, record->session, outcome == KM_COMPLETED, now_ps);
+    km_workload_ended(sim->workload, record->session, outcome == KM_COMPLETED,
+                      km_ps_after(now_ps, record->delivery_ps));
 }
 
 static void count_rejection(struct km_simulation_result *result, const char *reason)

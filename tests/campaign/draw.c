@@ -219,9 +219,23 @@ static void draw_all_reduce(const struct drawing *d)
     }
 }
 
+/* Stated once, in one of two ways. */
+static void draw_frontend(const struct drawing *d)
+{
+    maybe(d, 5, "engine.host.ingest_s");
+    if (case_get(d->c, "engine.host.ingest_s"))
+        return;
+    maybe(d, 20, "engine.frontend.kind");
+    maybe(d, 10, "engine.frontend.fixed_s");
+    maybe(d, 10, "engine.frontend.prompt_token_s");
+    maybe(d, 10, "engine.frontend.chunk_s");
+    maybe(d, 10, "engine.frontend.capacity_per_s");
+}
+
 static void draw_batching(const struct drawing *d)
 {
     struct random_scenario *c = d->c;
+    draw_frontend(d);
     draw(d, "engine.batching.policy");
     draw(d, "engine.batching.max_num_seqs");
     draw(d, "engine.batching.max_num_batched_tokens");

@@ -99,7 +99,12 @@ static const struct generator generators[] = {
     {"engine.host.launch_latent_layer_s", NUMBER, 5, 0, 0.001, NULL},
     {"engine.host.launch_quantize_layer_s", NUMBER, 5, 0, 0.001, NULL},
     {"engine.host.launch_scale", NUMBER, 5, 0.5, 2, NULL},
-    {"engine.host.ingest_s", NUMBER, 10, 0, 0.5, NULL},
+    {"engine.frontend.kind", WORDS, 0, 0, 0, "none|fixed|http"},
+    {"engine.frontend.fixed_s", NUMBER, 0, 0, 0.5, NULL},
+    {"engine.frontend.prompt_token_s", NUMBER, 0, 0, 0.001, NULL},
+    {"engine.frontend.chunk_s", NUMBER, 0, 0, 0.05, NULL},
+    {"engine.frontend.capacity_per_s", NUMBER, 0, 1, 100, NULL},
+    {"engine.host.ingest_s", NUMBER, 0, 0, 0.5, NULL}, /* frontend in other words */
     {"engine.kernels.attention_sequence_s", NUMBER, 6, 0, 1e-4, NULL},
     {"engine.kernels.mixed_tile_rows", INTEGER, 6, 0, 256, NULL},
     {"engine.kernels.decode_tail_share", NUMBER, 6, 0, 2, NULL},

@@ -19,10 +19,10 @@ static int by_value(const void *a, const void *b)
 
 uint64_t sample_of(const struct km_record *r, enum km_latency metric)
 {
-    uint64_t e2e_ps = r->last_token_ps - r->arrival_ps, gaps = r->output_tokens - 1;
+    uint64_t e2e_ps = r->last_token_ps + r->delivery_ps - r->arrival_ps, gaps = r->output_tokens - 1;
     switch (metric) {
     case KM_TTFT:
-        return r->first_token_ps - r->arrival_ps;
+        return r->first_token_ps + r->delivery_ps - r->arrival_ps;
     case KM_TPOT: /* to the nearest picosecond, as all times */
         return (r->last_token_ps - r->first_token_ps + gaps / 2) / gaps;
     case KM_E2E:
@@ -31,6 +31,10 @@ uint64_t sample_of(const struct km_record *r, enum km_latency metric)
         return r->scheduled_ps - r->arrival_ps;
     case KM_NORMALIZED:
         return (e2e_ps + r->output_tokens / 2) / r->output_tokens;
+    case KM_TTFT_ENGINE:
+        return r->first_token_ps - r->queued_ps;
+    case KM_E2E_ENGINE:
+        return r->last_token_ps - r->queued_ps;
     case KM_ITL:
     case KM_LATENCY_COUNT:
         break;
@@ -139,8 +143,9 @@ static void gaps_hold(const struct run *run, const cJSON *block, const char *whe
 static void latencies_hold(const struct run *run, const cJSON *json, const char *of,
                            bool (*counts)(const struct ended *, void *), void *context, struct complaint *out)
 {
-    static const char *const keys[KM_LATENCY_COUNT] = {"ttft_s", "tpot_s",           "itl_s",
-                                                       "e2e_s",  "queueing_delay_s", "normalized_latency_s"};
+    static const char *const keys[KM_LATENCY_COUNT] = {
+        "ttft_s",        "tpot_s",      "itl_s", "e2e_s", "queueing_delay_s", "normalized_latency_s",
+        "ttft_engine_s", "e2e_engine_s"};
     for (int metric = 0; metric < KM_LATENCY_COUNT; metric++) {
         const cJSON *block = cJSON_GetObjectItemCaseSensitive(json, keys[metric]);
         char where[128];

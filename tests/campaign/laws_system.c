@@ -146,8 +146,8 @@ static void replica_holds(const struct run *run, const cJSON *item, struct compl
             continue;
         requests++;
         preemptions += r->preemptions;
-        ttft_ps += (long double)(r->first_token_ps - r->arrival_ps);
-        e2e_ps += (long double)(r->last_token_ps - r->arrival_ps);
+        ttft_ps += (long double)(r->first_token_ps + r->delivery_ps - r->arrival_ps);
+        e2e_ps += (long double)(r->last_token_ps + r->delivery_ps - r->arrival_ps);
     }
     expect(item, "requests", (double)requests, "fleet", out);
     expect(item, "preemptions", (double)preemptions, "fleet", out);

@@ -274,7 +274,10 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
         .pace.overlapped = up_to(rng, 1) == 0,
         .fast_forward = true,
         .window = (uint32_t)ONE_OF(rng, 0, 0, 1, 8, 40),
-        .ingest_ps = ONE_OF(rng, 0, 0, 100, 3000),
+        .frontend = {.request_ps = ONE_OF(rng, 0, 0, 0, 900),
+                     .token_ps = ONE_OF(rng, 0, 0, 0, 7),
+                     .fixed_ps = ONE_OF(rng, 0, 0, 100, 3000),
+                     .chunk_ps = ONE_OF(rng, 0, 0, 500)},
         .patience_ps = ONE_OF(rng, KM_PS_NEVER, KM_PS_NEVER, 5000, 50000),
     };
     out->config.executor_state = &out->synthetic;
@@ -289,7 +292,7 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
         struct synthetic *s = &out->synthetic;
         s->token_ps = s->context_ps = s->form_ps = s->form_sequence_ps = 0;
         s->launch_ps = s->process_ps = s->process_sequence_ps = 0;
-        out->config.ingest_ps = 0;
+        out->config.frontend.fixed_ps = 0;
     }
     uint64_t shared = ONE_OF(rng, 0, 1, 3);
     uint64_t gap_ps = ONE_OF(rng, 0, 500, 2000, 10000, 100000), now_ps = 0;
@@ -315,7 +318,8 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         "+%llu, uncaptured %d "
         "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d size %u cap %u wait "
         "%llu pad %d; blocks %llu of %u, "
-        "longest %u, window %u, ingest %llu, patience %llu; (arrival, prompt, output, prefix, priority, "
+        "longest %u, window %u, front end %llu +%llu a token, %llu, %llu a chunk, patience %llu; (arrival, "
+        "prompt, output, prefix, priority, "
         "predicted):",
         c->policy->entry.name, c->kv_manager->entry.name, (unsigned long long)s->step_ps,
         (unsigned long long)s->token_ps, (unsigned long long)s->context_ps, (unsigned long long)s->form_ps,
@@ -326,7 +330,9 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         c->batching.long_prefill_token_threshold, c->batching.enable_chunked_prefill, c->batching.batch_size,
         c->batching.batch_cap, (unsigned long long)c->batching.max_wait_ps, c->batching.pad_prompts,
         (unsigned long long)c->kv.capacity_blocks, c->kv.block_size, c->kv.max_model_len, c->window,
-        (unsigned long long)c->ingest_ps, (unsigned long long)c->patience_ps);
+        (unsigned long long)c->frontend.request_ps, (unsigned long long)c->frontend.token_ps,
+        (unsigned long long)c->frontend.fixed_ps, (unsigned long long)c->frontend.chunk_ps,
+        (unsigned long long)c->patience_ps);
     for (size_t i = 0; i < r->count && length > 0 && (size_t)length < size; i++)
         length += snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu,%d,%g)",
                            (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
