@@ -102,7 +102,7 @@ static void shipped_profile_is_as_good_as_stated(void **state)
     }
 }
 
-/* The same of vLLM's own kernels. Mixed launches and fp8 products of odd sizes miss the targets, by as much as
+/* The same of vLLM's own kernels. Mixed launches, latent attention and fp8 products of odd sizes miss the targets, by as much as
  * is stated. */
 static void profile_of_vllm_is_as_good_as_stated(void **state)
 {
@@ -123,6 +123,8 @@ static void profile_of_vllm_is_as_good_as_stated(void **state)
         {"h200-vllm-attention-check", KM_PROFILE_MIXED, KM_FP8, 299, -2.2, 4.4, 33.5, 4.6, 34.0},
         {"h200-vllm-experts-check", KM_PROFILE_MOE, KM_BF16, 386, -0.2, 1.3, 13.0, 4.0, 15.0},
         {"h200-vllm-experts-check", KM_PROFILE_MOE, KM_FP8, 191, -0.5, 1.3, 11.6, 4.0, 15.0},
+        {"h200-vllm-latent-check", KM_PROFILE_LATENT_DECODE, KM_BF16, 119, -0.6, 2.6, 27.9, 4.0, 28.0},
+        {"h200-vllm-latent-check", KM_PROFILE_LATENT_CHUNK, KM_BF16, 107, -5.0, 5.5, 33.9, 5.6, 34.0},
         {"h200-vllm-products-check", KM_PROFILE_GEMM, KM_FP8, 400, -11.6, 11.7, 34.6, 12.0, 35.0},
     };
     struct km_profile profile;

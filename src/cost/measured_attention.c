@@ -15,7 +15,7 @@ static bool attention_dims(const struct km_measured *m, const struct km_op *op, 
     for (uint32_t i = 0; i < model->layer_count && !layer; i++)
         if (model->layers[i].mixer == KM_ATTENTION && model->layers[i].window == op->window)
             layer = &model->layers[i];
-    if (!layer || strcmp(op->name, "mla_attention") == 0)
+    if (!layer)
         return false;
     double dims = (double)layer->head_dim + layer->value_dim;
     at[KM_ATTENTION_HEAD_DIM] = dims / 2.0;
@@ -186,6 +186,8 @@ bool km_measured_look_up_attention(struct km_measured *m, const struct km_op *op
 {
     double shared[KM_PROFILE_DIMS] = {0}, prompts_s = 0.0, decodes_s = 0.0;
     enum km_origin first = KM_ORIGIN_MEASURED, second = KM_ORIGIN_MEASURED;
+    if (strcmp(op->name, "mla_attention") == 0)
+        return km_measured_look_up_latent(m, op, load, time_s, origin);
     if (!attention_dims(m, op, shared))
         return false;
     bool prompts = load->prefill_tokens > 0.0, decodes = load->decodes > 0.0;

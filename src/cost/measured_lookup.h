@@ -66,4 +66,8 @@ bool km_measured_look_up_attention(struct km_measured *measured, const struct km
                                    const struct km_attention_load *load, double *time_s,
                                    enum km_origin *origin);
 
+/* Latent attention, by its own tables. */
+bool km_measured_look_up_latent(struct km_measured *measured, const struct km_op *op,
+                                const struct km_attention_load *load, double *time_s, enum km_origin *origin);
+
 #endif

@@ -19,6 +19,8 @@ static const char *const layer_kinds[] = {"prefill", "decode", "sustained", NULL
             {.name = "n"}, {.name = "k"}, {.name = "m"},                                                     \
     }
 #define ATTENTION_DIMS {.name = "head_dim"}, {.name = "kv_dtype", .kind = KM_DIM_DTYPE}, {.name = "heads"},
+#define LATENT_DIMS                                                                                          \
+    {.name = "kv_dtype", .kind = KM_DIM_DTYPE}, {.name = "heads"}, {.name = "latent"}, {.name = "rope"},
 
 const struct km_profile_schema km_profile_schemas[KM_PROFILE_CLASSES] = {
     [KM_PROFILE_GEMM] = {"gemm", 5, 2, .dims = GEMM_DIMS},
@@ -61,6 +63,12 @@ const struct km_profile_schema km_profile_schemas[KM_PROFILE_CLASSES] = {
                                    {.name = "past"},
                                    {.name = "batch"},
                                    {.name = "context"}}},
+    [KM_PROFILE_LATENT_DECODE] = {"attention_mla_decode", 6, 4,
+                                  .dims = {LATENT_DIMS{.name = "batch"}, {.name = "context"}}},
+    [KM_PROFILE_LATENT_CHUNK] = {"attention_mla_chunk", 6, 4,
+                                 .dims = {LATENT_DIMS{.name = "past"}, {.name = "tokens"}}},
+    [KM_PROFILE_LATENT_PREFILL] = {"attention_mla_prefill", 6, 4,
+                                   .dims = {LATENT_DIMS{.name = "past"}, {.name = "tokens"}}},
     [KM_PROFILE_SKEW] = {"attention_skew", 4, 0, .value = true,
                          .dims = {{.name = "tokens", .optional = true},
                                   {.name = "batch"},

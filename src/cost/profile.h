@@ -29,6 +29,9 @@ enum km_profile_class {
     KM_PROFILE_PREFILL,
     KM_PROFILE_DECODE,
     KM_PROFILE_MIXED,
+    KM_PROFILE_LATENT_DECODE,
+    KM_PROFILE_LATENT_CHUNK,
+    KM_PROFILE_LATENT_PREFILL,
     KM_PROFILE_SKEW,
     KM_PROFILE_STREAM,
     KM_PROFILE_COLLECTIVE,
@@ -115,6 +118,12 @@ enum km_split {
     KM_SPLIT_NONE,     /* no: nothing ends before the longest sequence does */
     KM_SPLIT_ANY
 };
+/* Latent attention: heads attend to latents of `latent` values and `rope` rotary ones a token. */
+enum { KM_LATENT_KV_DTYPE, KM_LATENT_HEADS, KM_LATENT_WIDTH, KM_LATENT_ROPE };
+enum { KM_LATENT_BATCH = KM_LATENT_ROPE + 1, KM_LATENT_CONTEXT };
+enum { KM_LATENT_PAST = KM_LATENT_ROPE + 1, KM_LATENT_TOKENS };
+#define KM_LATENT_NOPE  128u /* of a head's key besides `rope`, where keys and values are made from latents */
+#define KM_LATENT_VALUE 128u
 enum { KM_SKEW_TOKENS, KM_SKEW_BATCH, KM_SKEW_PERCENT, KM_SKEW_CONTEXT };
 enum { KM_STREAM_KIND, KM_STREAM_BYTES_PER_ROW, KM_STREAM_ROWS };
 enum {

@@ -116,6 +116,27 @@ static double mixed_s(const struct km_device *device, const double *at)
     return fmax(all_s, km_piece_ideal_s(device, at, fmax(context, past + tokens)));
 }
 
+/* `pairs` of queries and keys, over `reads` latents: scores over latent and rope, sums of latents. */
+static double absorbed_s(const struct km_device *device, const double *at, double pairs, double queries,
+                         double reads)
+{
+    const double width = at[KM_LATENT_WIDTH], rope = at[KM_LATENT_ROPE], heads = at[KM_LATENT_HEADS];
+    const double bytes = reads * (width + rope) * km_dtype_bytes((enum km_dtype)at[KM_LATENT_KV_DTYPE]) +
+                         queries * heads * (2.0 * width + rope) * VALUE_BYTES;
+    return attention_s(device, (struct km_attention_work){pairs * heads * 2.0 * (2.0 * width + rope), bytes});
+}
+
+/* Of keys and values made from latents: a chunk over itself, or over the past alone. */
+static double decompressed_s(const struct km_device *device, const double *at)
+{
+    const double past = at[KM_LATENT_PAST], tokens = at[KM_LATENT_TOKENS];
+    const double dims = KM_LATENT_NOPE + at[KM_LATENT_ROPE] + KM_LATENT_VALUE;
+    const double pairs = past > 0.0 ? tokens * past : km_chunk_pairs(tokens, 0.0, 0.0);
+    const double values = at[KM_LATENT_HEADS] * dims * (tokens + (past > 0.0 ? past : tokens));
+    return attention_s(
+        device, (struct km_attention_work){pairs * at[KM_LATENT_HEADS] * 2.0 * dims, values * VALUE_BYTES});
+}
+
 double km_profile_ideal_s(const struct km_device *device, enum km_profile_class class, const double *at)
 {
     switch (class) {
@@ -133,6 +154,15 @@ double km_profile_ideal_s(const struct km_device *device, enum km_profile_class 
         return decode_s(device, at, at[KM_DECODE_BATCH], at[KM_DECODE_CONTEXT], at[KM_ATTENTION_WINDOW]);
     case KM_PROFILE_MIXED:
         return mixed_s(device, at);
+    case KM_PROFILE_LATENT_DECODE: {
+        const double read = at[KM_LATENT_BATCH] * at[KM_LATENT_CONTEXT];
+        return absorbed_s(device, at, read, at[KM_LATENT_BATCH], read);
+    }
+    case KM_PROFILE_LATENT_CHUNK:
+        return absorbed_s(device, at, km_chunk_pairs(at[KM_LATENT_TOKENS], at[KM_LATENT_PAST], 0.0),
+                          at[KM_LATENT_TOKENS], at[KM_LATENT_PAST] + at[KM_LATENT_TOKENS]);
+    case KM_PROFILE_LATENT_PREFILL:
+        return decompressed_s(device, at);
     case KM_PROFILE_STREAM:
         return at[KM_STREAM_ROWS] * at[KM_STREAM_BYTES_PER_ROW] / device->bandwidth_bytes_per_s +
                device->kernel_graph_s;
