@@ -61,7 +61,8 @@ static void test_bad_models(void **state)
          "unknown-dtype.json:10:18: torch_dtype: expected \"float32\", \"bfloat16\" or \"float16\""},
         {"unknown-quantisation",
          "unknown-quantisation.json:10:43: quantization_config.quant_method: quantisation \"aqlm\" is not "
-         "supported; supported are fp8 fbgemm_fp8 mxfp4 awq gptq compressed-tensors modelopt"},
+         "supported; supported are fp8 fbgemm_fp8 mxfp4 awq gptq auto-round compressed-tensors bitsandbytes "
+         "quark torchao modelopt"},
         {"vision-only", "vision-only.json:2:17: model_type: architecture \"siglip_vision_model\" is not "
                         "supported; kingman list families names those that are"},
         {"zero-layers",
@@ -122,7 +123,7 @@ static void test_counts_by_hand(void **state)
     km_layer_parameters(&model, &model.layers[1], &layer);
     assert_true(layer.total == attention + mlp + 128 && layer.embedding == 0 && layer.lm_head == 0);
     struct km_precision precision = {.weights = KM_FP8, .attention = KM_BF16, .embeddings = KM_FP32};
-    assert_true(km_parameters_bytes(&p, &precision) == 3 * mlp + 2 * 3 * attention + 4 * (12800 + 448));
+    assert_true(km_model_weight_bytes(&model, &precision) == 3 * mlp + 2 * 3 * attention + 4 * (12800 + 448));
     km_arena_release(&arena);
 }
 

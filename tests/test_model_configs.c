@@ -64,10 +64,10 @@ static const struct {
     {"openai--gpt-oss-20b", 20.9, 0, KM_MXFP4, KM_BF16, KM_BF16, NULL},
     {"openai--gpt-oss-120b", 117, 0, KM_MXFP4, KM_BF16, KM_BF16, NULL},
     {"XiaomiMiMo--MiMo-7B-Base", 7.62, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
-    {"MiniMaxAI--MiniMax-M3", 0, 0, 0, 0, 0, "minimax_m3"},
+    {"MiniMaxAI--MiniMax-M3", 428, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"Qwen--Qwen3.5-27B", 27, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"Qwen--Qwen3.5-122B-A10B", 122, 10, KM_BF16, KM_BF16, KM_BF16, NULL},
-    {"XiaomiMiMo--MiMo-V2-Flash", 0, 0, 0, 0, 0, "mimo_v2_flash"},
+    {"XiaomiMiMo--MiMo-V2-Flash", 309, 15, KM_FP8, KM_FP8, KM_BF16, NULL},
     /* 671 and the indexers, 0.85 */
     {"deepseek-ai--DeepSeek-V3.2", 671.9, 37, KM_FP8, KM_FP8, KM_BF16, NULL},
     {"zai-org--GLM-5", 744, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
@@ -75,16 +75,16 @@ static const struct {
     {"zai-org--GLM-5.2", 743, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"zai-org--GLM-5.2-FP8", 743, 0, KM_FP8, KM_FP8, KM_BF16, NULL},
     {"nvidia--GLM-5-NVFP4", 744, 0, KM_NVFP4, KM_BF16, KM_FP8, NULL},
-    {"deepseek-ai--DeepSeek-V4-Flash", 0, 0, 0, 0, 0, "deepseek_v4"},
-    {"google--gemma-4-26B-A4B", 0, 0, 0, 0, 0, "gemma4"},
-    {"moonshotai--Kimi-K3", 0, 0, 0, 0, 0, "kimi_k3"},
-    {"nvidia--DeepSeek-V4-Flash-NVFP4", 0, 0, 0, 0, 0, "deepseek_v4"},
-    {"nvidia--Gemma-4-26B-A4B-NVFP4", 0, 0, 0, 0, 0, "gemma4"},
-    {"nvidia--Llama-3_3-Nemotron-Super-49B-v1", 0, 0, 0, 0, 0, "nemotron-nas"},
+    {"deepseek-ai--DeepSeek-V4-Flash", 0, 0, 0, 0, 0, "compressed tokens"},
+    {"google--gemma-4-26B-A4B", 25.2, 3.8, KM_BF16, KM_BF16, KM_BF16, NULL},
+    {"moonshotai--Kimi-K3", 2800, 0, KM_MXFP4, KM_BF16, KM_BF16, NULL},
+    {"nvidia--DeepSeek-V4-Flash-NVFP4", 0, 0, 0, 0, 0, "compressed tokens"},
+    {"nvidia--Gemma-4-26B-A4B-NVFP4", 25.2, 3.8, KM_NVFP4, KM_BF16, KM_FP8, NULL},
+    {"nvidia--Llama-3_3-Nemotron-Super-49B-v1", 49.9, 0, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"nvidia--Qwen3.5-122B-A10B-NVFP4", 122, 10, KM_NVFP4, KM_BF16, KM_FP8, NULL},
-    {"nvidia--Qwen3.6-35B-A3B-NVFP4", 0, 0, 0, 0, 0, "MIXED_PRECISION"},
-    {"sgl-project--DeepSeek-V4-Flash-FP8", 0, 0, 0, 0, 0, "deepseek_ref"},
-    {"stepfun-ai--Step-3.7-Flash", 0, 0, 0, 0, 0, "step3p7"},
+    {"nvidia--Qwen3.6-35B-A3B-NVFP4", 35, 0, KM_NVFP4, KM_FP8, KM_FP8, NULL},
+    {"sgl-project--DeepSeek-V4-Flash-FP8", 0, 0, 0, 0, 0, "compressed tokens"},
+    {"stepfun-ai--Step-3.7-Flash", 196, 11, KM_BF16, KM_BF16, KM_BF16, NULL},
 };
 
 static void expect_near(const char *file, const char *what, double got, double want, double within)
@@ -225,6 +225,54 @@ static void latent_experts(void **state)
     "\"short_conv_kernel_size\": 4, " lists "}"
 #define KDA_LISTS "\"full_attn_layers\": [4], \"kda_layers\": [1, 2, 3]"
 
+#define BLOCKS(first)                                                                                        \
+    "{\"model_type\": \"nemotron-nas\", \"hidden_size\": 64, \"vocab_size\": 100, "                          \
+    "\"max_position_embeddings\": "                                                                          \
+    "512, \"num_attention_heads\": 4, \"num_hidden_layers\": 2, \"block_configs\": [" first                  \
+    ", {\"attention\": {\"n_heads_in_group\": 4}, \"ffn\": {\"ffn_mult\": 2.5}}]}"
+
+/* A shape of its own for each layer: no attention and a width of 2 * 5.25 * 64 / 3 = 224, rounded up to 256; then
+ * one KV head, and 106 rounded up to 256. Nothing at all is left out. */
+static void block_shapes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum km_mixer mixer;
+        uint32_t intermediate, norms;
+    } first[] = {
+        {BLOCKS("{\"attention\": {\"no_op\": true}, \"ffn\": {\"ffn_mult\": 5.25}}"), KM_NO_MIXER, 256, 1},
+        {BLOCKS("{\"attention\": {\"n_heads_in_group\": 2}, \"ffn\": {\"no_op\": true}}"), KM_ATTENTION, 0,
+         1},
+        {BLOCKS("{\"attention\": {\"no_op\": true}, \"ffn\": {\"no_op\": true}}"), KM_NO_MIXER, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(first); i++) {
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        struct km_parameters p;
+        if (parse(first[i].text, &arena, &model, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(model.layers[0].mixer, first[i].mixer);
+        assert_int_equal(model.layers[0].intermediate, first[i].intermediate);
+        assert_int_equal(model.layers[0].norms, first[i].norms);
+        assert_int_equal(model.layers[1].kv_heads, 1);
+        assert_int_equal(model.layers[1].intermediate, 256);
+        km_layer_parameters(&model, &model.layers[0], &p);
+        const double attention = i == 1 ? 2.0 * 64 * 64 + 2.0 * 64 * 32 : 0.0;
+        assert_true(fabs(p.total - (attention + 3.0 * 64 * first[i].intermediate + 64.0 * first[i].norms)) <
+                    0.5);
+        const struct km_layout one = {.tensor_parallel = 1, .pipeline_parallel = 1};
+        struct km_stage_operators ops;
+        km_operators_build(&model, &model.precision, &one, 0, &arena, &ops);
+        uint32_t norms = 0; /* and what a layer lacks is not computed */
+        for (uint32_t o = 0; o < ops.count; o++)
+            norms += strcmp(ops.ops[o].name, "norm") == 0 ? ops.ops[o].count : 0;
+        assert_int_equal(norms, 2 + first[i].norms);
+        km_arena_release(&arena);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -248,6 +296,22 @@ static void refusals(void **state)
          "linear_attention or mamba, got rwkv"},
         {LINEAR("qwen3_next", GDN_SHAPE ", \"linear_num_key_heads\": 3"), "linear_num_key_heads"},
         {LINEAR("kimi_linear", ""), "no linear_attn_config"},
+        {LINEAR("qwen3", ", \"intermediate_size\": 96"),
+         "num_experts: experts, which this reader does not know of qwen3"},
+        {LINEAR("qwen3_moe", ", \"hc_mult\": 4"), "hyper-connections"},
+        {LINEAR("mixtral", ", \"linear_num_value_heads\": 4"), "linear attention"},
+        {LINEAR("hunyuan_v1_moe", ", \"moe_topk\": [2, 2, 2, 2], \"num_shared_expert\": [1, 1, 1, 2]"),
+         "num_shared_expert[3]: differs from the layers before it"},
+        {"{\"model_type\": \"gemma3n\"}", "AltUp"},
+        {"{\"model_type\": \"falcon_h1\"}", "beside each other"},
+        {"{\"model_type\": \"lfm2\"}", "short convolutions"},
+        {BLOCKS("{\"attention\": {\"n_heads_in_group\": 2, \"replace_with_linear\": true}, \"ffn\": "
+                "{\"no_op\": true}}"),
+         "replace_with_linear of a block"},
+        {BLOCKS("{\"attention\": {\"n_heads_in_group\": 3}, \"ffn\": {\"no_op\": true}}"),
+         "groups of 3 heads"},
+        {BLOCKS("{\"attention\": {\"no_op\": true}, \"ffn\": {}}"), "expected ffn_mult"},
+        {BLOCKS("{\"attention\": {\"no_op\": true}}"), "for layer 0"},
         {LINEAR("kimi_linear", KDA_SHAPE("\"full_attn_layers\": [4], \"kda_layers\": [1, 2]")),
          "name 3 layers of 4"},
         {LINEAR("kimi_linear", KDA_SHAPE("\"full_attn_layers\": [4], \"kda_layers\": [1, 2, 2]")),
@@ -376,7 +440,7 @@ static void sparse_attention(void **state)
 }
 
 /* Formats: in the file under either name, by ModelOpt in it; attention left out by pattern, by name in every
- * layer, or in too few of them to count. */
+ * layer, or in too few of them to count for all. */
 static void formats(void **state)
 {
     (void)state;
@@ -401,7 +465,7 @@ static void formats(void **state)
          KM_FP8, KM_FP8, KM_BF16, KM_BF16},
         {ATTENTION_AND("\"quantization_config\": {\"quant_algo\": \"W4A16_NVFP4\", \"ignore\": "
                        "[\"model.layers.0.self_attn*\", \"model.layers.1.self_attn.q_proj\"]}"),
-         KM_NVFP4, KM_BF16, KM_BF16, KM_BF16},
+         KM_NVFP4, KM_BF16, KM_NVFP4, KM_BF16}, /* three of four layers */
         {ATTENTION_AND("\"quantization_config\": {\"quant_method\": \"fp8\", \"modules_to_not_convert\": "
                        "[\"model.layers.0.self_attn.q_proj\"]}"),
          KM_FP8, KM_FP8, KM_FP8, KM_BF16},
@@ -420,6 +484,111 @@ static void formats(void **state)
     }
 }
 
+/* Which products of which layer stay as they were, or have a format of their own. */
+static void modules(void **state)
+{
+    (void)state;
+#define MOE(q)                                                                                               \
+    "{\"model_type\": \"qwen2_moe\", \"hidden_size\": 64, \"vocab_size\": 100, "                             \
+    "\"max_position_embeddings\": "                                                                          \
+    "512, \"num_attention_heads\": 4, \"num_hidden_layers\": 3, \"intermediate_size\": 96, "                 \
+    "\"mlp_only_layers\": "                                                                                  \
+    "[0], \"num_experts\": 4, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32, "                   \
+    "\"shared_expert_intermediate_size\": 48, \"torch_dtype\": \"bfloat16\", \"quantization_config\": {" q   \
+    "}}"
+#define FP4_SCHEME "{\"num_bits\": 4, \"type\": \"float\", \"group_size\": 32}"
+    static const struct {
+        const char *text;
+        /* of layer 0 mixer and dense MLP; of layer 2 mixer, experts and shared */
+        enum km_dtype formats[5], head;
+    } mixed[] = {
+        {MOE("\"quant_method\": \"fp8\""), {KM_FP8, KM_FP8, KM_FP8, KM_FP8, KM_FP8}, KM_BF16},
+        {MOE("\"quant_method\": \"fbgemm_fp8\", \"modules_to_not_convert\": "
+             "[\"model.layers.0.self_attn.q_proj\", \"model.layers.0.self_attn.k_proj\", "
+             "\"model.layers.0.self_attn.o_proj\", \"model.layers.0.mlp.gate_proj\", "
+             "\"model.layers.0.mlp.down_proj\", "
+             "\"model.layers.2.self_attn.v_proj\", \"model.layers.2.mlp.gate\"]"),
+         {KM_BF16, KM_BF16, KM_FP8, KM_FP8, KM_FP8},
+         KM_BF16},
+        {MOE("\"quant_method\": \"compressed-tensors\", \"ignore\": [\"re:.*self_attn.*\", "
+             "\"re:.*shared_expert\\\\..*\", \"re:.*mlp\\\\.(gate|up|gate_up|down)_proj.*\", \"lm_head\"], "
+             "\"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"weights\": " FP4_SCHEME "}}"),
+         {KM_BF16, KM_BF16, KM_BF16, KM_MXFP4, KM_BF16},
+         KM_BF16},
+        {MOE("\"quant_method\": \"modelopt\", \"quant_algo\": \"MIXED_PRECISION\", "
+             "\"quantized_layers\": {\"model.layers.2.mlp.experts\": {\"quant_algo\": \"NVFP4\"}, "
+             "\"model.layers.2.self_attn\": {\"quant_algo\": \"FP8\"}, \"lm_head\": {\"quant_algo\": "
+             "\"FP8\"}}"),
+         {KM_BF16, KM_BF16, KM_FP8, KM_NVFP4, KM_BF16},
+         KM_FP8},
+        {MOE("\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true, "
+             "\"llm_int8_skip_modules\": [\"mlp.shared_expert\"]"),
+         {KM_NF4, KM_NF4, KM_NF4, KM_NF4, KM_BF16},
+         KM_BF16},
+        {MOE("\"quant_method\": \"quark\", \"global_quant_config\": {\"weight\": {\"dtype\": "
+             "\"fp8_e4m3\"}, \"input_tensors\": {\"dtype\": \"fp8_e4m3\"}}, \"layer_quant_config\": "
+             "{\"*mlp.experts*\": {\"weight\": {\"dtype\": \"fp4\"}}}, \"exclude\": [\"*self_attn*\"]"),
+         {KM_BF16, KM_FP8, KM_BF16, KM_MXFP4, KM_FP8},
+         KM_BF16},
+        {MOE("\"quant_method\": \"torchao\", \"quant_type\": {\"default\": {\"_type\": "
+             "\"Int4WeightOnlyConfig\"}}"),
+         {KM_INT4, KM_INT4, KM_INT4, KM_INT4, KM_INT4},
+         KM_BF16},
+        {MOE("\"quant_method\": \"gptq\", \"bits\": 4, \"dynamic\": {\"-:.*\\\\.layers\\\\.0\\\\..*\": {}}"),
+         {KM_BF16, KM_BF16, KM_INT4, KM_INT4, KM_INT4},
+         KM_BF16},
+    };
+    static const struct {
+        int layer;
+        enum km_module module;
+    } at[] = {{0, KM_MODULE_MIXER},
+              {0, KM_MODULE_DENSE_MLP},
+              {2, KM_MODULE_MIXER},
+              {2, KM_MODULE_EXPERTS},
+              {2, KM_MODULE_SHARED}};
+    for (size_t i = 0; i < COUNT(mixed); i++) {
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        if (parse(mixed[i].text, &arena, &model, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        for (size_t k = 0; k < COUNT(at); k++) {
+            const struct km_layer *layer = &model.layers[at[k].layer];
+            const enum km_dtype got = km_layer_format(&model, layer, at[k].module, &model.precision).weights;
+            if (got != mixed[i].formats[k])
+                fail_msg("case %zu, place %zu: %s", i, k, km_dtype_name(got));
+        }
+        assert_int_equal(km_lm_head_format(&model, &model.precision).weights, mixed[i].head);
+        /* In a format of the run's own nothing is the checkpoint's. */
+        const struct km_precision fp16 = {KM_FP16, KM_FP16, KM_FP16, KM_FP16, KM_FP16};
+        for (size_t k = 0; k < COUNT(at); k++)
+            assert_int_equal(km_layer_format(&model, &model.layers[at[k].layer], at[k].module, &fp16).weights,
+                             KM_FP16);
+        km_arena_release(&arena);
+    }
+}
+
+/* A checkpoint with a list: Llama-3.1-405B in fp8 with attention and the first and last MLP in bf16, on eight GPUs
+ * 57.75 GiB each (vllm-project/vllm, issue 6746). */
+static void listed_bytes(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_model model;
+    struct km_error error = {0};
+    if (km_model_read(KM_SOURCE_DIR "/../shared/cases/06-llama-405b-fp8-eight-h100/with-list/config.json",
+                      &arena, &model, &error) != KM_OK) {
+        km_arena_release(&arena);
+        skip();
+    }
+    const double attention = 126.0 * (2.0 * 16384 * 16384 + 2.0 * 16384 * 1024), mlp = 3.0 * 16384 * 53248,
+                 rest = 2.0 * 128256 * 16384 + (2.0 * 126 + 1) * 16384;
+    const double bytes = 2.0 * attention + (124.0 + 2.0 * 2) * mlp + 2.0 * rest;
+    assert_true(fabs(km_model_weight_bytes(&model, &model.precision) / bytes - 1.0) < 1e-9);
+    assert_true(fabs(bytes / 8 / 1073741824.0 / 57.75 - 1.0) < 0.03);
+    km_arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +596,8 @@ int main(void)
         cmocka_unit_test(latent_experts), cmocka_unit_test(refusals),
         cmocka_unit_test(names),          cmocka_unit_test(sparse_attention),
         cmocka_unit_test(formats),        cmocka_unit_test(linear_attention),
+        cmocka_unit_test(modules),        cmocka_unit_test(block_shapes),
+        cmocka_unit_test(listed_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,8 @@ static void check_file(const char *path)
     for (size_t i = 0; km_family_at(i); i++) {
         char word[64];
         snprintf(word, sizeof word, "%s", km_family_at(i)->model_type);
-        if (strncmp(word, "seed_", 5) != 0)             /* its first word is one of this project's own */
+        /* Some first words are this project's own. */
+        if (strncmp(word, "seed_", 5) != 0 && strncmp(word, "step", 4) != 0)
             word[strcspn(word, "_0123456789-")] = '\0'; /* "qwen2_moe" is of qwen */
         /* A name as short as a Greek letter's may be one: outside quotes it stands for nothing. */
         if (mentions(strlen(word) < 4 ? quoted : text, word))

@@ -305,12 +305,10 @@ static void test_weight_bytes(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct km_arena arena = {0};
         struct km_model model;
-        struct km_parameters p;
         open_model(cases[i].name, &arena, &model);
-        km_model_parameters(&model, &p);
         struct km_precision precision = {
             .weights = cases[i].weights, .attention = cases[i].attention, .embeddings = cases[i].embeddings};
-        check(cases[i].name, cases[i].source, km_parameters_bytes(&p, &precision), cases[i].bytes,
+        check(cases[i].name, cases[i].source, km_model_weight_bytes(&model, &precision), cases[i].bytes,
               cases[i].unit);
         km_arena_release(&arena);
     }

@@ -27,6 +27,20 @@ void km_config_fail(struct km_config *config, const cJSON *value, const char *fo
     config->status = km_json_fail(config->json, value, config->error, "%s", message);
 }
 
+/* One value a layer, all of them the same (Hunyuan's files): that value. Layers that differ are refused. */
+static const cJSON *one_of_all(struct km_config *config, const cJSON *array)
+{
+    const cJSON *element;
+    cJSON_ArrayForEach(element, array)
+    {
+        if (!cJSON_Compare(element, array->child, true)) {
+            km_config_fail(config, element, "differs from the layers before it, which is not supported");
+            return NULL;
+        }
+    }
+    return array->child ? array->child : array;
+}
+
 uint32_t km_config_u32(struct km_config *config, const char *const *keys, int64_t fallback, uint32_t min,
                        uint32_t max)
 {
@@ -34,9 +48,11 @@ uint32_t km_config_u32(struct km_config *config, const char *const *keys, int64_
     if (config->status != KM_OK)
         return (uint32_t)result;
     const cJSON *value = km_config_find(config, keys);
-    if (value)
+    if (cJSON_IsArray(value))
+        value = one_of_all(config, value);
+    if (value && config->status == KM_OK)
         config->status = km_json_value_integer(config->json, value, min, max, &result, config->error);
-    else if (fallback == KM_REQUIRED)
+    else if (fallback == KM_REQUIRED && config->status == KM_OK)
         config->status = km_json_fail_member(config->json, config->text, keys[0], config->error, "missing");
     return (uint32_t)result;
 }
@@ -68,13 +84,42 @@ const cJSON *km_config_array(struct km_config *config, const char *key, int coun
     return array;
 }
 
+const cJSON *km_config_layers_array(struct km_config *config, const char *key, int count)
+{
+    const cJSON *array = km_config_array(config, key, -1);
+    const uint32_t further =
+        km_config_u32(config, KM_KEYS("num_nextn_predict_layers", "num_mtp_modules"), 0, 0, KM_MAX_LAYERS);
+    if (!array || cJSON_GetArraySize(array) == count + (int)further)
+        return array;
+    return km_config_array(config, key, count);
+}
+
+bool km_config_listed_flag(struct km_config *config, const cJSON *array, uint32_t i)
+{
+    int64_t flag = 0;
+    if (array && config->status == KM_OK)
+        config->status = km_json_value_integer(config->json, cJSON_GetArrayItem(array, (int)i), 0, 1, &flag,
+                                               config->error);
+    return flag != 0;
+}
+
+void km_config_check_width(struct km_config *config, const cJSON *value, uint32_t count, uint32_t size)
+{
+    if ((uint64_t)count * size > KM_MAX_WIDTH)
+        km_config_fail(config, value ? value : config->text, "%u heads of %u are wider than %u", count, size,
+                       KM_MAX_WIDTH);
+}
+
 static void unsupported(struct km_config *config, const cJSON *value, const char *type)
 {
     struct km_suggestion suggestion = {.word = type};
     const struct km_family *family;
     for (size_t i = 0; (family = km_family_at(i)); i++)
         km_suggest_offer(&suggestion, family->model_type);
-    if (suggestion.best)
+    if (km_config_mechanism(type))
+        km_config_fail(config, value, "architecture \"%.60s\" is not supported: %s", type,
+                       km_config_mechanism(type));
+    else if (suggestion.best)
         km_config_fail(config, value, "architecture \"%.60s\" is not supported; did you mean \"%s\"?", type,
                        suggestion.best);
     else
@@ -107,11 +152,16 @@ static void enter(struct km_config *config)
         km_config_fail(config, config->root, "expected an object, a Hugging Face config.json");
     config->family = read_family(config, config->root, NULL);
     const struct km_family *wrapper = config->family;
-    if (!wrapper || !wrapper->text_type)
+    /* Some wrappers are called as their language model is. */
+    const bool wraps = wrapper && (wrapper->text_type || (km_json_get(config->root, "text_config") &&
+                                                          !km_json_get(config->root, "hidden_size")));
+    if (!wraps)
         return;
-    config->status = km_json_object(config->json, config->root, "text_config", KM_JSON_REQUIRED,
-                                    &config->text, config->error);
-    config->family = read_family(config, config->text, wrapper->text_type);
+    config->status =
+        km_json_object(config->json, config->root, wrapper->text_key ? wrapper->text_key : "text_config",
+                       KM_JSON_REQUIRED, &config->text, config->error);
+    config->family =
+        read_family(config, config->text, wrapper->text_type ? wrapper->text_type : wrapper->model_type);
     if (config->family && config->family->text_type)
         km_config_fail(config, config->text, "expected a language model, got another wrapper");
 }
@@ -180,6 +230,8 @@ static enum km_status read_model(const struct km_json *json, const struct km_jso
         .json = json, .beside = beside, .root = json->root, .arena = arena, .error = error};
     *out = (struct km_model){0};
     enter(&config);
+    if (config.status == KM_OK)
+        km_config_check_keys(&config);
     if (config.status != KM_OK)
         return config.status;
     read_shape(&config, out);
@@ -189,7 +241,7 @@ static enum km_status read_model(const struct km_json *json, const struct km_jso
     out->layers = layers;
     km_config_mixers(&config, out, layers);
     km_config_mlps(&config, out, layers);
-    km_config_precision(&config, out->layer_count, &out->precision);
+    km_config_precision(&config, out, layers);
     out->path = km_arena_strdup(arena, path ? path : "");
     out->name = model_name(arena, out->path);
     return config.status;

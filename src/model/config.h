@@ -51,6 +51,7 @@ enum km_moe_rule {
 struct km_family {
     const char *model_type;
     const char *text_type; /* the language model is in `text_config`, of this type unless it says so itself */
+    const char *text_key;  /* or in this object */
     enum km_mixer mixer;   /* of layers that attend */
     enum km_mixer recurrent; /* of those that are not said to attend; KM_ATTENTION = there are none */
     bool state_fp32;         /* of recurrent layers, when the file does not say */
@@ -58,6 +59,10 @@ struct km_family {
     struct km_flag output_gate; /* a gate on each value that attention puts out */
     bool lettered;              /* the file must spell its blocks */
     bool sparse;                /* attention to the tokens that an indexer finds */
+    bool blocks;                /* a shape of its own for each layer (block_configs) */
+    struct km_flag head_gate;   /* a gate on each head that attention puts out */
+    bool dense_beside;          /* beside the experts every layer has a dense MLP: one more shared expert */
+    uint32_t moe_norms;         /* norm vectors that experts bring along */
     bool no_mlp;                /* layers are a mixer alone */
     uint32_t norms;             /* norm vectors a layer; 0 = 2, or 1 in a parallel block */
     bool tied;                  /* when the file does not say */
@@ -114,11 +119,29 @@ void km_config_fail(struct km_config *config, const cJSON *value, const char *fo
 /* An optional array of exactly `count` elements, or with a negative count of at most KM_MAX_LAYERS; NULL when
  * absent. */
 const cJSON *km_config_array(struct km_config *config, const char *key, int count);
+/* The same, one element a layer, with or without those of the layers that predict further tokens. */
+const cJSON *km_config_layers_array(struct km_config *config, const char *key, int count);
+/* Element i of an array of 0 and 1; false without an array. */
+bool km_config_listed_flag(struct km_config *config, const cJSON *array, uint32_t i);
+/* Refuse `count` times `size` values that are too wide. `value`: the place; NULL = the object. */
+void km_config_check_width(struct km_config *config, const cJSON *value, uint32_t count, uint32_t size);
 
 /* Fill all layers' mixers; their MLPs; the checkpoint's precision. */
 void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers);
 void km_config_mlps(struct km_config *config, const struct km_model *model, struct km_layer *layers);
-void km_config_precision(struct km_config *config, uint32_t layer_count, struct km_precision *out);
+void km_config_precision(struct km_config *config, struct km_model *model, struct km_layer *layers);
+/* The shape of a layer that attends, with or without a window; of a recurrent one. */
+void km_config_attention(struct km_config *config, const struct km_model *model, bool windowed,
+                         struct km_layer *out);
+void km_config_block_indexer(struct km_config *config, const struct km_model *model, struct km_layer *out);
+void km_config_recurrent(struct km_config *config, const struct km_model *model, struct km_layer *out);
+/* With block_configs: what layer i has of its own; the width of its MLP, 0 = none. */
+void km_config_block_mixer(struct km_config *config, uint32_t i, struct km_layer *layer);
+uint32_t km_config_block_width(struct km_config *config, uint32_t i, uint32_t hidden);
+/* Refuse keys that change shapes in a way that the family's row does not say. */
+void km_config_check_keys(struct km_config *config);
+/* What is not costed of a family that is known but refused; NULL = the family is read, or not known. */
+const char *km_config_mechanism(const char *model_type);
 /* Hybrids whose file spells each block, with a letter (config->letters, which is set) or a word: the number of
  * layers when a mixer and the MLP after it are one layer; 0 when the file has no such pattern. */
 uint32_t km_config_pattern_layers(struct km_config *config);

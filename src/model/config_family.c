@@ -53,6 +53,10 @@ static const struct km_family families[] = {
     {"seed_oss", .qkv_bias = UNLESS("attention_bias"), .output_bias = KEY("attention_out_bias"),
      .mlp_bias = KEY("mlp_bias")},
     {"glm4", .qkv_bias = KEY("attention_bias"), .norms = 4},
+    {"nemotron-nas", .blocks = true, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias")},
+    {"internvl", .text_type = "qwen3"},
+    {"internvl_chat", .text_type = "qwen3", .text_key = "llm_config"},
     {"internlm2", .qkv_bias = KEY("bias"), .output_bias = KEY("bias")},
     {"ernie4_5", .tied = true, .qkv_bias = KEY("use_bias"), .output_bias = KEY("use_bias"),
      .mlp_bias = KEY("use_bias")},
@@ -107,6 +111,19 @@ static const struct km_family families[] = {
      .mlp_bias = KEY("mlp_bias"), .qk_norm = KEY("use_qk_norm"), .moe = KM_MOE_ALWAYS},
     {"hunyuan_v1_dense", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
      .mlp_bias = KEY("mlp_bias"), .qk_norm = KEY("use_qk_norm")},
+    {"hunyuan_v1_moe", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .mlp_bias = KEY("mlp_bias"), .qk_norm = UNLESS("use_qk_norm"), .moe = KM_MOE_ALWAYS},
+    {"mimo_v2_flash", .qkv_bias = KEY("attention_bias"), .window = KM_WINDOW_PATTERN, .pattern = 1,
+     .moe = KM_MOE_ALWAYS, .router_bias = true},
+    {"step3p5", .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
+     .head_gate = UNLESS("use_head_wise_attn_gate"), .window = KM_WINDOW_PATTERN, .pattern = 1,
+     .moe = KM_MOE_ALWAYS, .router_bias = true},
+    {"minimax_m3", .qk_norm = UNLESS("use_qk_norm"), .sparse = true, .moe = KM_MOE_ALWAYS,
+     .router_bias = true},
+    {"gemma4", .text_type = "gemma4_text"},
+    {"gemma4_text", .tied = true, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
+     .norms = 4, .qk_norm = YES, .window = KM_WINDOW_PATTERN, .pattern = 6, .moe = KM_MOE_OPTIONAL,
+     .dense_beside = true, .moe_norms = 4},
     /* latent attention */
     {"deepseek_v2", .mixer = KM_MLA, .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"),
      .moe = KM_MOE_ALWAYS},
@@ -143,6 +160,7 @@ static const struct km_family families[] = {
     {"qwen3_5_moe_text", .recurrent = KM_GDN, .interval = 4, .output_gate = UNLESS("attn_output_gate"),
      .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
      .moe = KM_MOE_ALWAYS, .shared_gate = true},
+    {"kimi_k3", .text_type = "kimi_linear"},
     {"kimi_linear", .mixer = KM_MLA, .recurrent = KM_KDA, .output_gate = KEY("mla_use_output_gate"),
      .rope = KM_ROPE_NONE, .moe = KM_MOE_ALWAYS, .router_bias = true},
 };
@@ -161,8 +179,8 @@ const char *km_model_family(size_t i)
 static const struct {
     const char *model_type, *like;
 } aliases[] = {
-    {"qwen3_vl_text", "qwen3"},
-    {"qwen3_vl_moe_text", "qwen3_moe"},
+    {"qwen3_vl_text", "qwen3"}, {"qwen3_vl_moe_text", "qwen3_moe"},
+    {"step3p7", "step3p5"},     {"glm4_moe_lite", "deepseek_v3"},
     {"mimo", "qwen2"}, /* MiMo-7B: Qwen2 with layers for predicting several tokens, which stay unused */
 };
 

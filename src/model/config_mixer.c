@@ -11,7 +11,10 @@ struct layout {
     uint32_t attention_period, attention_offset; /* 0 = none */
     uint32_t window, pattern, window_from;
     uint32_t rope_interval;
-    uint32_t share_factor; /* layers that share one KV */
+    uint32_t share_factor;   /* layers that share one KV */
+    const cJSON *windows;    /* hybrid_layer_pattern: 1 a layer with a window */
+    const cJSON *sparse;     /* sparse_attention_freq: 1 a layer whose tokens an indexer chooses */
+    uint32_t residual_block; /* layers of a block of attention residuals; 0 = none */
 };
 
 static bool is_mixer(char letter)
@@ -114,12 +117,30 @@ static void read_kda_layers(struct km_config *config, uint32_t count, struct lay
                            i);
 }
 
+static void read_sparse_layers(struct km_config *config, int count, struct layout *out)
+{
+    struct km_config inner = *config;
+    inner.text = km_json_get(config->text, "sparse_attention_config");
+    if (!inner.text)
+        return;
+    out->sparse = km_config_layers_array(&inner, "sparse_attention_freq", count);
+    config->status = inner.status;
+    if (!out->sparse)
+        km_config_fail(config, inner.text, "no sparse_attention_freq says which layers are sparse");
+}
+
 static void read_layout(struct km_config *config, const struct km_model *model, struct layout *out)
 {
     const struct km_family *f = config->family;
     int count = (int)model->layer_count;
     if (!config->letters)
-        out->types = km_config_array(config, "layer_types", count);
+        out->types = km_config_layers_array(config, "layer_types", count);
+    if (f->window != KM_WINDOW_NONE)
+        out->windows = km_config_layers_array(config, "hybrid_layer_pattern", count);
+    if (f->sparse && f->mixer != KM_MLA)
+        read_sparse_layers(config, count, out);
+    if (f->recurrent == KM_KDA)
+        out->residual_block = km_config_u32(config, KM_KEYS("attn_res_block_size"), 0, 1, KM_MAX_LAYERS);
     out->attention_indices = km_config_array(config, "attn_layer_indices", -1);
     out->attention_period = km_config_u32(config, KM_KEYS("attn_layer_period", "full_attention_interval"),
                                           f->interval, 1, KM_MAX_LAYERS);
@@ -130,7 +151,7 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
         read_kda_layers(config, model->layer_count, out);
 
     bool used = km_config_flag(config, (struct km_flag){f->window != KM_WINDOW_LAST, "use_sliding_window"});
-    if (used && f->window != KM_WINDOW_NONE)
+    if (used && (f->window != KM_WINDOW_NONE || out->types))
         out->window = km_config_u32(
             config, f->window == KM_WINDOW_ROPE ? KM_KEYS("attention_chunk_size") : KM_KEYS("sliding_window"),
             0, 1, KM_MAX_TOKENS);
@@ -218,11 +239,13 @@ static bool has_rope(struct km_config *config, const struct layout *layout, bool
     return true;
 }
 
-static bool has_window(const struct km_config *config, const struct layout *layout, enum layer_type type,
-                       bool rope, uint32_t i)
+static bool has_window(struct km_config *config, const struct layout *layout, enum layer_type type, bool rope,
+                       uint32_t i)
 {
     if (type != TYPE_UNSAID)
         return type == TYPE_WINDOW;
+    if (layout->windows)
+        return km_config_listed_flag(config, layout->windows, i);
     switch (config->family->window) {
     case KM_WINDOW_ALL:
         return true;
@@ -236,42 +259,6 @@ static bool has_window(const struct km_config *config, const struct layout *layo
         break;
     }
     return false;
-}
-
-static uint32_t read_kv_heads(struct km_config *config, uint32_t heads)
-{
-    const struct km_family *f = config->family;
-    const char *const *keys = KM_KEYS("num_key_value_heads", "num_kv_heads", "n_head_kv");
-    if (km_config_flag(config, f->multi_query) &&
-        !km_config_flag(config, (struct km_flag){false, "new_decoder_architecture"}))
-        return 1;
-    uint32_t kv_heads = km_config_u32(config, keys, f->kv_heads ? f->kv_heads : heads, 1, KM_MAX_HEADS);
-    if (heads % kv_heads != 0) {
-        const cJSON *value = km_config_find(config, keys);
-        km_config_fail(config, value ? value : config->text, "%u KV heads do not divide %u attention heads",
-                       kv_heads, heads);
-    }
-    return kv_heads;
-}
-
-static void check_width(struct km_config *config, const cJSON *value, uint32_t count, uint32_t size)
-{
-    if ((uint64_t)count * size > KM_MAX_WIDTH)
-        km_config_fail(config, value ? value : config->text, "%u heads of %u are wider than %u", count, size,
-                       KM_MAX_WIDTH);
-}
-
-static void read_indexer(struct km_config *config, const struct km_model *model, struct km_layer *out)
-{
-    const char *const *heads_keys = KM_KEYS("index_n_heads");
-    out->index_heads = km_config_u32(config, heads_keys, KM_REQUIRED, 1, KM_MAX_HEADS);
-    out->index_dim = km_config_u32(config, KM_KEYS("index_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
-    out->index_topk = km_config_u32(config, KM_KEYS("index_topk"), KM_REQUIRED, 1, KM_MAX_TOKENS);
-    check_width(config, km_config_find(config, heads_keys), out->index_heads, out->index_dim);
-    if (!out->q_lora_rank)
-        km_config_fail(config, config->text, "an indexer without q_lora_rank, which its queries come from");
-    /* As a window does, it bounds the tokens attended to, not those kept. */
-    out->window = out->index_topk < model->max_position_embeddings ? out->index_topk : 0;
 }
 
 /* Does the layer find its own tokens, or take those of a layer before it? By a letter each (F, S), or every
@@ -289,140 +276,46 @@ static bool has_indexer(struct km_config *config, uint32_t i)
     return i + 1 < offset || (i + 1 - offset) % every == 0;
 }
 
-static void read_attention(struct km_config *config, const struct km_model *model, struct km_layer *out)
+/* Each shape is read once, when a layer first needs it. */
+struct shapes {
+    struct km_layer attention, windowed, recurrent;
+};
+
+static struct km_layer read_attending(struct km_config *config, const struct km_model *model, bool windowed,
+                                      struct shapes *shapes)
+{
+    struct km_layer *shape = windowed ? &shapes->windowed : &shapes->attention;
+    if (!shape->heads)
+        km_config_attention(config, model, windowed, shape);
+    return *shape;
+}
+
+static void read_attention_layer(struct km_config *config, const struct km_model *model,
+                                 const struct layout *layout, enum layer_type type, uint32_t i,
+                                 struct shapes *shapes, struct km_layer *out)
 {
     const struct km_family *f = config->family;
-    const char *const *heads_keys = KM_KEYS("num_attention_heads", "n_head");
-    out->mixer = KM_ATTENTION;
-    out->heads = km_config_u32(config, heads_keys, f->heads ? f->heads : KM_REQUIRED, 1, KM_MAX_HEADS);
-    const cJSON *heads_value = km_config_find(config, heads_keys);
-    out->qkv_bias = km_config_flag(config, f->qkv_bias);
-    out->output_bias = km_config_flag(config, f->output_bias);
-    out->kv_source = -1;
-    if (f->mixer == KM_MLA) {
-        out->mixer = KM_MLA;
-        out->kv_heads = out->heads;
-        out->q_lora_rank = km_config_u32(config, KM_KEYS("q_lora_rank"), 0, 1, KM_MAX_DIM);
-        out->kv_lora_rank = km_config_u32(config, KM_KEYS("kv_lora_rank"), KM_REQUIRED, 1, KM_MAX_DIM);
-        out->qk_nope_dim = km_config_u32(config, KM_KEYS("qk_nope_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
-        out->qk_rope_dim = km_config_u32(config, KM_KEYS("qk_rope_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
-        out->value_dim = km_config_u32(config, KM_KEYS("v_head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
-        out->head_dim = out->qk_nope_dim + out->qk_rope_dim;
-        check_width(config, heads_value, out->heads, out->head_dim);
-        check_width(config, heads_value, out->heads, out->value_dim);
-        if (f->sparse)
-            read_indexer(config, model, out);
-        out->gate_width = km_config_flag(config, f->output_gate) ? out->heads * out->value_dim : 0;
-        return;
-    }
-    out->kv_heads = read_kv_heads(config, out->heads);
-    /* Mamba hybrids may use head_dim for their own heads; those files state attention_head_dim. */
-    uint32_t head_dim =
-        km_config_u32(config, KM_KEYS("attention_head_dim", "head_dim"), f->head_dim, 1, KM_MAX_DIM);
-    if (!head_dim && model->hidden % out->heads != 0)
-        km_config_fail(config, heads_value, "%u heads do not divide hidden_size %u, and there is no head_dim",
-                       out->heads, model->hidden);
-    out->head_dim = head_dim ? head_dim : model->hidden / out->heads;
-    out->value_dim = out->head_dim;
-    out->qk_norm = km_config_flag(config, f->qk_norm);
-    out->qk_norm_full = out->qk_norm && f->qk_norm_full;
-    out->sinks = f->sinks;
-    out->gate_width = km_config_flag(config, f->output_gate) ? out->heads * out->value_dim : 0;
-    check_width(config, heads_value, out->heads, out->head_dim);
-}
-
-static bool has_wide_state(struct km_config *config)
-{
-    enum km_dtype dtype = config->family->state_fp32 ? KM_FP32 : KM_BF16;
-    const cJSON *value = km_config_find(config, KM_KEYS("mamba_ssm_cache_dtype", "mamba_ssm_dtype"));
-    if (value &&
-        (!cJSON_IsString(value) || !km_dtype_find(value->valuestring, &dtype) || km_dtype_bits(dtype) < 16))
-        km_config_fail(config, value, "expected \"float32\", \"bfloat16\" or \"float16\"");
-    return dtype == KM_FP32;
-}
-
-/* The delta rule's shape: of Gated DeltaNet in keys of its own, of Kimi Delta Attention in an object. */
-static void read_delta(struct km_config *config, const struct km_model *model, struct km_layer *out)
-{
-    (void)model;
-    struct km_config inner = *config;
-    const bool kda = config->family->recurrent == KM_KDA;
-    inner.text = kda ? km_json_get(config->text, "linear_attn_config") : config->text;
-    out->mixer = config->family->recurrent;
-    out->kv_source = -1;
-    const char *const *heads_keys = KM_KEYS("linear_num_value_heads", "num_heads");
-    out->delta_value_heads = km_config_u32(&inner, heads_keys, KM_REQUIRED, 1, KM_MAX_HEADS);
-    out->delta_value_dim =
-        km_config_u32(&inner, KM_KEYS("linear_value_head_dim", "head_dim"), KM_REQUIRED, 1, KM_MAX_DIM);
-    out->delta_key_heads =
-        km_config_u32(&inner, KM_KEYS("linear_num_key_heads"),
-                      kda ? (int64_t)out->delta_value_heads : KM_REQUIRED, 1, KM_MAX_HEADS);
-    out->delta_key_dim = km_config_u32(&inner, KM_KEYS("linear_key_head_dim"),
-                                       kda ? (int64_t)out->delta_value_dim : KM_REQUIRED, 1, KM_MAX_DIM);
-    out->ssm_conv =
-        km_config_u32(&inner, KM_KEYS("linear_conv_kernel_dim", "short_conv_kernel_size"), 4, 1, 64);
-    if (kda && !km_config_flag(&inner, (struct km_flag){false, "use_full_rank_gate"}))
-        out->delta_gate_rank = out->delta_value_dim;
-    out->state_fp32 = kda || has_wide_state(&inner);
-    config->status = inner.status;
-    check_width(config, inner.text, out->delta_value_heads, out->delta_value_dim);
-    check_width(config, inner.text, out->delta_key_heads, out->delta_key_dim);
-    if (out->delta_value_heads % out->delta_key_heads != 0)
-        km_config_fail(config, inner.text, "%u key heads do not divide %u value heads", out->delta_key_heads,
-                       out->delta_value_heads);
-}
-
-static void read_state_space(struct km_config *config, const struct km_model *model, struct km_layer *out)
-{
-    const struct km_family *f = config->family;
-    out->mixer = f->recurrent;
-    out->kv_source = -1;
-    out->state_fp32 = has_wide_state(config);
-    out->ssm_state = km_config_u32(config, KM_KEYS("mamba_d_state", "ssm_state_size", "state_size"),
-                                   KM_REQUIRED, 1, KM_MAX_DIM);
-    out->ssm_conv = km_config_u32(config, KM_KEYS("mamba_d_conv", "conv_kernel", "d_conv"), 4, 1, 64);
-    out->ssm_conv_bias = km_config_flag(config, (struct km_flag){true, "use_conv_bias"}) &&
-                         km_config_flag(config, (struct km_flag){true, "mamba_conv_bias"});
-    out->ssm_proj_bias = km_config_flag(config, (struct km_flag){false, "use_bias"}) ||
-                         km_config_flag(config, (struct km_flag){false, "mamba_proj_bias"});
-    out->ssm_inner_norms = f->ssm_inner_norms;
-    uint32_t expand = km_config_u32(config, KM_KEYS("mamba_expand", "expand"), 2, 1, 16);
-    out->ssm_inner = expand * model->hidden;
-    if (f->recurrent == KM_SSM) {
-        const char *const *keys = KM_KEYS("mamba_dt_rank", "time_step_rank");
-        const cJSON *rank = km_config_find(config, keys);
-        uint32_t automatic = (model->hidden + 15) / 16; /* Mamba's "auto" */
-        bool said = rank && !(cJSON_IsString(rank) && strcmp(rank->valuestring, "auto") == 0);
-        out->ssm_dt_rank = said ? km_config_u32(config, keys, automatic, 1, KM_MAX_DIM) : automatic;
-        return;
-    }
-    const char *const *keys = KM_KEYS("mamba_n_heads", "mamba_num_heads", "num_heads");
-    out->ssm_heads = km_config_u32(config, keys, KM_REQUIRED, 1, KM_MAX_HEADS);
-    const cJSON *dim = config->status == KM_OK
-                           ? km_config_find(config, KM_KEYS("mamba_d_head", "mamba_head_dim", "head_dim"))
-                           : NULL;
-    if (cJSON_IsNumber(dim)) {
-        uint32_t size = km_config_u32(config, KM_KEYS("mamba_d_head", "mamba_head_dim", "head_dim"),
-                                      KM_REQUIRED, 1, KM_MAX_DIM);
-        check_width(config, dim, out->ssm_heads, size);
-        out->ssm_inner = config->status == KM_OK ? out->ssm_heads * size : 1;
-    } else if (out->ssm_inner % out->ssm_heads != 0) { /* absent or "auto" */
-        km_config_fail(config, km_config_find(config, keys), "%u heads do not divide the inner width %u",
-                       out->ssm_heads, out->ssm_inner);
-    }
-    out->ssm_groups = km_config_u32(config, KM_KEYS("mamba_n_groups", "n_groups"), 1, 1, KM_MAX_HEADS);
-    check_width(config, config->text, out->ssm_groups, out->ssm_state);
-}
-
-static bool is_delta(const struct km_config *config)
-{
-    return config->family->recurrent == KM_GDN || config->family->recurrent == KM_KDA;
+    const bool window_rope = f->rope == KM_ROPE_WINDOW;
+    const bool rope = !window_rope && has_rope(config, layout, false, i);
+    const bool window = has_window(config, layout, type, rope, i);
+    *out = read_attending(config, model, window, shapes);
+    out->rope = window_rope ? window : rope;
+    if (!f->sparse)
+        out->window = window ? layout->window : 0;
+    else if (f->mixer != KM_MLA && km_config_listed_flag(config, layout->sparse, i))
+        km_config_block_indexer(config, model, out);
+    else if (f->mixer == KM_MLA && !has_indexer(config, i))
+        out->index_heads = out->index_dim = 0;
+    if (i % layout->share_factor != 0)
+        out->kv_source = (int32_t)(i - i % layout->share_factor);
+    if (f->blocks)
+        km_config_block_mixer(config, i, out);
 }
 
 void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers)
 {
     struct layout layout = {0};
-    struct km_layer attention = {0}, recurrent = {0};
+    struct shapes shapes = {0};
     read_layout(config, model, &layout);
     const char *letter = config->letters;
     const cJSON *word = layout.types ? layout.types->child : NULL;
@@ -432,24 +325,15 @@ void km_config_mixers(struct km_config *config, const struct km_model *model, st
         while (letter && !is_mixer(*letter))
             letter++;
         if (is_attention(config, &layout, type, letter ? *letter : '\0', i)) {
-            if (!attention.heads)
-                read_attention(config, model, &attention);
-            layers[i] = attention;
-            bool window_rope = config->family->rope == KM_ROPE_WINDOW;
-            bool rope = !window_rope && has_rope(config, &layout, false, i);
-            bool window = has_window(config, &layout, type, rope, i);
-            layers[i].rope = window_rope ? window : rope;
-            if (!config->family->sparse)
-                layers[i].window = window ? layout.window : 0;
-            else if (!has_indexer(config, i))
-                layers[i].index_heads = layers[i].index_dim = 0;
-            if (i % layout.share_factor != 0)
-                layers[i].kv_source = (int32_t)(i - i % layout.share_factor);
+            read_attention_layer(config, model, &layout, type, i, &shapes, &layers[i]);
         } else {
-            if (!recurrent.ssm_conv)
-                (is_delta(config) ? read_delta : read_state_space)(config, model, &recurrent);
-            layers[i] = recurrent;
+            if (!shapes.recurrent.ssm_conv)
+                km_config_recurrent(config, model, &shapes.recurrent);
+            layers[i] = shapes.recurrent;
         }
+        /* Every so many layers a block's output joins those before it, the embedding first. */
+        if (layout.residual_block)
+            layers[i].residual_sources = i / layout.residual_block + 2;
         letter = letter ? letter + 1 : NULL;
     }
 }

@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Which layers have experts is written in several ways; a layer has them when all that the file says agree.
@@ -10,21 +11,30 @@ struct placement {
     uint32_t step;                  /* (i + 1) % step == 0 */
     uint32_t period, period_offset; /* i % period == offset */
     const cJSON *dense, *sparse;    /* lists of layers; NULL = none */
+    const cJSON *flags;             /* 1 a layer that has them */
+    const char *spelt;              /* "3,4,5": the layers that have them */
 };
 
-static void read_placement(struct km_config *config, struct placement *out)
+static void read_placement(struct km_config *config, uint32_t layer_count, struct placement *out)
 {
     const uint32_t max = KM_MAX_LAYERS;
     *out = (struct placement){
         .first = km_config_u32(config, KM_KEYS("first_k_dense_replace", "moe_layer_start_index"), 0, 0, max),
         .last = max,
-        .frequency = km_config_u32(config, KM_KEYS("moe_layer_freq"), 1, 1, max),
         .step = km_config_u32(
             config, KM_KEYS("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval"), 1, 1,
             max),
         .period = km_config_u32(config, KM_KEYS("expert_layer_period"), 1, 1, max),
         .period_offset = km_config_u32(config, KM_KEYS("expert_layer_offset"), 0, 0, max),
     };
+    out->frequency = 1;
+    if (cJSON_IsArray(km_json_get(config->text, "moe_layer_freq")))
+        out->flags = km_config_layers_array(config, "moe_layer_freq", (int)layer_count);
+    else
+        out->frequency = km_config_u32(config, KM_KEYS("moe_layer_freq"), 1, 1, max);
+    if (config->status == KM_OK)
+        config->status = km_json_string(config->json, config->text, "moe_layers_enum", KM_JSON_OPTIONAL,
+                                        &out->spelt, config->error);
     const cJSON *last = km_json_get(config->text, "moe_layer_end_index");
     if (!cJSON_IsNumber(last) || last->valuedouble >= 0) /* -1: to the end */
         out->last = km_config_u32(config, KM_KEYS("moe_layer_end_index"), max, 0, max);
@@ -48,8 +58,29 @@ static bool listed(struct km_config *config, const cJSON *list, uint32_t i)
     return false;
 }
 
+static bool is_spelt(struct km_config *config, const char *list, uint32_t i)
+{
+    bool found = false;
+    for (const char *c = list; *c;) {
+        char *end;
+        const unsigned long layer = strtoul(c, &end, 10);
+        if (end == c || (*end && *end != ',')) {
+            km_config_fail(config, km_json_get(config->text, "moe_layers_enum"),
+                           "expected numbers of layers with commas between");
+            return false;
+        }
+        found = found || layer == i;
+        c = end + (*end == ',');
+    }
+    return found;
+}
+
 static bool has_experts(struct km_config *config, const struct placement *p, uint32_t i)
 {
+    if (p->flags)
+        return km_config_listed_flag(config, p->flags, i);
+    if (p->spelt)
+        return is_spelt(config, p->spelt, i);
     if (p->sparse && cJSON_GetArraySize(p->sparse) > 0)
         return listed(config, p->sparse, i);
     return i >= p->first && i <= p->last && i % p->frequency == 0 && (i + 1) % p->step == 0 &&
@@ -61,7 +92,8 @@ static uint32_t read_shared(struct km_config *config, uint32_t expert_width)
     const char *const *count_keys =
         KM_KEYS("n_shared_experts", "num_shared_expert", "num_shared_experts", "moe_num_shared_experts");
     uint32_t width = km_config_u32(
-        config, KM_KEYS("shared_expert_intermediate_size", "shared_intermediate_size"), 0, 0, KM_MAX_WIDTH);
+        config, KM_KEYS("shared_expert_intermediate_size", "shared_intermediate_size", "share_expert_dim"), 0,
+        0, KM_MAX_WIDTH);
     if (width)
         return width;
     uint32_t count = km_config_u32(config, count_keys, config->family->shared_expert, 0, KM_MAX_EXPERTS);
@@ -76,40 +108,46 @@ static uint32_t read_shared(struct km_config *config, uint32_t expert_width)
     return count * expert_width;
 }
 
-static void read_experts(struct km_config *config, struct km_layer *out)
+static uint32_t read_width(struct km_config *config, const struct km_model *model)
+{
+    const struct km_family *f = config->family;
+    const char *const *plain = KM_KEYS("dense_intermediate_size", "intermediate_size_mlp",
+                                       "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size");
+    const char *const *shared = KM_KEYS("shared_intermediate_size", "intermediate_size");
+    return km_config_u32(config, f->moe == KM_MOE_OPTIONAL && !f->dense_beside ? shared : plain,
+                         f->mlp_ratio ? (int64_t)f->mlp_ratio * model->hidden : (int64_t)KM_REQUIRED, 1,
+                         KM_MAX_WIDTH);
+}
+
+static void read_experts(struct km_config *config, const struct km_model *model, struct km_layer *out)
 {
     const struct km_family *f = config->family;
     const char *const *count_keys =
         KM_KEYS("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts");
-    const char *const *top_keys =
-        KM_KEYS("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k", "num_experts_per_token");
+    const char *const *top_keys = KM_KEYS("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k",
+                                          "top_k_experts", "moe_top_k", "num_experts_per_token");
     out->experts =
         km_config_u32(config, count_keys, f->moe == KM_MOE_OPTIONAL ? 0 : KM_REQUIRED, 0, KM_MAX_EXPERTS);
     if (!out->experts)
         return;
+    if (!km_config_flag(config, (struct km_flag){true, "enable_moe_block"})) {
+        out->experts = 0;
+        return;
+    }
     out->experts_per_token = km_config_u32(config, top_keys, KM_REQUIRED, 1, KM_MAX_EXPERTS);
     if (out->experts_per_token > out->experts)
         km_config_fail(config, km_config_find(config, top_keys), "%u experts a token of only %u",
                        out->experts_per_token, out->experts);
     out->expert_intermediate = km_config_u32(config, KM_KEYS("moe_intermediate_size", "intermediate_size"),
                                              KM_REQUIRED, 1, KM_MAX_WIDTH);
-    out->shared_intermediate = read_shared(config, out->expert_intermediate);
+    out->shared_intermediate =
+        f->dense_beside ? read_width(config, model) : read_shared(config, out->expert_intermediate);
+    out->expert_norm = km_config_flag(config, (struct km_flag){false, "latent_moe_use_norm"});
     out->expert_hidden =
         km_config_u32(config, KM_KEYS("moe_latent_size", "routed_expert_hidden_size"), 0, 1, KM_MAX_HIDDEN);
     out->shared_gate = f->shared_gate && out->shared_intermediate;
     out->router_bias = f->router_bias;
     out->expert_bias = f->expert_bias;
-}
-
-static uint32_t read_width(struct km_config *config, const struct km_model *model)
-{
-    const struct km_family *f = config->family;
-    const char *const *plain =
-        KM_KEYS("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size");
-    const char *const *shared = KM_KEYS("shared_intermediate_size", "intermediate_size");
-    return km_config_u32(config, f->moe == KM_MOE_OPTIONAL ? shared : plain,
-                         f->mlp_ratio ? (int64_t)f->mlp_ratio * model->hidden : (int64_t)KM_REQUIRED, 1,
-                         KM_MAX_WIDTH);
 }
 
 /* The letters of a hybrid pattern say which mixers have an MLP behind them. */
@@ -135,16 +173,19 @@ void km_config_mlps(struct km_config *config, const struct km_model *model, stru
     parallel_norms = km_config_u32(config, KM_KEYS("num_ln_in_parallel_attn"), parallel_norms, 1, 2);
     uint32_t norms = f->norms ? f->norms : parallel ? parallel_norms : 2;
     if (f->moe != KM_MOE_NONE) {
-        read_experts(config, &experts);
-        read_placement(config, &placement);
+        read_experts(config, model, &experts);
+        read_placement(config, model->layer_count, &placement);
     }
     for (uint32_t i = 0; i < model->layer_count && config->status == KM_OK; i++) {
         struct km_layer *layer = &layers[i];
         char letter = '\0';
         if (letters)
             letters = next_letter(letters, &letter);
-        const bool has_mlp = config->letters ? letter : !f->no_mlp;
+        const uint32_t width = f->blocks ? km_config_block_width(config, i, model->hidden) : 0;
+        const bool has_mlp = config->letters ? letter : f->blocks ? width > 0 : !f->no_mlp;
         layer->norms = has_mlp || f->norms ? norms : 1;
+        if (layer->mixer == KM_NO_MIXER)
+            layer->norms = has_mlp;
         if (!has_mlp)
             continue;
         layer->parallel_block = parallel;
@@ -162,6 +203,11 @@ void km_config_mlps(struct km_config *config, const struct km_model *model, stru
             layer->shared_gate = experts.shared_gate;
             layer->router_bias = experts.router_bias;
             layer->expert_bias = experts.expert_bias;
+            layer->expert_norm = experts.expert_norm;
+            layer->norms += f->moe_norms;
+        } else if (f->blocks) {
+            layer->mlp = KM_MLP_DENSE;
+            layer->intermediate = width;
         } else {
             if (!dense.intermediate)
                 dense.intermediate = read_width(config, model);

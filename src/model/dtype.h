@@ -13,6 +13,7 @@ enum km_dtype {
     KM_INT4,  /* group-quantised, weight-only */
     KM_MXFP4, /* OCP microscaling: blocks of 32 with an 8-bit scale */
     KM_NVFP4, /* blocks of 16 with an fp8 scale */
+    KM_NF4,   /* bitsandbytes' 4-bit normal float, weight-only */
     KM_INT2,  /* KV cache only (KIVI, arXiv 2402.02750) */
     KM_DTYPE_COUNT,
 };
@@ -28,6 +29,13 @@ static inline double km_dtype_bytes(enum km_dtype dtype)
 static inline bool km_dtype_is_wide(enum km_dtype dtype)
 {
     return dtype == KM_FP32 || dtype == KM_BF16 || dtype == KM_FP16;
+}
+/* What a product with these weights takes as its other operand: the run's activations, unless the weights were
+ * left in 16 or 32 bits: those multiply with their own kind. */
+static inline enum km_dtype km_dtype_operand(enum km_dtype weights, enum km_dtype activations)
+{
+    return km_dtype_is_wide(weights) && km_dtype_bits(weights) >= km_dtype_bits(activations) ? weights
+                                                                                             : activations;
 }
 const char *km_dtype_name(enum km_dtype dtype);
 /* Finds "bf16", "bfloat16", "fp8", "fp8_e4m3", ...; false when unknown. */

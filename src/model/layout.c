@@ -159,8 +159,10 @@ static bool possible(const struct km_model *model, const struct km_layout *layou
 {
     for (uint32_t i = 0; i < model->layer_count; i++) {
         const struct km_layer *layer = &model->layers[i];
-        if (!(km_layer_attends(layer) ? check_attention : check_recurrent)(model, layer, layout, problem) ||
-            !check_mlp(model, layer, layout, problem))
+        if (layer->mixer != KM_NO_MIXER &&
+            !(km_layer_attends(layer) ? check_attention : check_recurrent)(model, layer, layout, problem))
+            return false;
+        if (!check_mlp(model, layer, layout, problem))
             return false;
     }
     return check_whole(model, layout, problem);

@@ -16,7 +16,8 @@ static double repeated_values(const struct km_model *model, const struct km_laye
         whole = hidden * ((double)layer->delta_value_dim + layer->delta_gate_rank);
     else if (layer->mixer == KM_ATTENTION && layer->kv_source < 0) {
         double heads = km_layout_kv_heads(layer, (uint32_t)ranks) - layer->kv_heads / ranks;
-        return heads * ((double)layer->head_dim + layer->value_dim) * (hidden + layer->qkv_bias);
+        double dims = (double)layer->head_dim + (layer->value_of_key ? 0 : layer->value_dim);
+        return heads * dims * (hidden + layer->qkv_bias) + (1.0 - 1.0 / ranks) * hidden * layer->index_dim;
     }
     return whole - whole / ranks;
 }
@@ -27,7 +28,7 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
     struct km_parameters all;
     km_model_parameters(model, &all);
     double ranks = layout->tensor_parallel, wide = km_dtype_bytes(precision->embeddings),
-           narrow = km_dtype_bytes(precision->weights), mixer = km_dtype_bytes(precision->attention);
+           head = km_dtype_bytes(km_lm_head_format(model, precision).weights);
     bool is_first = stage == 0, is_last = stage + 1 == layout->pipeline_parallel;
     double positions = (double)model->learned_positions * model->hidden;
     double vocabulary = (all.embedding - positions) / ranks * wide;
@@ -38,17 +39,22 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
         const struct km_layer *layer = &model->layers[first + i];
         struct km_parameters part;
         km_layer_parameters(model, layer, &part);
-        out->attention += (part.attention / ranks + repeated_values(model, layer, ranks)) * mixer;
-        out->dense_mlp += part.dense_mlp / ranks * narrow;
-        out->routed_experts += part.routed_experts / km_layout_expert_ranks(layout) * narrow;
-        out->shared_experts += part.shared_experts / ranks * narrow;
+        double bytes[KM_MODULE_COUNT];
+        for (int m = 0; m < KM_MODULE_COUNT; m++)
+            bytes[m] = km_dtype_bytes(km_layer_format(model, layer, (enum km_module)m, precision).weights);
+        out->attention +=
+            (part.attention / ranks + repeated_values(model, layer, ranks)) * bytes[KM_MODULE_MIXER];
+        out->dense_mlp += part.dense_mlp / ranks * bytes[KM_MODULE_DENSE_MLP];
+        out->routed_experts +=
+            part.routed_experts / km_layout_expert_ranks(layout) * bytes[KM_MODULE_EXPERTS];
+        out->shared_experts += part.shared_experts / ranks * bytes[KM_MODULE_SHARED];
         out->router += part.router * wide;
         out->norms += part.norms * wide;
     }
     if (is_first)
         out->embedding = vocabulary + positions * wide;
     if (is_last) {
-        out->lm_head = all.lm_head / ranks * wide;
+        out->lm_head = all.lm_head / ranks * head;
         if (model->tied_embeddings && !is_first)
             out->lm_head += vocabulary;
         if (model->final_norm)
@@ -126,12 +132,11 @@ static double padding_bytes(const struct km_model *model, const struct km_precis
 {
     double bytes = 0.0;
     uint32_t first, count;
-    if (precision->weights != KM_MXFP4)
-        return 0.0;
     km_layout_stage(model, layout, stage, &first, &count);
     for (uint32_t i = 0; i < count; i++) {
         const struct km_layer *layer = &model->layers[first + i];
-        if (layer->mlp != KM_MLP_MOE)
+        if (layer->mlp != KM_MLP_MOE ||
+            km_layer_format(model, layer, KM_MODULE_EXPERTS, precision).weights != KM_MXFP4)
             continue;
         struct km_parameters part;
         km_layer_parameters(model, layer, &part);
@@ -139,8 +144,8 @@ static double padding_bytes(const struct km_model *model, const struct km_precis
             layer->expert_intermediate / (layout->expert_parallel ? 1.0 : (double)layout->tensor_parallel);
         const double grown = rounded_up(width, limits->mxfp4_intermediate_multiple) / width *
                              rounded_up(model->hidden, limits->mxfp4_hidden_multiple) / model->hidden;
-        bytes += part.routed_experts / km_layout_expert_ranks(layout) * km_dtype_bytes(precision->weights) *
-                 (grown - 1.0);
+        bytes +=
+            part.routed_experts / km_layout_expert_ranks(layout) * km_dtype_bytes(KM_MXFP4) * (grown - 1.0);
     }
     return bytes;
 }

@@ -13,6 +13,17 @@ static double linear(double in, double out, bool bias)
     return in * out + (bias ? out : 0);
 }
 
+/* The indexer of sparse attention: queries from `query_in` values, one key, and, where keys are chosen singly, a
+ * weight a head; norms (there: with a bias, of the key; else of both). */
+static void count_indexer(const struct km_layer *l, double hidden, double query_in, struct km_parameters *out)
+{
+    if (!l->index_heads)
+        return;
+    out->attention += linear(query_in, (double)l->index_heads * l->index_dim, false);
+    out->attention += linear(hidden, l->index_dim + (l->index_block ? 0.0 : l->index_heads), false);
+    out->norms += 2.0 * l->index_dim;
+}
+
 static void count_attention(const struct km_layer *l, double hidden, struct km_parameters *out)
 {
     double q = (double)l->heads * l->head_dim, k = (double)l->kv_heads * l->head_dim;
@@ -20,10 +31,12 @@ static void count_attention(const struct km_layer *l, double hidden, struct km_p
     bool own_kv = l->kv_source < 0;
     out->attention += linear(hidden, q, l->qkv_bias);
     if (own_kv)
-        out->attention += linear(hidden, k, l->qkv_bias) + linear(hidden, v, l->qkv_bias);
+        out->attention +=
+            linear(hidden, k, l->qkv_bias) + (l->value_of_key ? 0 : linear(hidden, v, l->qkv_bias));
     out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
     out->attention += linear(hidden, l->gate_width, false);
     out->attention += l->sinks ? l->heads : 0;
+    count_indexer(l, hidden, hidden, out);
     if (l->qk_norm) {
         out->norms += l->qk_norm_full ? q : l->head_dim;
         if (own_kv)
@@ -46,11 +59,7 @@ static void count_mla(const struct km_layer *l, double hidden, struct km_paramet
     out->attention += linear((double)l->heads * l->value_dim, hidden, l->output_bias);
     out->attention += linear(hidden, l->gate_width, false);
     out->norms += latent;
-    if (l->index_heads) { /* the indexer: queries from the latent, one key and a weight a head from the input */
-        out->attention += linear(l->q_lora_rank, (double)l->index_heads * l->index_dim, false);
-        out->attention += linear(hidden, (double)l->index_dim + l->index_heads, false);
-        out->norms += 2.0 * l->index_dim;
-    }
+    count_indexer(l, hidden, l->q_lora_rank, out); /* its queries come from the latent */
 }
 
 /* Mamba, arXiv 2312.00752, section 3.4: in_proj, conv1d, x_proj, dt_proj, A, D, out_proj. */
@@ -135,6 +144,8 @@ void km_layer_parameters(const struct km_model *model, const struct km_layer *la
     case KM_KDA:
         count_delta(layer, hidden, out);
         break;
+    case KM_NO_MIXER:
+        break;
     }
     double unread = 0;
     if (layer->mlp == KM_MLP_DENSE) {
@@ -150,8 +161,11 @@ void km_layer_parameters(const struct km_model *model, const struct km_layer *la
         if (layer
                 ->expert_hidden) /* down to the latent rows and up again (vllm/model_executor/models/nemotron_h.py) */
             out->shared_experts += 2.0 * hidden * layer->expert_hidden;
+        out->norms += layer->expert_norm ? inside : 0;
         out->router = linear(hidden, layer->experts, layer->router_bias);
     }
+    if (layer->residual_sources) /* a query and a norm each before mixer and MLP */
+        out->norms += 4.0 * hidden;
     out->norms += layer->norms * hidden * (model->norm_bias ? 2 : 1);
     out->total = out->attention + out->dense_mlp + out->routed_experts + out->shared_experts + out->router +
                  out->norms;
@@ -181,6 +195,8 @@ void km_model_parameters(const struct km_model *model, struct km_parameters *out
     out->lm_head = (model->tied_embeddings ? 0 : vocab * width) + (model->lm_head_bias ? vocab : 0);
     if (model->final_norm)
         out->norms = hidden * (model->norm_bias ? 2 : 1);
+    if (model->layers[model->layer_count - 1].residual_sources) /* and once more after the layers */
+        out->norms += 2.0 * hidden;
     out->total = out->active = out->embedding + out->lm_head + out->norms;
     for (uint32_t i = 0; i < model->layer_count; i++) {
         struct km_parameters part;
@@ -189,13 +205,53 @@ void km_model_parameters(const struct km_model *model, struct km_parameters *out
     }
 }
 
-double km_parameters_bytes(const struct km_parameters *parameters, const struct km_precision *precision)
+static struct km_format format_of(const struct km_model *model, const struct km_stored *stored,
+                                  enum km_dtype usual, enum km_dtype checkpoint,
+                                  const struct km_precision *precision)
 {
-    return parameters->attention * km_dtype_bytes(precision->attention) +
-           (parameters->dense_mlp + parameters->routed_experts + parameters->shared_experts) *
-               km_dtype_bytes(precision->weights) +
-           (parameters->embedding + parameters->lm_head + parameters->router + parameters->norms) *
-               km_dtype_bytes(precision->embeddings);
+    const struct km_precision served = km_precision_served(&model->precision);
+    struct km_format out = {usual, km_dtype_operand(usual, precision->activations)};
+    if (!stored->own || usual != checkpoint)
+        return out;
+    out.weights = stored->format.weights == KM_FP32 ? KM_BF16 : stored->format.weights;
+    out.activations = km_dtype_operand(out.weights, precision->activations == served.activations
+                                                        ? stored->format.activations
+                                                        : precision->activations);
+    return out;
+}
+
+struct km_format km_layer_format(const struct km_model *model, const struct km_layer *layer,
+                                 enum km_module module, const struct km_precision *precision)
+{
+    const struct km_precision served = km_precision_served(&model->precision);
+    const bool mixer = module == KM_MODULE_MIXER;
+    return format_of(model, &layer->stored[module], mixer ? precision->attention : precision->weights,
+                     mixer ? served.attention : served.weights, precision);
+}
+
+struct km_format km_lm_head_format(const struct km_model *model, const struct km_precision *precision)
+{
+    const struct km_precision served = km_precision_served(&model->precision);
+    return format_of(model, &model->lm_head, precision->embeddings, served.embeddings, precision);
+}
+
+double km_model_weight_bytes(const struct km_model *model, const struct km_precision *precision)
+{
+    struct km_parameters all;
+    km_model_parameters(model, &all);
+    double bytes = (all.embedding + all.router + all.norms) * km_dtype_bytes(precision->embeddings) +
+                   all.lm_head * km_dtype_bytes(km_lm_head_format(model, precision).weights);
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const struct km_layer *layer = &model->layers[i];
+        struct km_parameters part;
+        km_layer_parameters(model, layer, &part);
+        const double values[KM_MODULE_COUNT] = {part.attention, part.dense_mlp, part.routed_experts,
+                                                part.shared_experts};
+        for (int m = 0; m < KM_MODULE_COUNT; m++)
+            bytes += values[m] *
+                     km_dtype_bytes(km_layer_format(model, layer, (enum km_module)m, precision).weights);
+    }
+    return bytes;
 }
 
 double km_layer_kv_values(const struct km_layer *layer, uint32_t tensor_parallel)
@@ -214,7 +270,9 @@ double km_layer_kv_values(const struct km_layer *layer, uint32_t tensor_parallel
 double km_layer_index_bytes(const struct km_layer *layer)
 {
     const double scales = ceil(layer->index_dim / 128.0);
-    return layer->index_heads ? layer->index_dim + 4.0 * scales : 0.0;
+    if (!layer->index_heads)
+        return 0.0;
+    return layer->index_block ? 2.0 * layer->index_dim : layer->index_dim + 4.0 * scales;
 }
 
 double km_model_kv_bytes_per_token(const struct km_model *model, enum km_dtype kv_cache,
@@ -243,6 +301,7 @@ double km_layer_state_bytes(const struct km_layer *layer, double value_bytes)
                (double)layer->delta_value_heads * layer->delta_key_dim * layer->delta_value_dim * wide_bytes;
     case KM_ATTENTION:
     case KM_MLA:
+    case KM_NO_MIXER:
         break;
     }
     return 0;
@@ -252,7 +311,7 @@ bool km_model_is_dense(const struct km_model *model)
 {
     for (uint32_t i = 0; i < model->layer_count; i++) {
         const struct km_layer *layer = &model->layers[i];
-        if (layer->mlp == KM_MLP_MOE || !km_layer_attends(layer))
+        if (layer->mlp == KM_MLP_MOE || (!km_layer_attends(layer) && layer->mixer != KM_NO_MIXER))
             return false;
     }
     return true;

@@ -23,12 +23,32 @@ enum km_mixer {
     KM_SSD, /* Mamba-2 (arXiv 2405.21060): heads, constant state a sequence */
     KM_GDN, /* gated delta rule (Gated DeltaNet, arXiv 2412.06464): a matrix a head and sequence */
     KM_KDA, /* the same with a decay a channel (Kimi Delta Attention, arXiv 2510.26692) */
+    KM_NO_MIXER, /* the layer is its MLP alone */
 };
 
 enum km_mlp {
     KM_MLP_NONE,
     KM_MLP_DENSE,
     KM_MLP_MOE,
+};
+
+/* What of a layer a checkpoint may store in a format of its own. */
+enum km_module {
+    KM_MODULE_MIXER,
+    KM_MODULE_DENSE_MLP,
+    KM_MODULE_EXPERTS, /* routed */
+    KM_MODULE_SHARED,  /* shared experts */
+    KM_MODULE_COUNT,
+};
+
+struct km_format {
+    enum km_dtype weights, activations; /* operands of their products */
+};
+
+/* Differs from the model's precision when `own`. */
+struct km_stored {
+    bool own;
+    struct km_format format;
 };
 
 struct km_layer {
@@ -39,10 +59,13 @@ struct km_layer {
     uint32_t head_dim;  /* of Q and K (MLA: qk_nope_dim + qk_rope_dim) */
     uint32_t value_dim; /* of V */
     uint32_t window;    /* sliding or chunked window in tokens; 0 = full context */
-    /* Sparse attention (DeepSeek-V3.2, MLA only): a query attends to the index_topk tokens that an indexer of
+    /* Sparse attention (DeepSeek-V3.2): a query attends to the index_topk tokens that an indexer of
      * its own scores highest, or to those of the last layer that has one (index_heads 0). 0 = attention to all */
     uint32_t index_topk, index_heads, index_dim;
+    uint32_t
+        index_block; /* keys are chosen so many together, and kept in 16 bits (MiniMax-M3); 0 = singly, in 8 */
     int32_t kv_source; /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
+    bool value_of_key; /* V is computed from K's projection (Gemma 4): kept, but without weights of its own */
     bool qkv_bias, output_bias;
     bool qk_norm;      /* RMSNorm on each head's q and k */
     bool qk_norm_full; /* with qk_norm: one norm over the q (k) of all heads together (OLMo 2) */
@@ -70,6 +93,7 @@ struct km_layer {
     uint32_t experts, experts_per_token, expert_intermediate;
     uint32_t
         expert_hidden; /* routed experts work on rows projected to so many values (latent experts); 0 = hidden */
+    bool expert_norm;             /* a norm on what latent experts put out */
     uint32_t shared_intermediate; /* width of all shared experts together; 0 = none */
     bool shared_gate;             /* a learned scalar gate on the shared expert (Qwen2-MoE) */
     bool router_bias;
@@ -77,6 +101,10 @@ struct km_layer {
     bool parallel_block; /* attention and MLP read the same normed input and add once (GPT-J, Falcon, phi) */
     uint32_t
         norms; /* norm vectors of width hidden in this layer (2 usually, 4 with sandwich norms, 1 parallel) */
+    /* Attention residuals (Kimi-K3, arXiv 2607.24653, section 2.2): before mixer and MLP a token's vector is a
+     * weighted sum of so many outputs of earlier blocks. 0 = the residual stream alone */
+    uint32_t residual_sources;
+    struct km_stored stored[KM_MODULE_COUNT];
 };
 
 struct km_model {
@@ -92,6 +120,7 @@ struct km_model {
     uint32_t embedding_dim;     /* width of the embedding when projected to hidden (OPT-350m); 0 = hidden */
     uint32_t max_position_embeddings;
     struct km_precision precision; /* what the checkpoint stores: torch_dtype and quantization_config */
+    struct km_stored lm_head;
 };
 
 /* Read `path`; strings and layers live in `arena`. Unsupported architectures, missing or impossible values
@@ -110,7 +139,8 @@ const char *km_model_family(size_t i);
 bool km_model_is_dense(const struct km_model *model);
 
 /* Bytes of a token that a layer's indexer keeps beside the KV cache, on every rank: a key in 8 bits with a
- * scale for every 128 values (vllm/model_executor/models/deepseek_v2.py, Indexer). */
+ * scale for every 128 values (vllm/model_executor/models/deepseek_v2.py, Indexer), or, where they are chosen by
+ * block, in 16 (vllm/models/minimax_m3/common/indexer.py). */
 double km_layer_index_bytes(const struct km_layer *layer);
 
 /* Parameters by tensor class (counts, not bytes). */
@@ -132,9 +162,16 @@ void km_model_name_parameters(const char *name, double *total, double *active);
 void km_layer_parameters(const struct km_model *model, const struct km_layer *layer,
                          struct km_parameters *out);
 
-/* Bytes these weights take: mixers in precision->attention, MLPs and experts in ->weights, embedding, LM
- * head, router and norms in ->embeddings. */
-double km_parameters_bytes(const struct km_parameters *parameters, const struct km_precision *precision);
+/* The formats of a module of a layer in a run of `precision`: the layer's own as long as the run keeps the
+ * checkpoint's format for that class (mixers: precision->attention, others ->weights), else the run's. Narrow
+ * operands of its own the layer keeps only where the run keeps the checkpoint's. */
+struct km_format km_layer_format(const struct km_model *model, const struct km_layer *layer,
+                                 enum km_module module, const struct km_precision *precision);
+/* The same of the LM head, whose usual format is precision->embeddings. */
+struct km_format km_lm_head_format(const struct km_model *model, const struct km_precision *precision);
+
+/* Bytes of all weights; embedding, router and norms are in precision->embeddings. */
+double km_model_weight_bytes(const struct km_model *model, const struct km_precision *precision);
 
 /* KV values (not bytes) one token adds in one layer: 2 * kv_heads * dim for attention, latent + rope for MLA,
  * 0 for state space or when the layer reads another's KV. `tensor_parallel` >= 1: per rank, KV heads

@@ -19,11 +19,11 @@ static void add_norm(struct km_builder *b)
 }
 
 static void add_dense_mlp(struct km_builder *b, const char *up, const char *activation, const char *down,
-                          double width, bool gated)
+                          double width, bool gated, struct km_format format)
 {
-    km_build_gemm_of(b, up, (gated ? 2.0 : 1.0) * width, b->hidden, b->precision->weights);
+    km_build_gemm_of(b, up, (gated ? 2.0 : 1.0) * width, b->hidden, format);
     km_build_stream(b, activation, (gated ? 3.0 : 2.0) * width);
-    km_build_gemm_of(b, down, b->hidden, width, b->precision->weights);
+    km_build_gemm_of(b, down, b->hidden, width, format);
 }
 
 /* Experts stand whole on the ranks, or every rank has a slice of each; with data-parallel ranks the rows are
@@ -38,8 +38,8 @@ static void add_experts(struct km_builder *b, const char *name, const struct km_
                                   .rows = km_layout_data(b->layout) > 1 ? KM_ROWS_ALL : KM_ROWS_TOKENS,
                                   .n = n,
                                   .k = k,
-                                  .weights = b->precision->weights,
-                                  .activations = km_build_operand(b, b->precision->weights),
+                                  .weights = b->formats[KM_MODULE_EXPERTS].weights,
+                                  .activations = b->formats[KM_MODULE_EXPERTS].activations,
                                   .experts = (uint32_t)(experts / share),
                                   .routed_per_row = layer->experts_per_token / share,
                                   .hit_probability = layer->experts_per_token / experts});
@@ -55,7 +55,7 @@ static void add_dispatch(struct km_builder *b, const struct km_layer *layer)
     const struct km_layout *layout = b->layout;
     double ranks = km_layout_expert_ranks(layout), data = km_layout_data(layout);
     double row_bytes = (layer->expert_hidden ? layer->expert_hidden : b->hidden) *
-                       km_dtype_bytes(km_build_operand(b, b->precision->weights));
+                       km_dtype_bytes(b->formats[KM_MODULE_EXPERTS].activations);
     struct km_group experts = {.ranks = km_layout_expert_ranks(layout), .stride = 1};
     struct km_group datas = {.ranks = km_layout_data(layout), .stride = layout->tensor_parallel};
     if (data < 2.0)
@@ -98,10 +98,12 @@ static void add_moe(struct km_builder *b, const struct km_layer *layer)
         layer->expert_intermediate * (layout->expert_parallel ? 1.0 : 1.0 / km_layout_expert_ranks(layout));
     /* Products on this rank for each row of its own. */
     double routed = layer->experts_per_token / share * km_layout_data(layout);
-    km_build_gemm_of(b, "router", layer->experts, b->hidden, b->precision->embeddings);
+    const struct km_format wide = {b->precision->embeddings,
+                                   km_dtype_operand(b->precision->embeddings, b->precision->activations)};
+    km_build_gemm_of(b, "router", layer->experts, b->hidden, wide);
     const double inside = layer->expert_hidden ? layer->expert_hidden : b->hidden;
     if (layer->expert_hidden)
-        km_build_gemm_of(b, "latent_down", inside, b->hidden, b->precision->weights);
+        km_build_gemm_of(b, "latent_down", inside, b->hidden, b->formats[KM_MODULE_SHARED]);
     add_dispatch(b, layer);
     km_build_stream(b, "route", routed * inside + inside); /* gather rows of each expert */
     add_experts(b, "experts_up", layer, (layer->gated ? 2.0 : 1.0) * width, inside);
@@ -109,16 +111,22 @@ static void add_moe(struct km_builder *b, const struct km_layer *layer)
     add_experts(b, "experts_down", layer, inside, width);
     km_build_stream(b, "combine", (routed + 1.0) * inside);
     if (layer->expert_hidden)
-        km_build_gemm_of(b, "latent_up", b->hidden, inside, b->precision->weights);
+        km_build_gemm_of(b, "latent_up", b->hidden, inside, b->formats[KM_MODULE_SHARED]);
     if (layer->shared_intermediate)
         add_dense_mlp(b, "shared_up", "shared_act", "shared_down", layer->shared_intermediate / b->ranks,
-                      layer->gated);
+                      layer->gated, b->formats[KM_MODULE_SHARED]);
     add_combine(b, layer);
 }
 
-static void add_layer(struct km_builder *b, const struct km_layer *layer)
+/* Weights of earlier blocks' outputs, and their sum. */
+static void add_residual_mix(struct km_builder *b, const struct km_layer *layer)
 {
-    add_norm(b);
+    if (layer->residual_sources)
+        km_build_stream(b, "residual_mix", (layer->residual_sources + 1.0) * b->hidden);
+}
+
+static void add_mixer(struct km_builder *b, const struct km_layer *layer)
+{
     switch (layer->mixer) {
     case KM_ATTENTION:
         km_build_attention(b, layer);
@@ -134,17 +142,31 @@ static void add_layer(struct km_builder *b, const struct km_layer *layer)
     case KM_KDA:
         km_build_delta(b, layer);
         break;
+    case KM_NO_MIXER:
+        break;
     }
-    bool two_sums = !layer->parallel_block && layer->mlp != KM_MLP_NONE;
-    if (two_sums) {
+}
+
+static void add_layer(struct km_builder *b, const struct km_layer *layer)
+{
+    const bool mixes = layer->mixer != KM_NO_MIXER, has_mlp = layer->mlp != KM_MLP_NONE;
+    if (!mixes && !has_mlp)
+        return;
+    for (int m = 0; m < KM_MODULE_COUNT; m++)
+        b->formats[m] = km_layer_format(b->model, layer, (enum km_module)m, b->precision);
+    add_residual_mix(b, layer);
+    add_norm(b);
+    add_mixer(b, layer);
+    if (mixes && has_mlp && !layer->parallel_block) {
         add_all_reduce(b);
+        add_residual_mix(b, layer);
         add_norm(b);
     }
     for (uint32_t extra = 2; extra < layer->norms; extra++)
         add_norm(b);
     if (layer->mlp == KM_MLP_DENSE)
         add_dense_mlp(b, layer->gated ? "gate_up_proj" : "up_proj", "activation", "down_proj",
-                      layer->intermediate / b->ranks, layer->gated);
+                      layer->intermediate / b->ranks, layer->gated, b->formats[KM_MODULE_DENSE_MLP]);
     if (layer->mlp == KM_MLP_MOE)
         add_moe(b, layer);
     else
@@ -193,7 +215,7 @@ void km_operators_build(const struct km_model *model, const struct km_precision 
                                        .kind = KM_OP_STREAM,
                                        .rows = KM_ROWS_SAMPLED,
                                        .bytes_per_row = 2.0 * b.hidden * b.activation_bytes});
-        enum km_dtype head = precision->embeddings;
+        enum km_dtype head = km_lm_head_format(model, precision).weights;
         km_build_op(&b,
                     (struct km_op){.name = "lm_head",
                                    .kind = KM_OP_GEMM,

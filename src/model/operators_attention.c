@@ -1,6 +1,8 @@
 /* Softmax attention as operators: over keys and values, over latents, over tokens that an indexer finds. */
 #include "model/operators_build.h"
 
+#include <math.h>
+
 /* Attention multiplies in 8 bits only where both the queries and the cache are fp8 (FlashAttention 3, arXiv
  * 2407.08608, section 3.3); narrower caches are widened. */
 static enum km_dtype attention_type(const struct km_builder *b)
@@ -92,6 +94,37 @@ static void add_output_gate(struct km_builder *b, const struct km_layer *layer)
                         (2.0 * layer->heads * (double)layer->value_dim + layer->gate_width) / b->ranks);
 }
 
+/* The indexer of sparse attention: queries from `query_in` values, one key a token, score every token of the
+ * context.
+ *
+ * DeepSeek-V3.2 (vllm/model_executor/models/deepseek_v2.py, Indexer): all heads on every rank, in fp8; the scores
+ * are written and read again to find the highest (8 bytes a token and decode; of prompts, where a pair's
+ * 2 * heads * dim FLOPs take longer, they are left out). By block (MiniMax-M3, vllm/models/minimax_m3/common/
+ * indexer.py): heads are shared out, in 16 bits, and a block of tokens leaves one score a head. */
+static void add_indexer(struct km_builder *b, const struct km_layer *layer, double query_in)
+{
+    const bool blocks = layer->index_block > 0;
+    const double heads = blocks ? fmax(1.0, layer->index_heads / b->ranks) : layer->index_heads;
+    const double dim = layer->index_dim, act = b->activation_bytes, value_bytes = blocks ? act : 1.0;
+    const double key_bytes = km_layer_index_bytes(layer);
+    km_build_gemm(b, "index_q_proj", heads * dim, query_in);
+    km_build_gemm(b, "index_k_proj", dim + (blocks ? 0.0 : heads), b->hidden);
+    km_build_op(b, (struct km_op){.name = "index_write",
+                                  .kind = KM_OP_STREAM,
+                                  .bytes_per_row = (heads * dim + dim) * (act + value_bytes) + key_bytes});
+    km_build_op(b, (struct km_op){.name = "index_scores",
+                                  .kind = KM_OP_ATTENTION,
+                                  .pair_flops = 2.0 * heads * dim,
+                                  .tile_flops = 2.0 * heads * dim,
+                                  .heads = heads,
+                                  .kv_heads = 1.0,
+                                  .kv_bytes = key_bytes + (blocks ? 8.0 * heads / layer->index_block : 8.0),
+                                  .prefill_kv_bytes = key_bytes,
+                                  .query_bytes = heads * dim * value_bytes,
+                                  .prefill_query_bytes = heads * dim * value_bytes,
+                                  .activations = blocks ? km_build_wide_type(b) : KM_FP8});
+}
+
 void km_build_attention(struct km_builder *b, const struct km_layer *layer)
 {
     uint32_t ranks = b->layout->tensor_parallel;
@@ -99,7 +132,8 @@ void km_build_attention(struct km_builder *b, const struct km_layer *layer)
     double dims = (double)layer->head_dim + layer->value_dim;
     double kv_values =
         layer->kv_source < 0 ? kv_heads * dims : 0.0; /* computed here; a shared layer only reads */
-    km_build_gemm(b, "qkv_proj", heads * layer->head_dim + kv_values + layer->gate_width / b->ranks,
+    const double computed = kv_values > 0 && layer->value_of_key ? kv_heads * layer->head_dim : kv_values;
+    km_build_gemm(b, "qkv_proj", heads * layer->head_dim + computed + layer->gate_width / b->ranks,
                   b->hidden);
     if (layer->qk_norm)
         km_build_stream(b, "qk_norm", 2.0 * (heads + (kv_values > 0 ? kv_heads : 0)) * layer->head_dim);
@@ -111,6 +145,8 @@ void km_build_attention(struct km_builder *b, const struct km_layer *layer)
                                       .kind = KM_OP_STREAM,
                                       .bytes_per_row =
                                           kv_values * b->activation_bytes + cache_bytes * written_share(b)});
+    if (layer->index_heads)
+        add_indexer(b, layer, b->hidden);
     const struct attention attention = {.name = layer->window ? "attention_windowed" : "attention",
                                         .heads = heads,
                                         .kv_heads = kv_heads,
@@ -123,32 +159,6 @@ void km_build_attention(struct km_builder *b, const struct km_layer *layer)
     add_shared_attention(b, &attention);
     add_output_gate(b, layer);
     km_build_gemm(b, "o_proj", b->hidden, heads * layer->value_dim);
-}
-
-/* DeepSeek-V3.2's indexer (vllm/model_executor/models/deepseek_v2.py, Indexer): index_heads queries from the
- * query's latent and one key a token, all in fp8, score every token of the context on every rank; the scores
- * are written and read again to find the highest (8 bytes a token and decode; of prompts, where a pair's
- * 2 * heads * dim FLOPs take longer, they are left out). */
-static void add_indexer(struct km_builder *b, const struct km_layer *layer)
-{
-    const double heads = layer->index_heads, dim = layer->index_dim, act = b->activation_bytes;
-    const double key_bytes = km_layer_index_bytes(layer);
-    km_build_gemm(b, "index_q_proj", heads * dim, layer->q_lora_rank);
-    km_build_gemm(b, "index_k_proj", dim + heads, b->hidden);
-    km_build_op(b, (struct km_op){.name = "index_write",
-                                  .kind = KM_OP_STREAM,
-                                  .bytes_per_row = (heads * dim + dim) * (act + 1.0) + key_bytes});
-    km_build_op(b, (struct km_op){.name = "index_scores",
-                                  .kind = KM_OP_ATTENTION,
-                                  .pair_flops = 2.0 * heads * dim,
-                                  .tile_flops = 2.0 * heads * dim,
-                                  .heads = heads,
-                                  .kv_heads = 1.0,
-                                  .kv_bytes = key_bytes + 8.0,
-                                  .prefill_kv_bytes = key_bytes,
-                                  .query_bytes = heads * dim,
-                                  .prefill_query_bytes = heads * dim,
-                                  .activations = KM_FP8});
 }
 
 /* Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1; absorbed form of appendix C): the
@@ -176,7 +186,7 @@ void km_build_mla(struct km_builder *b, const struct km_layer *layer)
                                   .bytes_per_row = (latent + rope) * b->activation_bytes +
                                                    cache_bytes * written_share(b)});
     if (layer->index_heads)
-        add_indexer(b, layer);
+        add_indexer(b, layer, layer->q_lora_rank);
     /* W_UK absorbed into the query, W_UV into the output: one batched product per head each. */
     km_build_gemm(b, "q_absorb", heads * latent, layer->qk_nope_dim);
     const struct attention attention = {.name = "mla_attention",

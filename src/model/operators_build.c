@@ -35,15 +35,6 @@ void km_build_op(struct km_builder *b, struct km_op op)
     b->ops[b->count++] = op;
 }
 
-/* What a product with these weights takes as its other operand: the run's activations, unless the weights
- * were left in 16 or 32 bits: those multiply with their own kind. */
-enum km_dtype km_build_operand(const struct km_builder *b, enum km_dtype weights)
-{
-    enum km_dtype activations = b->precision->activations;
-    return km_dtype_is_wide(weights) && km_dtype_bits(weights) >= km_dtype_bits(activations) ? weights
-                                                                                             : activations;
-}
-
 /* The format of what is not quantised: attention scores, the LM head's input. */
 enum km_dtype km_build_wide_type(const struct km_builder *b)
 {
@@ -52,20 +43,20 @@ enum km_dtype km_build_wide_type(const struct km_builder *b)
     return km_dtype_is_wide(b->precision->embeddings) ? b->precision->embeddings : KM_BF16;
 }
 
-void km_build_gemm_of(struct km_builder *b, const char *name, double n, double k, enum km_dtype weights)
+void km_build_gemm_of(struct km_builder *b, const char *name, double n, double k, struct km_format format)
 {
     km_build_op(b, (struct km_op){.name = name,
                                   .kind = KM_OP_GEMM,
                                   .n = n,
                                   .k = k,
-                                  .weights = weights,
-                                  .activations = km_build_operand(b, weights)});
+                                  .weights = format.weights,
+                                  .activations = format.activations});
 }
 
 /* A projection of a mixer. */
 void km_build_gemm(struct km_builder *b, const char *name, double n, double k)
 {
-    km_build_gemm_of(b, name, n, k, b->precision->attention);
+    km_build_gemm_of(b, name, n, k, b->formats[KM_MODULE_MIXER]);
 }
 
 /* Element-wise kernel: `values` activations read and written per row. */

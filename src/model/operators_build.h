@@ -13,16 +13,14 @@ struct km_builder {
     uint32_t count, capacity;
     double ranks, hidden;
     double activation_bytes;
+    struct km_format formats[KM_MODULE_COUNT]; /* of the layer at work */
 };
 
 /* Append, or count one more of an equal operator. */
 void km_build_op(struct km_builder *b, struct km_op op);
-/* What a product with these weights takes as its other operand: the run's activations, unless the weights
- * were left in 16 or 32 bits: those multiply with their own kind. */
-enum km_dtype km_build_operand(const struct km_builder *b, enum km_dtype weights);
 /* The format of what is not quantised: attention scores, the LM head's input. */
 enum km_dtype km_build_wide_type(const struct km_builder *b);
-void km_build_gemm_of(struct km_builder *b, const char *name, double n, double k, enum km_dtype weights);
+void km_build_gemm_of(struct km_builder *b, const char *name, double n, double k, struct km_format format);
 /* A projection of a mixer. */
 void km_build_gemm(struct km_builder *b, const char *name, double n, double k);
 /* Element-wise kernel: `values` activations read and written per row. */
