@@ -96,7 +96,8 @@ static void live(gsl_rng *rng, uint32_t window)
     struct km_slot slots[SLOTS] = {0};
     struct member members[SLOTS] = {0};
     uint64_t admissions = 0;
-    km_cohort_init(&cohort, 4, window);
+    const struct km_kv_config kv = {.block_size = 4};
+    km_cohort_init(&cohort, &kv, window);
     for (uint32_t i = 0; i < SLOTS; i++)
         slots[i].sequence.slot = i;
     for (int operation = 0; operation < 300; operation++) {
@@ -146,7 +147,8 @@ static void window_by_hand(void **state)
     struct km_slot slot = {0};
     struct km_decode_shape shape;
     const uint64_t attended[] = {7, 8, 8, 8};
-    km_cohort_init(&cohort, 16, 8);
+    const struct km_kv_config kv = {.block_size = 16};
+    km_cohort_init(&cohort, &kv, 8);
     km_cohort_join(&cohort, &slot, 6, 10);
     for (uint32_t i = 0; i < 4; i++) {
         cohort.clock++;

@@ -301,7 +301,8 @@ static void test_concurrency(void **state)
                  {100, 16, 16, 100},     {100, 16, 17, 50},      {100, 16, 1600, 1},
                  {100, 16, 1601, 0},     {0, 16, 1, 0},          {7, 1, 2, 3}};
     for (size_t i = 0; i < COUNT(cases); i++)
-        assert_int_equal(km_memory_concurrency(cases[i].blocks, cases[i].block_size, cases[i].context),
+        assert_int_equal(km_kv_concurrency(&(struct km_kv_groups){0}, cases[i].blocks, cases[i].block_size,
+                                           cases[i].context),
                          cases[i].sequences);
 }
 

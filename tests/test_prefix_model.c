@@ -202,10 +202,10 @@ static void go_on(struct world *w, struct model_sequence *s, gsl_rng *rng)
 static void everybody_decodes(struct world *w, gsl_rng *rng, bool with_company)
 {
     struct km_growth growth;
-    km_growth_init(&growth, w->model.block_size);
+    km_growth_init(&growth, w->model.block_size, &w->kv->config.groups);
     for (uint32_t i = 0; i < MOST_SEQUENCES; i++)
         if (w->sequences[i].phase == DECODING)
-            km_growth_add(&growth, w->sequences[i].tokens);
+            km_growth_add(&growth, w->sequences[i].tokens, 0);
     uint64_t steps =
         w->kv->manager->decode_steps(w->kv, &growth, 0, with_company ? 1 : 1 + gsl_rng_uniform_int(rng, 900));
     bool member[MOST_SEQUENCES];

@@ -243,7 +243,7 @@ static enum km_status find_knee(const struct km_scenario *scenario, const struct
     out->mean_prompt_tokens = curve.mean_prompt_tokens;
     out->mean_output_tokens = curve.mean_output_tokens;
     uint64_t length = (uint64_t)ceil(curve.mean_prompt_tokens + curve.mean_output_tokens);
-    uint64_t fits = km_memory_concurrency(setup->blocks, engine->block_size, length);
+    uint64_t fits = km_kv_concurrency(&setup->memory.groups, setup->blocks, engine->block_size, length);
     out->fits_batch = (uint32_t)(fits < 1 ? 1 : fits > UINT32_MAX ? UINT32_MAX : fits);
     status = measure_grid(&curve, out, asked < out->fits_batch ? asked : out->fits_batch, error);
     if (status == KM_OK && best_point(out) == KM_ADVICE_POINTS)

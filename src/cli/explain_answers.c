@@ -66,8 +66,8 @@ static void sweep_row(const struct km_setup *setup, const struct km_step_source 
     const struct km_step_account *a = &step.account;
     *out = (struct km_explain_sweep_row){
         .sequences = sequences,
-        .fits = sequences <= data * km_memory_concurrency(setup->blocks / data,
-                                                          setup->scenario->engine.block_size, context),
+        .fits = sequences <= data * km_kv_concurrency(&setup->memory.groups, setup->blocks / data,
+                                                      setup->scenario->engine.block_size, context),
         .step_s = a->step_s,
         .device_s = a->device_s,
         .host_s = a->host_s,
@@ -193,7 +193,7 @@ void km_explain_memory(const struct km_scenario *scenario, const struct km_memor
     out->data_parallel_size = (uint32_t)data;
     out->block_size = engine->block_size;
     out->max_model_len = engine->max_model_len;
-    out->most_model_len = km_setup_most_model_len(scenario, out->blocks / data);
+    out->most_model_len = km_setup_most_model_len(scenario, &out->memory->groups, out->blocks / data);
     out->max_num_seqs = engine->max_num_seqs;
     out->max_num_batched_tokens = engine->max_num_batched_tokens;
     struct km_explain_concurrency *rows = km_arena_alloc(arena, MOST_CONCURRENCY_ROWS * sizeof *rows);
@@ -210,8 +210,8 @@ void km_explain_memory(const struct km_scenario *scenario, const struct km_memor
     }
     for (size_t i = 0; i < out->concurrency_count; i++) {
         uint64_t most = engine->max_num_seqs * data;
-        rows[i].sequences =
-            data * km_memory_concurrency(out->blocks / data, engine->block_size, rows[i].context_tokens);
+        rows[i].sequences = data * km_kv_concurrency(&out->memory->groups, out->blocks / data,
+                                                     engine->block_size, rows[i].context_tokens);
         rows[i].running = rows[i].sequences < most ? rows[i].sequences : most;
     }
     out->concurrency = rows;

@@ -94,6 +94,7 @@ struct km_engine {
     double gpu_memory_utilization;
     uint32_t num_gpu_blocks_override; /* 0 = from the memory map */
     bool enable_prefix_caching;
+    bool disable_hybrid_kv_cache_manager; /* keep the blocks of sliding windows in full (model/kv_groups.h) */
     bool check_max_model_len; /* refuse to start when one request of max_model_len is more than the cache
                                  holds */
 

@@ -193,6 +193,8 @@ static const struct km_setting kv_settings[] = {
      .nullable = true, .doc = "KV blocks of a rank, when known; null = from the memory map"},
     {"enable_prefix_caching", KM_SETTING_BOOL, AT(enable_prefix_caching),
      .doc = "reuse the KV blocks of equal prefixes"},
+    {"disable_hybrid_kv_cache_manager", KM_SETTING_BOOL, AT(disable_hybrid_kv_cache_manager),
+     .doc = "keep the KV blocks of layers with a sliding window when the window has passed them"},
     {"check_max_model_len", KM_SETTING_BOOL, AT(check_max_model_len), .optional = true,
      .doc = "refuse to start when one request of max_model_len is more than the cache holds, as vLLM does"},
     {0},

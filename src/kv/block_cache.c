@@ -87,13 +87,15 @@ uint32_t km_block_cache_find(const struct km_block_cache *cache, uint64_t key)
     return entry;
 }
 
-uint32_t km_block_cache_name(struct km_block_cache *cache, uint64_t key)
+uint32_t km_block_cache_name(struct km_block_cache *cache, uint64_t key, uint32_t blocks)
 {
     if (cache->named_count == cache->bucket_count)
         grow_buckets(cache);
     uint32_t entry = new_entry(cache), oldest = km_block_cache_find(cache, key);
     struct km_cached_block *entries = cache->entries;
     entries[entry].key = key;
+    entries[entry].blocks = blocks;
+    entries[entry].named = true;
     entries[entry].references = 1;
     cache->named_count++;
     if (oldest) {
@@ -154,14 +156,16 @@ void km_block_cache_take(struct km_block_cache *cache, uint64_t blocks)
     while (blocks) {
         uint32_t entry = cache->first;
         struct km_cached_block *e = &cache->entries[entry];
-        if (e->run_blocks > blocks) {
-            e->run_blocks -= blocks;
+        if (e->named) {
+            forget_name(cache, entry);
+            e->named = false;
+        }
+        if (e->blocks > blocks) {
+            e->blocks -= blocks;
             return;
         }
-        blocks -= e->run_blocks ? e->run_blocks : 1;
+        blocks -= e->blocks;
         take_out(cache, entry);
-        if (!e->run_blocks)
-            forget_name(cache, entry);
         reuse_entry(cache, entry);
     }
 }
@@ -171,20 +175,21 @@ void km_block_cache_give(struct km_block_cache *cache, uint64_t blocks)
     if (blocks == 0)
         return;
     cache->free_blocks += blocks;
-    if (!cache->last || !cache->entries[cache->last].run_blocks)
+    if (!cache->last || cache->entries[cache->last].named)
         append(cache, new_entry(cache));
-    cache->entries[cache->last].run_blocks += blocks;
+    cache->entries[cache->last].blocks += blocks;
 }
 
 void km_block_cache_forget(struct km_block_cache *cache, uint64_t blocks)
 {
-    if (blocks == 0 || cache->entries[cache->first].run_blocks >= blocks)
+    const struct km_cached_block *first = &cache->entries[cache->first];
+    if (blocks == 0 || (!first->named && first->blocks >= blocks))
         return;
     km_block_cache_take(cache, blocks);
     cache->free_blocks += blocks;
     uint32_t entry = new_entry(cache);
     struct km_cached_block *e = &cache->entries[entry];
-    e->run_blocks = blocks;
+    e->blocks = blocks;
     e->next = cache->first;
     if (cache->first)
         cache->entries[cache->first].previous = entry;
@@ -193,21 +198,21 @@ void km_block_cache_forget(struct km_block_cache *cache, uint64_t blocks)
     cache->first = entry;
 }
 
-bool km_block_cache_hold(struct km_block_cache *cache, uint32_t block)
+uint64_t km_block_cache_hold(struct km_block_cache *cache, uint32_t entry)
 {
-    if (cache->entries[block].references++ > 0)
-        return false;
-    take_out(cache, block);
-    cache->free_blocks--;
-    return true;
+    if (cache->entries[entry].references++ > 0)
+        return 0;
+    take_out(cache, entry);
+    cache->free_blocks -= cache->entries[entry].blocks;
+    return cache->entries[entry].blocks;
 }
 
-bool km_block_cache_drop(struct km_block_cache *cache, uint32_t block)
+uint64_t km_block_cache_drop(struct km_block_cache *cache, uint32_t entry)
 {
-    assert(cache->entries[block].references > 0);
-    if (--cache->entries[block].references > 0)
-        return false;
-    append(cache, block);
-    cache->free_blocks++;
-    return true;
+    assert(cache->entries[entry].references > 0);
+    if (--cache->entries[entry].references > 0)
+        return 0;
+    append(cache, entry);
+    cache->free_blocks += cache->entries[entry].blocks;
+    return cache->entries[entry].blocks;
 }

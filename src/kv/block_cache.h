@@ -6,7 +6,8 @@
  * named or not: blocks are taken from its head, and lose their names there; blocks given back join its tail.
  * A named block that is free can be held again from wherever it stands. That is least-recently-used eviction
  * as in vLLM's block pool. Several blocks may bear one key, when sequences computed the same tokens side by
- * side; the oldest is found first, and another takes its place when it is gone.
+ * side; the oldest is found first, and another takes its place when it is gone. Blocks with one name are lost
+ * together: whose first is taken from the queue has no name any more.
  *
  * Anonymous free blocks that are neighbours in the queue are kept as one entry with a count, and anonymous
  * held blocks only by their holders, so that work and memory grow with named blocks alone. */
@@ -17,9 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct km_cached_block { /* an entry: one named block, or a run of anonymous free ones */
+struct km_cached_block { /* an entry: what has one name, or a run of anonymous free blocks */
     uint64_t key;        /* named */
-    uint64_t run_blocks; /* a run: how many; 0 = a named block */
+    uint64_t blocks;     /* of the run; of the name, which several blocks may bear together */
+    bool named;
     uint32_t references;
     uint32_t next, previous;           /* in the queue */
     uint32_t bucket_next;              /* oldest of its key: the next key of the bucket, or unused entry */
@@ -49,18 +51,24 @@ void km_block_cache_give(struct km_block_cache *cache, uint64_t blocks);
 /* The next `blocks` to be taken are as good as taken: let them forget their names now. */
 void km_block_cache_forget(struct km_block_cache *cache, uint64_t blocks);
 
-/* Name one of the caller's anonymous blocks, which the caller goes on holding. Returns the block. */
-uint32_t km_block_cache_name(struct km_block_cache *cache, uint64_t key);
-/* The oldest block of that key, held or free; 0 = none. */
+/* Give one name to `blocks` (at least 1) of the caller's anonymous blocks, which the caller goes on holding. Returns
+ * the entry. */
+uint32_t km_block_cache_name(struct km_block_cache *cache, uint64_t key, uint32_t blocks);
+/* The oldest entry of that key, held or free; 0 = none. */
 uint32_t km_block_cache_find(const struct km_block_cache *cache, uint64_t key);
-/* Hold a named block. Returns whether it was free. */
-bool km_block_cache_hold(struct km_block_cache *cache, uint32_t block);
-/* One holder lets go of a named block. Returns whether it is free now. */
-bool km_block_cache_drop(struct km_block_cache *cache, uint32_t block);
+/* Hold what is named. Returns its blocks if they were free, else 0. */
+uint64_t km_block_cache_hold(struct km_block_cache *cache, uint32_t entry);
+/* One holder lets go of it. Returns its blocks if they are free now, else 0. */
+uint64_t km_block_cache_drop(struct km_block_cache *cache, uint32_t entry);
 
-static inline bool km_block_cache_is_held(const struct km_block_cache *cache, uint32_t block)
+static inline bool km_block_cache_is_held(const struct km_block_cache *cache, uint32_t entry)
 {
-    return cache->entries[block].references > 0;
+    return cache->entries[entry].references > 0;
+}
+
+static inline bool km_block_cache_is_shared(const struct km_block_cache *cache, uint32_t entry)
+{
+    return cache->entries[entry].references > 1;
 }
 
 #endif

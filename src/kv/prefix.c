@@ -15,6 +15,11 @@
  *   cohort's growth stays a matter of counting, and a match never grows by decoding.
  * - A sequence that computes a block another one has cached meanwhile (or its whole prompt's last block, of
  *   which one token must be computed) keeps its own copy.
+ * - Groups of layers with a sliding window (model/kv_groups.h) have names of their own for the same tokens: a block
+ *   behind the window goes back, and can be hit until it is reused. A match ends where the windowed groups have the
+ *   whole window before it (SlidingWindowManager.find_longest_cache_hit, vllm/v1/core/single_type_kv_cache_manager.py),
+ *   or all from the beginning. While a sequence decodes, its window's named blocks stay; when it gives its blocks
+ *   back, those that have left the window meanwhile change places with anonymous ones.
  *
  * Keys are 64-bit mixtures. With n named blocks at a time, the chance that a look-up meets the wrong one is
  * n / 2^64: 1e-8 over a billion look-ups among 200 blocks, 1e-5 among 200,000. */
@@ -25,12 +30,21 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* What a running sequence holds by name: its first blocks. */
-struct holding {
-    uint32_t *blocks; /* [count] */
+/* Entries of neighbouring blocks of a sequence. */
+struct entries {
+    uint64_t first; /* block */
+    uint32_t *list; /* [count] */
     size_t count, capacity;
-    uint64_t chain; /* key of the first chain_hashes hashes */
+};
+
+/* What a running sequence holds by name. */
+struct holding {
+    uint64_t named;          /* blocks, from its first */
+    struct entries full;     /* all of them */
+    struct entries windowed; /* less those behind its window */
+    uint64_t chain;          /* key of the first chain_hashes hashes */
     uint32_t chain_hashes;
     struct holding *all_next, *idle_next;
 };
@@ -41,13 +55,23 @@ struct prefix {
     struct holding *all, *idle;
     uint64_t *chains; /* scratch of match: key of the hashes up to each */
     size_t chain_capacity;
-    uint32_t *hits; /* scratch of admit */
-    size_t hit_capacity;
+    struct entries full_hits, windowed_hits; /* scratch of admit */
 };
 
 static struct prefix *prefix_of(struct km_kv *kv)
 {
     return (struct prefix *)(void *)kv;
+}
+
+/* Pages that one block of tokens takes of full groups, and of windowed ones. */
+static uint32_t full_pages(const struct km_kv *kv)
+{
+    return kv->config.groups.windowed ? kv->config.groups.full : 1;
+}
+
+static uint32_t windowed_pages(const struct km_kv *kv)
+{
+    return kv->config.groups.windowed;
 }
 
 /* ---- keys ---- */
@@ -70,6 +94,12 @@ static uint64_t chain_on(uint64_t chain, uint64_t hash)
 static uint64_t block_key(uint64_t chain, uint64_t block)
 {
     return mix(chain + (block + 1) * GOLDEN);
+}
+
+/* The key of the same tokens in windowed groups. */
+static uint64_t windowed_key(uint64_t key)
+{
+    return mix(key ^ GOLDEN);
 }
 
 static uint64_t hash_at(const struct km_sequence *sequence, uint32_t i)
@@ -96,16 +126,16 @@ static bool was_preempted(const struct km_sequence *sequence)
     return sequence->preemptions > 0;
 }
 
-/* Key of the holding's next block. */
-static uint64_t next_key(const struct km_kv *kv, struct holding *holding, const struct km_sequence *sequence)
-{
-    uint32_t hashes = hashes_under(kv, holding->count + 1);
-    for (; holding->chain_hashes < hashes; holding->chain_hashes++)
-        holding->chain = chain_on(holding->chain, hash_at(sequence, holding->chain_hashes));
-    return block_key(holding->chain, holding->count);
-}
-
 /* ---- holdings ---- */
+
+static void push(struct entries *entries, uint64_t block, uint32_t entry)
+{
+    if (entries->count == 0)
+        entries->first = block;
+    assert(entries->first + entries->count == block);
+    entries->list = km_grow(entries->list, &entries->capacity, entries->count + 1, sizeof *entries->list);
+    entries->list[entries->count++] = entry;
+}
 
 static struct holding *holding_take(struct prefix *prefix)
 {
@@ -117,26 +147,57 @@ static struct holding *holding_take(struct prefix *prefix)
         holding->all_next = prefix->all;
         prefix->all = holding;
     }
-    holding->count = 0;
+    holding->named = holding->full.count = holding->windowed.count = 0;
     holding->chain = 0;
     holding->chain_hashes = 0;
     return holding;
 }
 
-static void holding_push(struct holding *holding, uint32_t block)
+/* What is held by name of the first `count` windowed blocks goes; returns how many of these were nobody else's. */
+static uint64_t drop_windowed(struct prefix *prefix, struct holding *holding, uint64_t count)
 {
-    holding->blocks =
-        km_grow(holding->blocks, &holding->capacity, holding->count + 1, sizeof *holding->blocks);
-    holding->blocks[holding->count++] = block;
+    struct entries *entries = &holding->windowed;
+    uint64_t own = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t pages = km_block_cache_drop(&prefix->cache, entries->list[i]);
+        km_kv_give(&prefix->kv, pages);
+        own += pages > 0;
+    }
+    entries->first += count;
+    entries->count -= count;
+    memmove(entries->list, entries->list + count, entries->count * sizeof *entries->list);
+    return own;
 }
 
-/* Name what the sequence's first `tokens` fill, beyond what it holds by name. */
-static void name_through(struct prefix *prefix, const struct km_sequence *sequence, uint32_t tokens, bool own)
+/* Windowed blocks before `start` that are held by name. */
+static uint64_t named_before(const struct holding *holding, uint64_t start)
+{
+    const struct entries *entries = &holding->windowed;
+    if (entries->count == 0 || start <= entries->first)
+        return 0;
+    return start - entries->first < entries->count ? start - entries->first : entries->count;
+}
+
+/* Name what the sequence's first `tokens` fill, beyond what it holds by name; in windowed groups from block
+ * `start` on. */
+static void name_through(struct prefix *prefix, const struct km_sequence *sequence, uint32_t tokens, bool own,
+                         uint64_t start)
 {
     struct holding *holding = sequence->kv;
-    uint64_t nameable = nameable_blocks(&prefix->kv, sequence, tokens, own);
-    while (holding->count < nameable)
-        holding_push(holding, km_block_cache_name(&prefix->cache, next_key(&prefix->kv, holding, sequence)));
+    struct km_block_cache *cache = &prefix->cache;
+    const struct km_kv *kv = &prefix->kv;
+    uint64_t nameable = nameable_blocks(kv, sequence, tokens, own);
+    for (; holding->named < nameable; holding->named++) {
+        uint32_t hashes = hashes_under(kv, holding->named + 1);
+        for (; holding->chain_hashes < hashes; holding->chain_hashes++)
+            holding->chain = chain_on(holding->chain, hash_at(sequence, holding->chain_hashes));
+        uint64_t key = block_key(holding->chain, holding->named);
+        if (full_pages(kv))
+            push(&holding->full, holding->named, km_block_cache_name(cache, key, full_pages(kv)));
+        if (windowed_pages(kv) && holding->named >= start)
+            push(&holding->windowed, holding->named,
+                 km_block_cache_name(cache, windowed_key(key), windowed_pages(kv)));
+    }
 }
 
 static void take(struct prefix *prefix, uint64_t blocks)
@@ -162,104 +223,180 @@ static void prefix_destroy(struct km_kv *kv)
     struct prefix *prefix = prefix_of(kv);
     for (struct holding *holding = prefix->all, *next; holding; holding = next) {
         next = holding->all_next;
-        free(holding->blocks);
+        free(holding->full.list);
+        free(holding->windowed.list);
         free(holding);
     }
     km_block_cache_release(&prefix->cache);
     free(prefix->chains);
-    free(prefix->hits);
+    free(prefix->full_hits.list);
+    free(prefix->windowed_hits.list);
     free(prefix);
 }
 
-static uint64_t prefix_most_blocks(const struct km_kv *kv, uint64_t tokens)
+/* The key of block b; prefix->chains are known so far. */
+static uint64_t key_of(const struct prefix *prefix, uint64_t b)
 {
-    return km_kv_blocks_for(kv, tokens);
+    return block_key(prefix->chains[hashes_under(&prefix->kv, b + 1) - 1], b);
 }
 
 /* A block outlives no block before it: whoever gives it back holds one of its predecessors, too, and gives
  * that back later or leaves it with others. So what is cached of a sequence is its first so many blocks, and
  * these can be bisected. */
-static uint32_t prefix_match(struct km_kv *kv, const struct km_sequence *sequence, uint32_t tokens)
+static uint64_t match_full(const struct prefix *prefix, uint64_t absent)
 {
-    struct prefix *prefix = prefix_of(kv);
-    uint64_t absent = tokens ? nameable_blocks(kv, sequence, tokens - 1u, was_preempted(sequence)) : 0;
-    if (absent == 0)
-        return 0;
-    /* Blocks promised to decodes of this batch are theirs, though not yet taken. */
-    km_block_cache_forget(&prefix->cache, kv->promised_blocks);
-    uint32_t hashes = hashes_under(kv, absent);
-    prefix->chains = km_grow(prefix->chains, &prefix->chain_capacity, hashes, sizeof *prefix->chains);
-    uint64_t chain = 0;
-    for (uint32_t i = 0; i < hashes; i++)
-        prefix->chains[i] = chain = chain_on(chain, hash_at(sequence, i));
     uint64_t present = 0; /* this many are there; of those below `absent` it is not known */
     while (present < absent) {
         uint64_t middle = present + (absent - present) / 2;
-        chain = prefix->chains[hashes_under(kv, middle + 1) - 1];
-        if (km_block_cache_find(&prefix->cache, block_key(chain, middle)))
+        if (km_block_cache_find(&prefix->cache, key_of(prefix, middle)))
             present = middle + 1;
         else
             absent = middle;
     }
-    return (uint32_t)(present * kv->config.block_size);
+    return present;
 }
 
-/* Find the blocks that match() found, as long as no more than `most_free` of them are free. */
-static bool find_hits(struct prefix *prefix, const struct km_sequence *sequence, uint64_t count,
-                      uint64_t most_free)
+/* The last block, of `blocks`, behind which all that its window reaches is there. */
+static uint64_t match_windowed(const struct prefix *prefix, uint64_t blocks)
 {
-    prefix->hits = km_grow(prefix->hits, &prefix->hit_capacity, count, sizeof *prefix->hits);
-    uint64_t chain = 0;
-    uint32_t hashes = 0;
-    for (uint64_t b = 0; b < count; b++) {
-        for (uint32_t under = hashes_under(&prefix->kv, b + 1); hashes < under; hashes++)
-            chain = chain_on(chain, hash_at(sequence, hashes));
-        prefix->hits[b] = km_block_cache_find(&prefix->cache, block_key(chain, b));
-        assert(prefix->hits[b]);
-        if (!km_block_cache_is_held(&prefix->cache, prefix->hits[b]) && most_free-- == 0)
-            return false;
+    uint64_t need = km_kv_blocks_for(&prefix->kv, prefix->kv.config.groups.window_tokens - 1u), run = 0;
+    for (uint64_t b = blocks; b-- > 0;) {
+        run = km_block_cache_find(&prefix->cache, windowed_key(key_of(prefix, b))) ? run + 1 : 0;
+        if (run && run == need)
+            return b + run;
     }
-    return true;
+    return run;
+}
+
+static uint32_t prefix_match(struct km_kv *kv, const struct km_sequence *sequence, uint32_t tokens)
+{
+    struct prefix *prefix = prefix_of(kv);
+    uint64_t most = tokens ? nameable_blocks(kv, sequence, tokens - 1u, was_preempted(sequence)) : 0;
+    if (most == 0)
+        return 0;
+    /* Blocks promised to decodes of this batch are theirs, though not yet taken. */
+    km_block_cache_forget(&prefix->cache, kv->promised_blocks);
+    uint32_t hashes = hashes_under(kv, most);
+    prefix->chains = km_grow(prefix->chains, &prefix->chain_capacity, hashes, sizeof *prefix->chains);
+    uint64_t chain = 0;
+    for (uint32_t i = 0; i < hashes; i++)
+        prefix->chains[i] = chain = chain_on(chain, hash_at(sequence, i));
+    uint64_t hits = full_pages(kv) ? match_full(prefix, most) : most;
+    if (windowed_pages(kv))
+        hits = match_windowed(prefix, hits);
+    return (uint32_t)(hits * kv->config.block_size);
+}
+
+static void find_hit(struct prefix *prefix, struct entries *hits, uint64_t block, uint64_t key,
+                     uint64_t *free_pages)
+{
+    uint32_t entry = km_block_cache_find(&prefix->cache, key);
+    assert(entry);
+    push(hits, block, entry);
+    if (!km_block_cache_is_held(&prefix->cache, entry))
+        *free_pages += prefix->cache.entries[entry].blocks;
+}
+
+/* Find the blocks that match() found, those behind the window left out. Returns how many of their pages are free. */
+static uint64_t find_hits(struct prefix *prefix, const struct km_sequence *sequence, uint64_t count)
+{
+    const struct km_kv *kv = &prefix->kv;
+    uint64_t skipped = km_kv_skipped_blocks(kv, count * kv->config.block_size), chain = 0, free_pages = 0;
+    uint32_t hashes = 0;
+    prefix->full_hits.count = prefix->windowed_hits.count = 0;
+    for (uint64_t b = 0; b < count; b++) {
+        for (uint32_t under = hashes_under(kv, b + 1); hashes < under; hashes++)
+            chain = chain_on(chain, hash_at(sequence, hashes));
+        uint64_t key = block_key(chain, b);
+        if (full_pages(kv))
+            find_hit(prefix, &prefix->full_hits, b, key, &free_pages);
+        if (windowed_pages(kv) && b >= skipped)
+            find_hit(prefix, &prefix->windowed_hits, b, windowed_key(key), &free_pages);
+    }
+    return free_pages;
+}
+
+static void hold(struct prefix *prefix, const struct entries *hits, struct entries *into)
+{
+    for (size_t i = 0; i < hits->count; i++) {
+        push(into, hits->first + i, hits->list[i]);
+        km_kv_take(&prefix->kv, km_block_cache_hold(&prefix->cache, hits->list[i]));
+    }
 }
 
 static bool prefix_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens, uint32_t hit_tokens,
                          uint32_t first_tokens)
 {
     struct prefix *prefix = prefix_of(kv);
-    uint64_t hits = hit_tokens / kv->config.block_size;
-    uint64_t fresh = km_kv_blocks_for(kv, tokens) - hits;
+    uint64_t hits = hit_tokens / kv->config.block_size, pages = km_kv_block_pages(kv);
+    uint64_t now = (km_kv_blocks_for(kv, first_tokens) - hits) * pages;
+    uint64_t whole = km_kv_most_pages(kv, tokens), found = hits * pages;
+    uint64_t fresh = whole > found + now ? whole - found : now;
     if (fresh > km_kv_free_blocks(kv) ||
-        (hits && !find_hits(prefix, sequence, hits, km_kv_free_blocks(kv) - fresh)))
+        (hits && find_hits(prefix, sequence, hits) > km_kv_free_blocks(kv) - fresh))
         return false;
     if (sequence->prefix_hash_count || was_preempted(sequence)) {
         struct holding *holding = sequence->kv = holding_take(prefix);
-        for (uint64_t b = 0; b < hits; b++) {
-            holding_push(holding, prefix->hits[b]);
-            if (km_block_cache_hold(&prefix->cache, prefix->hits[b]))
-                km_kv_take(kv, 1);
+        if (hits) {
+            hold(prefix, &prefix->full_hits, &holding->full);
+            hold(prefix, &prefix->windowed_hits, &holding->windowed);
+            holding->named = hits;
+            holding->chain_hashes = hashes_under(kv, hits);
+            for (uint32_t i = 0; i < holding->chain_hashes; i++)
+                holding->chain = chain_on(holding->chain, hash_at(sequence, i));
         }
     }
-    take(prefix, km_kv_blocks_for(kv, first_tokens) - hits);
+    take(prefix, now);
+    uint64_t start = km_kv_skipped_blocks(kv, hit_tokens);
+    if (windowed_pages(kv))
+        km_kv_window_start_at(kv, sequence, first_tokens, start);
     if (sequence->kv)
-        name_through(prefix, sequence, first_tokens, was_preempted(sequence));
+        name_through(prefix, sequence, first_tokens, was_preempted(sequence), start);
     return true;
 }
 
 static bool prefix_extend(struct km_kv *kv, struct km_sequence *sequence, uint32_t from_tokens,
                           uint32_t to_tokens)
 {
-    uint64_t need = km_kv_blocks_for(kv, to_tokens) - km_kv_blocks_for(kv, from_tokens);
+    uint64_t blocks = km_kv_blocks_for(kv, to_tokens) - km_kv_blocks_for(kv, from_tokens);
+    uint64_t need = blocks * km_kv_block_pages(kv), start = 0;
     if (need > km_kv_free_blocks(kv))
         return false;
     take(prefix_of(kv), need);
+    if (windowed_pages(kv)) {
+        start = km_kv_window_start(kv, sequence, from_tokens);
+        km_kv_window_start_at(kv, sequence, to_tokens, start);
+    }
     if (sequence->kv)
-        name_through(prefix_of(kv), sequence, to_tokens, was_preempted(sequence));
+        name_through(prefix_of(kv), sequence, to_tokens, was_preempted(sequence), start);
     return true;
 }
 
-static bool prefix_decode_needs(const struct km_kv *kv, uint32_t tokens)
+static void give(struct prefix *prefix, uint64_t pages)
 {
-    return tokens % kv->config.block_size == 0;
+    km_block_cache_give(&prefix->cache, pages);
+    km_kv_give(&prefix->kv, pages);
+}
+
+static void prefix_settle(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
+{
+    struct prefix *prefix = prefix_of(kv);
+    struct holding *holding = sequence->kv;
+    uint64_t blocks = km_kv_window_settle(kv, sequence, tokens), named = 0;
+    uint64_t start = km_kv_window_start(kv, sequence, sequence->computed_tokens);
+    if (holding && blocks) {
+        named = named_before(holding, start);
+        drop_windowed(prefix, holding, named);
+    }
+    give(prefix, (blocks - named) * windowed_pages(kv));
+    /* From now on what leaves the window is given for what is taken: which it must not share with others. */
+    if (!holding || sequence->state == KM_SEQ_PREFILL)
+        return;
+    while (holding->windowed.count && km_kv_free_blocks(kv) >= windowed_pages(kv) &&
+           km_block_cache_is_shared(&prefix->cache, holding->windowed.list[0])) {
+        drop_windowed(prefix, holding, 1);
+        take(prefix, windowed_pages(kv));
+    }
 }
 
 static uint64_t prefix_decode_steps(const struct km_kv *kv, const struct km_growth *growth, uint64_t clock,
@@ -272,12 +409,43 @@ static uint64_t prefix_decode_blocks(const struct km_kv *kv, const struct km_gro
                                      uint64_t steps)
 {
     (void)kv;
-    return km_growth_blocks(growth, clock, steps);
+    return km_growth_pages(growth, clock, steps);
 }
 
-static void prefix_decode(struct km_kv *kv, const struct km_growth *growth, uint64_t clock, uint64_t steps)
+static void prefix_decode(struct km_kv *kv, struct km_growth *growth, uint64_t clock, uint64_t steps)
 {
-    take(prefix_of(kv), km_growth_blocks(growth, clock, steps));
+    take(prefix_of(kv), km_growth_take(growth, clock, steps));
+}
+
+/* Anonymous blocks of each windowed group, when the sequence goes: named ones that have left the window change places
+ * with anonymous ones, unless somebody else holds them; then there are fewer, for the last. Returns from which block
+ * on the others can be named. */
+static uint64_t leave_window(struct prefix *prefix, const struct km_sequence *sequence, uint32_t tokens,
+                             bool own, uint64_t *anonymous)
+{
+    struct km_kv *kv = &prefix->kv;
+    struct holding *holding = sequence->kv;
+    uint64_t start = km_kv_window_start(kv, sequence, tokens);
+    *anonymous = km_kv_blocks_for(kv, tokens) - start;
+    if (!holding)
+        return start;
+    *anonymous -= holding->windowed.count;
+    uint64_t exchanged = drop_windowed(prefix, holding, named_before(holding, start));
+    take(prefix, exchanged * windowed_pages(kv));
+    *anonymous += exchanged;
+    uint64_t nameable = nameable_blocks(kv, sequence, tokens, own);
+    uint64_t from = start > holding->named ? start : holding->named;
+    if (nameable > from + *anonymous) {
+        drop_windowed(prefix, holding, holding->windowed.count);
+        return nameable - *anonymous;
+    }
+    return start;
+}
+
+static void drop_all(struct prefix *prefix, struct entries *entries)
+{
+    while (entries->count)
+        km_kv_give(&prefix->kv, km_block_cache_drop(&prefix->cache, entries->list[--entries->count]));
 }
 
 static void prefix_release(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
@@ -287,16 +455,21 @@ static void prefix_release(struct km_kv *kv, struct km_sequence *sequence, uint3
     if (returns && !sequence->kv)
         sequence->kv = holding_take(prefix);
     struct holding *holding = sequence->kv;
-    if (holding)
-        name_through(prefix, sequence, tokens, returns);
-    uint64_t anonymous = km_kv_blocks_for(kv, tokens) - (holding ? holding->count : 0);
-    km_block_cache_give(&prefix->cache, anonymous);
-    km_kv_give(kv, anonymous);
+    uint64_t start = 0, windowed = 0, named = 0;
+    if (windowed_pages(kv))
+        start = leave_window(prefix, sequence, tokens, returns, &windowed);
+    if (holding) {
+        uint64_t before = holding->windowed.count;
+        name_through(prefix, sequence, tokens, returns, start);
+        named = holding->named;
+        windowed -= holding->windowed.count - before;
+    }
+    give(prefix, (km_kv_blocks_for(kv, tokens) - named) * full_pages(kv) + windowed * windowed_pages(kv));
+    sequence->window_excess_blocks = 0;
     if (!holding)
         return;
-    while (holding->count)
-        if (km_block_cache_drop(&prefix->cache, holding->blocks[--holding->count]))
-            km_kv_give(kv, 1);
+    drop_all(prefix, &holding->full);
+    drop_all(prefix, &holding->windowed);
     holding->idle_next = prefix->idle;
     prefix->idle = holding;
     sequence->kv = NULL;
@@ -306,11 +479,12 @@ const struct km_kv_manager km_kv_prefix = {
     .entry = {"prefix", "paged blocks, those of equal prefixes shared and kept for later requests (vLLM)"},
     .create = prefix_create,
     .destroy = prefix_destroy,
-    .most_blocks = prefix_most_blocks,
+    .most_blocks = km_kv_most_pages,
     .match = prefix_match,
     .admit = prefix_admit,
     .extend = prefix_extend,
-    .decode_needs = prefix_decode_needs,
+    .settle = prefix_settle,
+    .decode_needs = km_kv_decode_needs,
     .decode_steps = prefix_decode_steps,
     .decode_blocks = prefix_decode_blocks,
     .decode = prefix_decode,

@@ -24,7 +24,7 @@ static void reserve_destroy(struct km_kv *kv)
 static uint64_t reserve_most_blocks(const struct km_kv *kv, uint64_t tokens)
 {
     (void)tokens;
-    return km_kv_blocks_for(kv, kv->config.max_model_len);
+    return km_kv_blocks_for(kv, kv->config.max_model_len) * km_kv_block_pages(kv);
 }
 
 static bool reserve_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens,
@@ -45,10 +45,10 @@ static bool reserve_extend(struct km_kv *kv, struct km_sequence *sequence, uint3
     return true;
 }
 
-static bool reserve_decode_needs(const struct km_kv *kv, uint32_t tokens)
+static uint32_t reserve_decode_needs(const struct km_kv *kv, uint32_t tokens)
 {
     (void)kv, (void)tokens;
-    return false;
+    return 0;
 }
 
 static uint64_t reserve_decode_steps(const struct km_kv *kv, const struct km_growth *growth, uint64_t clock,
@@ -65,9 +65,10 @@ static uint64_t reserve_decode_blocks(const struct km_kv *kv, const struct km_gr
     return 0;
 }
 
-static void reserve_decode(struct km_kv *kv, const struct km_growth *growth, uint64_t clock, uint64_t steps)
+static void reserve_decode(struct km_kv *kv, struct km_growth *growth, uint64_t clock, uint64_t steps)
 {
-    (void)kv, (void)growth, (void)clock, (void)steps;
+    (void)kv;
+    km_growth_take(growth, clock, steps);
 }
 
 static void reserve_release(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)

@@ -306,6 +306,7 @@ static void read_attention_layer(struct km_config *config, const struct km_model
         km_config_block_indexer(config, model, out);
     else if (f->mixer == KM_MLA && !has_indexer(config, i))
         out->index_heads = out->index_dim = 0;
+    out->chunked = out->window && f->window == KM_WINDOW_ROPE;
     if (i % layout->share_factor != 0)
         out->kv_source = (int32_t)(i - i % layout->share_factor);
     if (f->blocks)

@@ -76,11 +76,6 @@ double km_memory_weight_bytes(const struct km_model *model, const struct km_prec
     return sum(&weights);
 }
 
-uint64_t km_memory_concurrency(uint64_t blocks, uint32_t block_size, uint64_t context)
-{
-    return blocks / ((context + block_size - 1) / block_size);
-}
-
 /* Workspace of the largest step: at its peak a layer holds its input, its residual and normed copy, and the
  * MLP's up projection with the activated half; the head holds the logits in 16 bits and twice in 32 bits for
  * sampling. (For Llama-3.1-8B, 8192 tokens and 256 sequences this gives 1.15 GiB; vLLM 0.26 measures 1.1 at
@@ -156,6 +151,24 @@ double km_memory_others(const struct km_memory_map *map)
            (map->graphs_in_budget ? map->graph_bytes : 0.0);
 }
 
+/* What a page has of the bytes that a token takes in all layers of a stage: as many layers as the group with the most
+ * of them there; the others are padded. All layers that keep a cache are of one size. */
+static double page_share(const struct km_model *model, const struct km_layout *layout, uint32_t stage,
+                         const struct km_kv_groups *groups)
+{
+    uint32_t first, count, kept[2] = {0, 0};
+    if (groups->windowed == 0)
+        return 1.0;
+    km_layout_stage(model, layout, stage, &first, &count);
+    for (uint32_t i = first; i < first + count; i++)
+        if (km_layer_kv_values(&model->layers[i], 1) > 0.0)
+            kept[km_layer_slides(&model->layers[i])]++;
+    if (kept[0] + kept[1] == 0)
+        return 0.0;
+    double full = groups->full ? ceil((double)kept[0] / groups->full) : 0.0;
+    return fmax(full, ceil((double)kept[1] / groups->windowed)) / (kept[0] + kept[1]);
+}
+
 static void stage_map(const struct km_model *model, const struct km_precision *precision,
                       const struct km_layout *layout, const struct km_memory_limits *limits, uint32_t stage,
                       struct km_memory_map *out)
@@ -168,8 +181,14 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         index_bytes += km_layer_index_bytes(&model->layers[first + i]);
         state_bytes += km_layer_state_bytes(&model->layers[first + i], 2.0) / layout->tensor_parallel;
     }
+    struct km_kv_groups groups = {.full = 1};
+    const char *kept = limits->keep_windows ? "disable_hybrid_kv_cache_manager" : NULL;
+    if (!kept)
+        kept = km_kv_groups_of(model, &groups);
     *out = (struct km_memory_map){
         .stage = stage,
+        .groups = groups,
+        .windows_kept = kept,
         .budget_bytes = limits->device_bytes * limits->gpu_memory_utilization,
         .activation_bytes = activation_bytes(model, precision, layout, stage, limits),
         .state_bytes = state_bytes * limits->max_num_seqs,
@@ -185,8 +204,10 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         out->activation_bytes = sampler_bytes(model, limits);
     km_memory_weights(model, precision, layout, stage, &out->weights);
     out->weight_bytes = sum(&out->weights);
-    out->block_bytes = out->kv_bytes_per_token * limits->block_size;
-    out->fragmentation_bytes = out->block_bytes / 2.0 * limits->max_num_seqs;
+    out->block_bytes =
+        out->kv_bytes_per_token * limits->block_size * page_share(model, layout, stage, &groups);
+    out->fragmentation_bytes = out->block_bytes / 2.0 * limits->max_num_seqs *
+                               (groups.windowed ? groups.full + groups.windowed : 1.0);
     out->kv_bytes = out->budget_bytes - out->weight_bytes - km_memory_others(out);
     /* A model without a KV cache (all state-space) is limited by sequences alone: blocks are counted, but
      * take nothing. */

@@ -5,10 +5,12 @@
  *
  * (design section 4; vLLM profiles the same terms at start). With pipeline stages the fullest stage decides.
  * Ranks that share a sequence's KV cache (context- and KV-parallel) each hold their share of every block;
- * data-parallel ranks have blocks of their own, and the map counts those of all of them. */
+ * data-parallel ranks have blocks of their own, and the map counts those of all of them. With sliding windows a
+ * block is the page of one group of layers (model/kv_groups.h). */
 #ifndef KM_MODEL_MEMORY_H
 #define KM_MODEL_MEMORY_H
 
+#include "model/kv_groups.h"
 #include "model/layout.h"
 #include "model/model.h"
 
@@ -28,6 +30,7 @@ struct km_memory_limits {
                              profiled */
     uint32_t mxfp4_hidden_multiple, mxfp4_intermediate_multiple; /* 0 = as stored */
     double activation_scale; /* peak workspace over the analytic size below */
+    bool keep_windows;       /* the blocks of sliding windows in full */
     uint32_t block_size;
     uint32_t max_num_batched_tokens;
     uint32_t max_num_seqs;
@@ -53,9 +56,12 @@ struct km_memory_map {
     double reserve_bytes;
     double graph_bytes;
     bool graphs_in_budget;
-    double kv_bytes;           /* left for blocks; negative when the model does not fit */
-    double block_bytes;        /* this rank's share of a block of block_size tokens */
-    double kv_bytes_per_token; /* the same of a token */
+    double kv_bytes; /* left for blocks; negative when the model does not fit */
+    struct km_kv_groups groups;
+    const char *
+        windows_kept; /* why sliding windows keep their blocks in full; NULL = they do not, or there are none */
+    double block_bytes; /* this rank's share of a block of block_size tokens: with windows, of one group */
+    double kv_bytes_per_token; /* this rank's share of a token, over all layers */
     /* Part of kv_bytes: the last block of a sequence is half empty on average (Kwon et al. 2023, arXiv
      * 2309.06180, section 4: paging wastes less than one block a sequence), for max_num_seqs sequences. */
     double fragmentation_bytes;
@@ -77,8 +83,5 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
                        const struct km_layout *layout, uint32_t stage, struct km_memory_weights *out);
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,
                               const struct km_layout *layout, uint32_t stage);
-
-/* Sequences of `context` tokens each (at least 1) that `blocks` blocks hold at once. */
-uint64_t km_memory_concurrency(uint64_t blocks, uint32_t block_size, uint64_t context);
 
 #endif

@@ -59,6 +59,7 @@ struct km_layer {
     uint32_t head_dim;  /* of Q and K (MLA: qk_nope_dim + qk_rope_dim) */
     uint32_t value_dim; /* of V */
     uint32_t window;    /* sliding or chunked window in tokens; 0 = full context */
+    bool chunked;       /* the window does not slide: chunks of so many tokens attend within themselves */
     /* Sparse attention (DeepSeek-V3.2): a query attends to the index_topk tokens that an indexer of
      * its own scores highest, or to those of the last layer that has one (index_heads 0). 0 = attention to all */
     uint32_t index_topk, index_heads, index_dim;

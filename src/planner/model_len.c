@@ -47,7 +47,7 @@ static uint64_t most_of(const struct km_scenario *scenario)
     if (km_setup_memory(scenario, &map, NULL) != KM_OK)
         return UINT64_MAX;
     const uint64_t blocks = override ? override : map.blocks / scenario->cluster.data_parallel_size;
-    return blocks ? km_setup_most_model_len(scenario, blocks) : UINT64_MAX;
+    return blocks ? km_setup_most_model_len(scenario, &map.groups, blocks) : UINT64_MAX;
 }
 
 bool km_model_len_lower(struct km_scenario *scenario, uint64_t longest_tokens)

@@ -59,7 +59,8 @@ static void limit_batches(const struct km_setup *setup, struct km_replica_config
         (!engine->long_prefill_token_threshold ||
          engine->long_prefill_token_threshold > engine->max_num_batched_tokens))
         config->batching.long_prefill_token_threshold = engine->max_num_batched_tokens;
-    uint64_t tokens = setup->rank_blocks * engine->block_size;
+    uint64_t tokens = km_kv_most_tokens(&setup->memory.groups, setup->rank_blocks, engine->block_size,
+                                        km_setup_in_flight_tokens(setup->scenario));
     if (config->kv.max_model_len > tokens)
         config->kv.max_model_len = (uint32_t)tokens;
 }
@@ -98,7 +99,9 @@ static struct km_simulation_group group_config(const struct km_setup *setup,
                 .kv = {.capacity_blocks = setup->blocks,
                        .block_size = engine->block_size,
                        .max_model_len = engine->max_model_len ? engine->max_model_len
-                                                              : scenario->model.max_position_embeddings},
+                                                              : scenario->model.max_position_embeddings,
+                       .groups = setup->memory.groups,
+                       .in_flight_tokens = km_setup_in_flight_tokens(scenario)},
                 .executor = setup->executor,
                 .executor_state = setup->executor_state,
                 .pace = km_pace_of(engine, km_model_is_dense(&scenario->model),

@@ -26,6 +26,7 @@ struct km_memory_limits km_setup_limits(const struct km_scenario *scenario)
         .sampler_bytes = km_scope_has(engine->sampler_profiled, dense) ? engine->sampler_bytes : 0.0,
         .mxfp4_hidden_multiple = engine->mxfp4_hidden_multiple,
         .mxfp4_intermediate_multiple = engine->mxfp4_intermediate_multiple,
+        .keep_windows = engine->disable_hybrid_kv_cache_manager,
         .block_size = engine->block_size,
         .max_num_batched_tokens = engine->max_num_batched_tokens,
         .max_num_seqs = engine->max_num_seqs,
@@ -43,9 +44,23 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
     return status;
 }
 
-uint64_t km_setup_most_model_len(const struct km_scenario *scenario, uint64_t rank_blocks)
+uint64_t km_setup_in_flight_tokens(const struct km_scenario *scenario)
 {
-    return scenario->engine.check_max_model_len ? rank_blocks * scenario->engine.block_size : UINT64_MAX;
+    const struct km_engine *engine = &scenario->engine;
+    uint64_t batches = scenario->cluster.pipeline_parallel_size;
+    if (engine->async_scheduling &&
+        (batches == 1 || km_engine_places_tokens(engine, km_model_is_dense(&scenario->model))))
+        batches++;
+    return batches * engine->max_num_batched_tokens;
+}
+
+uint64_t km_setup_most_model_len(const struct km_scenario *scenario, const struct km_kv_groups *groups,
+                                 uint64_t rank_blocks)
+{
+    return scenario->engine.check_max_model_len
+               ? km_kv_most_tokens(groups, rank_blocks, scenario->engine.block_size,
+                                   km_setup_in_flight_tokens(scenario))
+               : UINT64_MAX;
 }
 
 bool km_setup_graphs_fit(const struct km_scenario *scenario, const struct km_memory_map *map, double *largest)
@@ -118,7 +133,7 @@ enum km_status km_setup_create(const struct km_scenario *scenario, struct km_set
     out->blocks = out->rank_blocks * data;
     if (out->blocks == 0)
         return refuse_memory(scenario, &out->memory, error);
-    out->most_model_len = km_setup_most_model_len(scenario, out->rank_blocks);
+    out->most_model_len = km_setup_most_model_len(scenario, &out->memory.groups, out->rank_blocks);
     double largest;
     if (!km_setup_graphs_fit(scenario, &out->memory, &largest))
         return refuse_graphs(scenario, &out->memory, largest, error);

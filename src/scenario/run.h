@@ -39,8 +39,12 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
  * request of max_model_len tokens fits into the cache, ceil(max_model_len / block_size) blocks, and names the
  * greatest that does (vllm/v1/core/kv_cache_utils.py: _check_enough_kv_cache_memory,
  * _estimate_max_model_len_from_groups): a whole number of blocks. Other engines start and reject what is
- * longer: UINT64_MAX. Layers with a sliding window count in full, as their blocks do in the memory map. */
-uint64_t km_setup_most_model_len(const struct km_scenario *scenario, uint64_t rank_blocks);
+ * longer: UINT64_MAX. */
+uint64_t km_setup_most_model_len(const struct km_scenario *scenario, const struct km_kv_groups *groups,
+                                 uint64_t rank_blocks);
+
+/* Tokens that may be scheduled and not yet processed: a full batch for each that runs at once. */
+uint64_t km_setup_in_flight_tokens(const struct km_scenario *scenario);
 
 /* Do the captured graphs, which stand outside the budget, fit beside it? *largest: the gpu_memory_utilization
  * up to which they do. Always without graphs, or with a stated number of blocks. */

@@ -2,10 +2,10 @@
 
 #include <assert.h>
 
-void km_cohort_init(struct km_cohort *cohort, uint32_t block_size, uint32_t window)
+void km_cohort_init(struct km_cohort *cohort, const struct km_kv_config *kv, uint32_t window)
 {
     *cohort = (struct km_cohort){.window = window, .changed = true};
-    km_growth_init(&cohort->growth, block_size);
+    km_growth_init(&cohort->growth, kv->block_size, &kv->groups);
 }
 
 void km_cohort_release(struct km_cohort *cohort)
@@ -26,7 +26,7 @@ void km_cohort_join(struct km_cohort *cohort, struct km_slot *slot, uint32_t con
     slot->finish_clock = cohort->clock + remaining;
     cohort->count++;
     cohort->base_sum += slot->base;
-    km_growth_add(&cohort->growth, slot->base);
+    km_growth_add(&cohort->growth, slot->base, cohort->clock);
     km_class_counts_add(&cohort->classes, slot->request.class_index);
     km_heap_push(&cohort->finish, slot->finish_clock, rank, item);
     km_heap_push(&cohort->longest, (uint64_t)(INT64_MAX / 2 - slot->base), rank, item);
@@ -43,7 +43,7 @@ void km_cohort_leave(struct km_cohort *cohort, struct km_slot *slot)
     uint32_t item = slot->sequence.slot;
     cohort->count--;
     cohort->base_sum -= slot->base;
-    km_growth_remove(&cohort->growth, slot->base);
+    km_growth_remove(&cohort->growth, slot->base, cohort->clock);
     km_class_counts_remove(&cohort->classes, slot->request.class_index);
     km_heap_remove(&cohort->finish, item);
     km_heap_remove(&cohort->longest, item);

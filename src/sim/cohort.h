@@ -8,7 +8,7 @@
 
 #include "base/heap.h"
 #include "cost/shape.h"
-#include "kv/growth.h"
+#include "kv/kv.h"
 #include "sim/class_counts.h"
 #include "sim/slot.h"
 
@@ -31,7 +31,7 @@ struct km_cohort {
     int64_t inside_base_sum;
 };
 
-void km_cohort_init(struct km_cohort *cohort, uint32_t block_size, uint32_t window);
+void km_cohort_init(struct km_cohort *cohort, const struct km_kv_config *kv, uint32_t window);
 void km_cohort_release(struct km_cohort *cohort);
 
 /* `context` tokens are computed; `remaining` >= 1 tokens are still to come, one a step. */

@@ -32,11 +32,10 @@ static bool action_decode(struct km_batch *batch, struct km_sequence *sequence)
     struct km_slot *slot = slot_of(sequence);
     assert(action_may_decode(batch, sequence));
     uint32_t context = km_cohort_context(&replica->lanes[replica->lane], slot);
-    if (replica->config.kv_manager->decode_needs(replica->kv, context)) {
-        if (km_kv_free_blocks(replica->kv) == 0)
-            return false;
-        replica->kv->promised_blocks++;
-    }
+    uint32_t blocks = replica->config.kv_manager->decode_needs(replica->kv, context);
+    if (blocks > km_kv_free_blocks(replica->kv))
+        return false;
+    replica->kv->promised_blocks += blocks;
     slot->decoded_in = batch->flight->number;
     batch->decodes++;
     return true;
@@ -142,8 +141,7 @@ static uint32_t withdraw_decode(struct km_batch *batch, const struct km_slot *sl
     if (slot->loose || slot->lane != replica->lane || !(single || batch->decode_all))
         return 0;
     batch->decodes--;
-    if (manager->decode_needs(replica->kv, km_cohort_context(cohort, slot)))
-        replica->kv->promised_blocks--;
+    replica->kv->promised_blocks -= manager->decode_needs(replica->kv, km_cohort_context(cohort, slot));
     return 1;
 }
 

@@ -29,7 +29,7 @@ static void tell_steps(struct km_replica *replica, const struct km_pace_run *run
                        const struct km_flight *before, uint64_t steps)
 {
     const struct km_host_time *host = &run->start.host;
-    const struct km_cohort *cohort = &replica->lanes[replica->lane];
+    struct km_cohort *cohort = &replica->lanes[replica->lane];
     const struct km_flight own = {.decode_count = cohort->count};
     for (uint64_t i = 1; i <= steps; i++) {
         replica->config.kv_manager->decode(replica->kv, &cohort->growth, cohort->clock + i - 1, 1);

@@ -24,7 +24,7 @@ struct km_replica *km_replica_create(const struct km_replica_config *config)
     replica->lane_count = config->pace.stages;
     replica->lanes = km_alloc(replica->lane_count * sizeof *replica->lanes);
     for (uint32_t i = 0; i < replica->lane_count; i++)
-        km_cohort_init(&replica->lanes[i], config->kv.block_size, config->window);
+        km_cohort_init(&replica->lanes[i], &config->kv, config->window);
     replica->wait_until_ps = KM_PS_NEVER;
     return replica;
 }
@@ -231,6 +231,8 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
                           struct km_entry_in_flight entry, uint64_t done_ps)
 {
     struct km_slot *slot = slot_at(replica, entry.slot);
+    if (entry.flags & ENTRY_CHUNK && slot->holds_blocks)
+        replica->config.kv_manager->settle(replica->kv, &slot->sequence, entry.tokens);
     if (entry.flags & ENTRY_STARTED)
         slot->started_ps = flight->start_ps;
     if (entry.flags & ENTRY_TOKEN && !slot->has_first_token) {
@@ -241,7 +243,7 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
         km_metrics_class_gaps(replica->config.metrics, slot->request.class_index,
                               done_ps - slot->last_token_ps, 0, 1, 1);
     }
-    if (entry.flags & ~(uint32_t)ENTRY_STARTED)
+    if (entry.flags & ~(uint32_t)(ENTRY_STARTED | ENTRY_CHUNK))
         slot->last_token_ps = done_ps;
     if (!(entry.flags & ENTRY_END))
         return;

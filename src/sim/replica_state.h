@@ -18,11 +18,13 @@ enum {
     ENTRY_LATE = 4,    /* decodes, but its previous token was not the cohort's */
     ENTRY_END = 8,     /* that token is its last */
     ENTRY_STAMP = 16,  /* taken out while in flight: remember when its token came */
+    ENTRY_CHUNK = 32,  /* then `tokens` of its prompt are computed, and it holds some that it needs no more */
 };
 
 struct km_entry_in_flight {
     uint32_t slot;
     uint32_t flags;
+    uint32_t tokens; /* ENTRY_CHUNK */
 };
 
 /* A submitted batch. */

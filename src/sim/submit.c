@@ -8,7 +8,7 @@ void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags)
 {
     flight->entries =
         km_grow(flight->entries, &flight->entry_capacity, flight->entry_count + 1, sizeof *flight->entries);
-    flight->entries[flight->entry_count++] = (struct km_entry_in_flight){slot, flags};
+    flight->entries[flight->entry_count++] = (struct km_entry_in_flight){.slot = slot, .flags = flags};
 }
 
 void km_batch_open(struct km_replica *replica, uint64_t now_ps)
@@ -141,8 +141,12 @@ static void finish_chunks(struct km_batch *batch, uint32_t *sampled)
                 }
             }
         }
-        if (flags)
-            km_flight_note(flight, batch->chunk_slots[i], flags);
+        if (replica->config.kv.groups.windowed && replica->config.kv_manager->settle)
+            flags |= ENTRY_CHUNK;
+        if (!flags)
+            continue;
+        km_flight_note(flight, batch->chunk_slots[i], flags);
+        flight->entries[flight->entry_count - 1].tokens = sequence->computed_tokens;
     }
 }
 

@@ -11,7 +11,8 @@ struct km_kv *create(const char *name, uint64_t blocks, uint32_t block_size)
 {
     const struct km_kv_manager *manager =
         (const struct km_kv_manager *)(const void *)km_registry_find(km_kv_registry, name);
-    const struct km_kv_config config = {blocks, block_size, 1u << 20};
+    const struct km_kv_config config = {
+        .capacity_blocks = blocks, .block_size = block_size, .max_model_len = 1u << 20};
     return manager->create(&config);
 }
 
@@ -32,8 +33,8 @@ int64_t admit_all(struct km_kv *kv, struct km_sequence *sequence, uint32_t token
 void decode(struct km_kv *kv, uint32_t from, uint32_t to)
 {
     struct km_growth growth;
-    km_growth_init(&growth, kv->config.block_size);
-    km_growth_add(&growth, from);
+    km_growth_init(&growth, kv->config.block_size, &kv->config.groups);
+    km_growth_add(&growth, from, 0);
     kv->manager->decode(kv, &growth, 0, to - from);
     km_growth_release(&growth);
 }
