@@ -11,7 +11,7 @@ static uint32_t groups_for(uint32_t layers, uint32_t each)
     return (layers + each - 1) / each;
 }
 
-const char *km_kv_groups_of(const struct km_model *model, struct km_kv_groups *out)
+const char *km_kv_groups_of(const struct km_model *model, bool keep_windows, struct km_kv_groups *out)
 {
     uint32_t full = 0, windowed = 0, window = 0;
     double values = 0.0;
@@ -34,6 +34,8 @@ const char *km_kv_groups_of(const struct km_model *model, struct km_kv_groups *o
     *out = (struct km_kv_groups){.full = 1, .layers = full + windowed};
     if (windowed == 0)
         return NULL;
+    if (keep_windows)
+        return "disable_hybrid_kv_cache_manager";
     /* vllm/config/vllm.py switches the hybrid manager off for chunked local attention. */
     if (chunked)
         return "attention is chunked, not sliding";

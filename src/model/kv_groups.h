@@ -32,7 +32,7 @@ static inline bool km_layer_slides(const struct km_layer *layer)
 
 /* What keeps the windowed layers of a model from being groups of their own; NULL = nothing does, or there are none
  * and `out` is one group. Their blocks are then kept in full. */
-const char *km_kv_groups_of(const struct km_model *model, struct km_kv_groups *out);
+const char *km_kv_groups_of(const struct km_model *model, bool keep_windows, struct km_kv_groups *out);
 
 /* Blocks of a windowed group that a sequence comes to hold at most, while nothing of it is in flight. */
 static inline uint64_t km_kv_window_blocks(const struct km_kv_groups *groups, uint32_t block_size)

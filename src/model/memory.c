@@ -181,10 +181,8 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         index_bytes += km_layer_index_bytes(&model->layers[first + i]);
         state_bytes += km_layer_state_bytes(&model->layers[first + i], 2.0) / layout->tensor_parallel;
     }
-    struct km_kv_groups groups = {.full = 1};
-    const char *kept = limits->keep_windows ? "disable_hybrid_kv_cache_manager" : NULL;
-    if (!kept)
-        kept = km_kv_groups_of(model, &groups);
+    struct km_kv_groups groups;
+    const char *kept = km_kv_groups_of(model, limits->keep_windows, &groups);
     *out = (struct km_memory_map){
         .stage = stage,
         .groups = groups,

@@ -53,6 +53,13 @@ static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
     km_json_put_count(w, "block_size", e->block_size);
     km_json_put_number(w, "block_bytes", map->block_bytes);
     km_json_put_number(w, "kv_bytes_per_token", map->kv_bytes_per_token);
+    km_json_put_open(w, "kv_groups", '{');
+    km_json_put_count(w, "full", map->groups.full);
+    km_json_put_count(w, "windowed", map->groups.windowed);
+    put_count_or_null(w, "window_tokens", map->groups.window_tokens);
+    km_json_put_count(w, "layers", map->groups.layers);
+    km_json_put_string(w, "windows_kept", map->windows_kept);
+    km_json_put_close(w, '}');
     km_json_put_number(w, "fragmentation_bytes", map->fragmentation_bytes);
     if (paged)
         km_json_put_count(w, "map_blocks", map->blocks);

@@ -30,6 +30,19 @@ static void weights(const struct km_memory_weights *w, struct km_text *out)
             km_text_printf(out, "    %-36s %12s\n", classes[i].name, km_cell_bytes(cell, classes[i].bytes));
 }
 
+static void groups(const struct km_memory_map *map, struct km_text *out)
+{
+    const struct km_kv_groups *g = &map->groups;
+    if (map->windows_kept)
+        km_text_printf(out, "      sliding windows keep all their blocks: %s\n", map->windows_kept);
+    if (g->windowed)
+        km_text_printf(
+            out,
+            "      each of one group of %u layers: %u see all, the blocks of %u go back behind their "
+            "window of %u tokens\n",
+            g->layers, g->full, g->windowed, g->window_tokens);
+}
+
 static void kv_cache(const struct km_explanation *e, struct km_text *out)
 {
     const struct km_memory_map *map = e->memory;
@@ -43,6 +56,7 @@ static void kv_cache(const struct km_explanation *e, struct km_text *out)
                    km_cell_count(a, map->blocks / e->data_parallel_size), e->block_size);
     km_text_printf(out, "%s each (%s a token)\n", km_cell_bytes(a, map->block_bytes),
                    km_cell_bytes(b, map->kv_bytes_per_token));
+    groups(map, out);
     if (e->blocks_overridden)
         km_text_printf(out, "      num_gpu_blocks_override: %s blocks are used\n",
                        km_cell_count(a, e->blocks / e->data_parallel_size));

@@ -67,6 +67,7 @@ static const struct generator generators[] = {
     {"precision.kv_cache", WORDS, 6, 0, 0, "bf16|fp8"},
     {"precision.embeddings", WORDS, 3, 0, 0, "bf16|fp16"},
     {"engine.name", WORDS, 50, 0, 0, "vllm-0.26|vllm-0.19|ideal|sglang|tensorrt-llm|vidur"},
+    {"engine.kv.disable_hybrid_kv_cache_manager", WORDS, 8, 0, 0, "true|false"},
     {"engine.step_time_error", NUMBER, 5, 0, 0.9, NULL},
     {"engine.max_model_len", INTEGER, 0, 30, 2048, NULL},
     {"engine.batching.policy", WORDS, 0, 0, 0,
