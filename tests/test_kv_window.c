@@ -68,6 +68,60 @@ static void groups_of_models(void **state)
     assert_string_equal(km_kv_groups_of(&model, false, &groups), "attention is chunked, not sliding");
 }
 
+/* A state takes one page, for which blocks are made large enough. Nemotron-Nano-9B-v2 has 4 attention layers (8 KV
+ * heads of 128: 4,096 bytes a token) and 27 of Mamba-2, whose states have 128 x 80 x 128 values and a convolution's 3 x
+ * (10,240 + 2 x 8 x 128): "672 tokens" (vllm-project/vllm issue 24280). */
+static void states(void **state)
+{
+    (void)state;
+    struct km_layer all[31];
+    struct km_kv_groups groups;
+    const struct km_model model = {.layers = all, .layer_count = COUNT(all)};
+    const struct km_precision precision = {.kv_cache = KM_BF16};
+    const struct km_layout one = {.tensor_parallel = 1}, two = {.tensor_parallel = 2},
+                           sixteen = {.tensor_parallel = 16};
+    layers(all, 4, 27, 0);
+    for (size_t i = 0; i < 4; i++) {
+        all[i].kv_heads = 8;
+        all[i].head_dim = all[i].value_dim = 128;
+    }
+    for (size_t i = 4; i < COUNT(all); i++)
+        all[i] = (struct km_layer){.mixer = KM_SSD,
+                                   .kv_source = -1,
+                                   .ssm_inner = 10240,
+                                   .ssm_state = 128,
+                                   .ssm_conv = 4,
+                                   .ssm_heads = 128,
+                                   .ssm_groups = 8};
+    assert_null(km_kv_groups_of(&model, false, &groups));
+    assert_true(groups.full == 1 && groups.windowed == 0 && groups.recurrent == 7 && groups.layers == 4);
+    assert_int_equal(km_kv_block_size(&model, &precision, &one, 16), 672);
+    assert_int_equal(km_kv_block_size(&model, &precision, &one, 672), 672);
+    assert_int_equal(km_kv_block_size(&model, &precision, &two, 16), 672);     /* both halve */
+    assert_int_equal(km_kv_block_size(&model, &precision, &sixteen, 16), 336); /* a KV head is the least */
+    assert_int_equal(
+        km_kv_block_size(&(struct km_model){.layers = all, .layer_count = 4}, &precision, &one, 16), 16);
+    assert_int_equal(km_kv_pages(&groups, 672, 2), 2 + 7);
+    assert_int_equal(km_kv_concurrency(&groups, 90, 672, 1000), 10);
+    assert_int_equal(km_kv_most_tokens(&groups, 90, 672, 0), 83 * 672);
+    assert_string_equal(km_kv_groups_of(&model, true, &groups), "disable_hybrid_kv_cache_manager");
+
+    /* A prompt of 1,000 and its state; it grows by a block of the attention layers' group alone. */
+    const char *const managers[] = {"paged", "prefix"};
+    km_kv_groups_of(&model, false, &groups);
+    for (size_t m = 0; m < COUNT(managers); m++) {
+        struct km_kv *kv = create_grouped(managers[m], 10, 672, groups, 8192);
+        struct km_sequence sequence = {.prompt_tokens = 1000, .target_tokens = 1000};
+        assert_int_equal(admit_all(kv, &sequence, 1000), 0);
+        assert_int_equal(kv->used_blocks, 9);
+        decode(kv, 1000, 1345);
+        assert_int_equal(kv->used_blocks, 10);
+        end(kv, &sequence, 1345);
+        assert_int_equal(kv->used_blocks, 0);
+        kv->manager->destroy(kv);
+    }
+}
+
 /* Of 100 pages, blocks of 4, window 8: three blocks. A context of 16 takes 4 + 2 * 3 pages; the longest that 100
  * pages hold with 16 tokens in flight leaves 2 * 7 to the windows: 86 blocks. */
 static void pages(void **state)
@@ -281,9 +335,9 @@ static void recorded_burst(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_of_models), cmocka_unit_test(pages),
-        cmocka_unit_test(one_sequence),     cmocka_unit_test(hits),
-        cmocka_unit_test(none_is_lost),     cmocka_unit_test(recorded_burst),
+        cmocka_unit_test(groups_of_models), cmocka_unit_test(states), cmocka_unit_test(pages),
+        cmocka_unit_test(one_sequence),     cmocka_unit_test(hits),   cmocka_unit_test(none_is_lost),
+        cmocka_unit_test(recorded_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,8 +173,12 @@ static void test_refusals(void **state)
         {{1, 0, 1, 1, 1}, KM_BAD_INPUT, "service: must be finite and > 0, got 0"},
         {{-1, 1, 1, 1, 1}, KM_BAD_INPUT, "arrival rate: must be finite and > 0, got -1"},
         {{1e-200, 1e-200, 1, 1, 1}, KM_BAD_INPUT, "arrival rate times service: too small to tell from 0"},
-        {{0.5, 1, 1, 1, -1}, KM_BAD_INPUT, "coefficients of variation must be finite and >= 0"},
-        {{0.5, 1, 1, (double)NAN, 1}, KM_BAD_INPUT, "coefficients of variation must be finite and >= 0"},
+        {{0.5, 1, 1, 1, -1},
+         KM_BAD_INPUT,
+         "coefficients of variation must be 0, or finite and at least 1e-06"},
+        {{0.5, 1, 1, (double)NAN, 1},
+         KM_BAD_INPUT,
+         "coefficients of variation must be 0, or finite and at least 1e-06"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct km_queue_answer answer;

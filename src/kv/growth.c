@@ -11,7 +11,7 @@ void km_growth_init(struct km_growth *growth, uint32_t block_size, const struct 
     bool windowed = groups->windowed > 0;
     *growth = (struct km_growth){.block_size = block_size,
                                  .members = km_alloc(block_size * sizeof *growth->members),
-                                 .full = windowed ? groups->full : 1,
+                                 .full = km_kv_full_groups(groups),
                                  .windowed = groups->windowed};
     if (!windowed)
         return;

@@ -5,7 +5,7 @@
  * (growth.h), never singly, so that a manager's work does not grow with the batch. Cached blocks that nobody
  * holds count as free.
  *
- * Where layers with sliding windows are groups of their own (model/kv_groups.h), the pool's unit is the page of one
+ * Where layers with sliding windows or recurrent ones are groups of their own (model/kv_groups.h), the pool's unit is the page of one
  * group: what is called blocks here are pages, and a block of a sequence's tokens takes several. */
 #ifndef KM_KV_KV_H
 #define KM_KV_KV_H
@@ -90,12 +90,6 @@ uint64_t km_kv_most_pages(const struct km_kv *kv, uint64_t tokens);
 static inline uint64_t km_kv_pages_for(const struct km_kv *kv, uint64_t tokens)
 {
     return km_kv_pages(&kv->config.groups, kv->config.block_size, km_kv_blocks_for(kv, tokens));
-}
-
-/* Pages that one block of tokens takes, while the window is not full. */
-static inline uint32_t km_kv_block_pages(const struct km_kv *kv)
-{
-    return kv->config.groups.windowed ? kv->config.groups.full + kv->config.groups.windowed : 1;
 }
 
 /* Blocks of a windowed group that a sequence needs no more once `tokens` are computed: one later than their last

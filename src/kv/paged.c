@@ -23,12 +23,13 @@ static bool paged_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_t
                         uint32_t first_tokens)
 {
     (void)hit_tokens;
-    uint64_t now = km_kv_blocks_for(kv, first_tokens) * km_kv_block_pages(kv);
+    const struct km_kv_groups *groups = &kv->config.groups;
+    uint64_t now = km_kv_blocks_for(kv, first_tokens) * km_kv_block_pages(groups) + groups->recurrent;
     uint64_t whole = km_kv_most_pages(kv, tokens);
     if ((whole > now ? whole : now) > km_kv_free_blocks(kv))
         return false;
     km_kv_take(kv, now);
-    if (kv->config.groups.windowed)
+    if (groups->windowed)
         km_kv_window_start_at(kv, sequence, first_tokens, 0);
     return true;
 }
@@ -37,7 +38,7 @@ static bool paged_extend(struct km_kv *kv, struct km_sequence *sequence, uint32_
                          uint32_t to_tokens)
 {
     uint64_t blocks = km_kv_blocks_for(kv, to_tokens) - km_kv_blocks_for(kv, from_tokens);
-    uint64_t need = blocks * km_kv_block_pages(kv);
+    uint64_t need = blocks * km_kv_block_pages(&kv->config.groups);
     if (need > km_kv_free_blocks(kv))
         return false;
     km_kv_take(kv, need);

@@ -66,7 +66,7 @@ static struct prefix *prefix_of(struct km_kv *kv)
 /* Pages that one block of tokens takes of full groups, and of windowed ones. */
 static uint32_t full_pages(const struct km_kv *kv)
 {
-    return kv->config.groups.windowed ? kv->config.groups.full : 1;
+    return km_kv_full_groups(&kv->config.groups);
 }
 
 static uint32_t windowed_pages(const struct km_kv *kv)
@@ -328,8 +328,8 @@ static bool prefix_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_
                          uint32_t first_tokens)
 {
     struct prefix *prefix = prefix_of(kv);
-    uint64_t hits = hit_tokens / kv->config.block_size, pages = km_kv_block_pages(kv);
-    uint64_t now = (km_kv_blocks_for(kv, first_tokens) - hits) * pages;
+    uint64_t hits = hit_tokens / kv->config.block_size, pages = km_kv_block_pages(&kv->config.groups);
+    uint64_t now = (km_kv_blocks_for(kv, first_tokens) - hits) * pages + kv->config.groups.recurrent;
     uint64_t whole = km_kv_most_pages(kv, tokens), found = hits * pages;
     uint64_t fresh = whole > found + now ? whole - found : now;
     if (fresh > km_kv_free_blocks(kv) ||
@@ -359,7 +359,7 @@ static bool prefix_extend(struct km_kv *kv, struct km_sequence *sequence, uint32
                           uint32_t to_tokens)
 {
     uint64_t blocks = km_kv_blocks_for(kv, to_tokens) - km_kv_blocks_for(kv, from_tokens);
-    uint64_t need = blocks * km_kv_block_pages(kv), start = 0;
+    uint64_t need = blocks * km_kv_block_pages(&kv->config.groups), start = 0;
     if (need > km_kv_free_blocks(kv))
         return false;
     take(prefix_of(kv), need);
@@ -464,7 +464,8 @@ static void prefix_release(struct km_kv *kv, struct km_sequence *sequence, uint3
         named = holding->named;
         windowed -= holding->windowed.count - before;
     }
-    give(prefix, (km_kv_blocks_for(kv, tokens) - named) * full_pages(kv) + windowed * windowed_pages(kv));
+    give(prefix, (km_kv_blocks_for(kv, tokens) - named) * full_pages(kv) + windowed * windowed_pages(kv) +
+                     kv->config.groups.recurrent);
     sequence->window_excess_blocks = 0;
     if (!holding)
         return;

@@ -24,7 +24,8 @@ static void reserve_destroy(struct km_kv *kv)
 static uint64_t reserve_most_blocks(const struct km_kv *kv, uint64_t tokens)
 {
     (void)tokens;
-    return km_kv_blocks_for(kv, kv->config.max_model_len) * km_kv_block_pages(kv);
+    const struct km_kv_groups *groups = &kv->config.groups;
+    return km_kv_blocks_for(kv, kv->config.max_model_len) * km_kv_block_pages(groups) + groups->recurrent;
 }
 
 static bool reserve_admit(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens,

@@ -18,9 +18,9 @@ uint64_t km_kv_most_pages(const struct km_kv *kv, uint64_t tokens)
     const struct km_kv_groups *groups = &kv->config.groups;
     uint64_t blocks = km_kv_blocks_for(kv, tokens);
     if (groups->windowed == 0)
-        return blocks;
+        return km_kv_pages(groups, kv->config.block_size, blocks);
     uint64_t most = km_kv_window_blocks_in_flight(groups, kv->config.block_size, kv->config.in_flight_tokens);
-    return groups->full * blocks + groups->windowed * (blocks < most ? blocks : most);
+    return groups->full * blocks + groups->windowed * (blocks < most ? blocks : most) + groups->recurrent;
 }
 
 uint64_t km_kv_skipped_blocks(const struct km_kv *kv, uint64_t tokens)

@@ -1,5 +1,7 @@
 #include "model/kv_groups.h"
 
+#include <math.h>
+
 /* Values a token adds to one layer's cache, unsharded; 0 = the layer keeps none of its own. */
 static double values_of(const struct km_layer *layer)
 {
@@ -11,13 +13,26 @@ static uint32_t groups_for(uint32_t layers, uint32_t each)
     return (layers + each - 1) / each;
 }
 
-const char *km_kv_groups_of(const struct km_model *model, bool keep_windows, struct km_kv_groups *out)
+/* Layers to a group: of all kinds the fewest; where no kind has half as many again, the most, padded. */
+static uint32_t layers_each(const uint32_t *kinds, size_t count)
 {
-    uint32_t full = 0, windowed = 0, window = 0;
+    uint32_t least = UINT32_MAX, most = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kinds[i] && kinds[i] < least)
+            least = kinds[i];
+        most = kinds[i] > most ? kinds[i] : most;
+    }
+    return most < 1.5 * least ? most : least;
+}
+
+const char *km_kv_groups_of(const struct km_model *model, bool disabled, struct km_kv_groups *out)
+{
+    uint32_t full = 0, windowed = 0, recurrent = 0, window = 0;
     double values = 0.0;
     bool chunked = false, windows_differ = false, values_differ = false;
     for (uint32_t i = 0; i < model->layer_count; i++) {
         const struct km_layer *layer = &model->layers[i];
+        recurrent += km_layer_state_bytes(layer, 2.0) > 0.0;
         if (values_of(layer) <= 0.0)
             continue;
         values_differ = values_differ || (values > 0.0 && values_of(layer) != values);
@@ -32,9 +47,9 @@ const char *km_kv_groups_of(const struct km_model *model, bool keep_windows, str
         windowed++;
     }
     *out = (struct km_kv_groups){.full = 1, .layers = full + windowed};
-    if (windowed == 0)
+    if (full + windowed == 0 || windowed + recurrent == 0)
         return NULL;
-    if (keep_windows)
+    if (disabled)
         return "disable_hybrid_kv_cache_manager";
     /* vllm/config/vllm.py switches the hybrid manager off for chunked local attention. */
     if (chunked)
@@ -43,14 +58,29 @@ const char *km_kv_groups_of(const struct km_model *model, bool keep_windows, str
         return "windows differ in length";
     if (values_differ)
         return "layers differ in the size of their KV cache";
-    uint32_t least = full < windowed ? full : windowed, most = full + windowed - least;
-    /* All layers alike are one group; kinds of nearly equal number are padded to the larger. */
-    uint32_t each = least == 0 || most < 1.5 * least ? most : least;
+    uint32_t each = layers_each((uint32_t[]){full, windowed, recurrent}, 3);
     *out = (struct km_kv_groups){.window_tokens = window,
                                  .full = groups_for(full, each),
                                  .windowed = groups_for(windowed, each),
+                                 .recurrent = groups_for(recurrent, each),
                                  .layers = each};
     return NULL;
+}
+
+uint32_t km_kv_block_size(const struct km_model *model, const struct km_precision *precision,
+                          const struct km_layout *layout, uint32_t block_size)
+{
+    double state_bytes = 0.0, token_bytes = 0.0;
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const struct km_layer *layer = &model->layers[i];
+        state_bytes = fmax(state_bytes, km_layer_state_bytes(layer, 2.0) / layout->tensor_parallel);
+        token_bytes = fmax(token_bytes, km_layer_kv_values(layer, layout->tensor_parallel));
+    }
+    token_bytes *= km_dtype_bytes(precision->kv_cache);
+    if (state_bytes <= 0.0 || token_bytes <= 0.0)
+        return block_size;
+    double multiple = ceil(state_bytes / (token_bytes * block_size));
+    return multiple > 1.0 ? (uint32_t)fmin(multiple * block_size, KM_MOST_BLOCK_SIZE) : block_size;
 }
 
 uint64_t km_kv_concurrency(const struct km_kv_groups *groups, uint64_t pages, uint32_t block_size,
@@ -62,9 +92,11 @@ uint64_t km_kv_concurrency(const struct km_kv_groups *groups, uint64_t pages, ui
 uint64_t km_kv_most_tokens(const struct km_kv_groups *groups, uint64_t pages, uint32_t block_size,
                            uint64_t in_flight_tokens)
 {
-    if (groups->windowed == 0)
+    if (groups->windowed + groups->recurrent == 0)
         return pages * block_size;
-    uint64_t window_blocks = km_kv_window_blocks_in_flight(groups, block_size, in_flight_tokens);
+    pages = pages > groups->recurrent ? pages - groups->recurrent : 0;
+    uint64_t window_blocks =
+        groups->windowed ? km_kv_window_blocks_in_flight(groups, block_size, in_flight_tokens) : 0;
     uint64_t inside = pages / (groups->full + groups->windowed);
     if (inside < window_blocks)
         return inside * block_size;

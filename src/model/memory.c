@@ -151,22 +151,28 @@ double km_memory_others(const struct km_memory_map *map)
            (map->graphs_in_budget ? map->graph_bytes : 0.0);
 }
 
-/* What a page has of the bytes that a token takes in all layers of a stage: as many layers as the group with the most
- * of them there; the others are padded. All layers that keep a cache are of one size. */
-static double page_share(const struct km_model *model, const struct km_layout *layout, uint32_t stage,
-                         const struct km_kv_groups *groups)
+/* Bytes of one token in a page on one rank of a stage: of as many layers as the group with the most of them there; the
+ * others are padded. All layers that keep a KV cache are of one size. */
+static double page_token_bytes(const struct km_model *model, const struct km_precision *precision,
+                               const struct km_layout *layout, uint32_t stage,
+                               const struct km_kv_groups *groups)
 {
-    uint32_t first, count, kept[2] = {0, 0};
-    if (groups->windowed == 0)
-        return 1.0;
+    uint32_t first, count, full = 0, windowed = 0, recurrent = 0;
+    double values = 0.0;
+    for (uint32_t i = 0; i < model->layer_count; i++)
+        values = fmax(values, km_layer_kv_values(&model->layers[i], layout->tensor_parallel));
     km_layout_stage(model, layout, stage, &first, &count);
-    for (uint32_t i = first; i < first + count; i++)
-        if (km_layer_kv_values(&model->layers[i], 1) > 0.0)
-            kept[km_layer_slides(&model->layers[i])]++;
-    if (kept[0] + kept[1] == 0)
-        return 0.0;
-    double full = groups->full ? ceil((double)kept[0] / groups->full) : 0.0;
-    return fmax(full, ceil((double)kept[1] / groups->windowed)) / (kept[0] + kept[1]);
+    for (uint32_t i = first; i < first + count; i++) {
+        const struct km_layer *layer = &model->layers[i];
+        bool keeps = km_layer_kv_values(layer, 1) > 0.0;
+        full += keeps && !km_layer_slides(layer);
+        windowed += keeps && km_layer_slides(layer);
+        recurrent += km_layer_state_bytes(layer, 2.0) > 0.0;
+    }
+    double layers =
+        fmax(fmax(ceil(full / fmax(groups->full, 1.0)), ceil(windowed / fmax(groups->windowed, 1.0))),
+             ceil(recurrent / fmax(groups->recurrent, 1.0)));
+    return layers * values * km_dtype_bytes(precision->kv_cache) / km_layout_kv_shares(layout);
 }
 
 static void stage_map(const struct km_model *model, const struct km_precision *precision,
@@ -182,14 +188,15 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
         state_bytes += km_layer_state_bytes(&model->layers[first + i], 2.0) / layout->tensor_parallel;
     }
     struct km_kv_groups groups;
-    const char *kept = km_kv_groups_of(model, limits->keep_windows, &groups);
+    const char *kept = km_kv_groups_of(model, limits->disable_hybrid_kv_cache_manager, &groups);
+    const bool grouped = groups.windowed + groups.recurrent > 0;
     *out = (struct km_memory_map){
         .stage = stage,
         .groups = groups,
-        .windows_kept = kept,
+        .ungrouped = kept,
         .budget_bytes = limits->device_bytes * limits->gpu_memory_utilization,
         .activation_bytes = activation_bytes(model, precision, layout, stage, limits),
-        .state_bytes = state_bytes * limits->max_num_seqs,
+        .state_bytes = groups.recurrent ? 0.0 : state_bytes * limits->max_num_seqs,
         .reserve_bytes = limits->reserve_bytes,
         .graph_bytes = limits->graph_reserve_bytes,
         .graphs_in_budget = limits->graphs_in_budget,
@@ -203,9 +210,10 @@ static void stage_map(const struct km_model *model, const struct km_precision *p
     km_memory_weights(model, precision, layout, stage, &out->weights);
     out->weight_bytes = sum(&out->weights);
     out->block_bytes =
-        out->kv_bytes_per_token * limits->block_size * page_share(model, layout, stage, &groups);
-    out->fragmentation_bytes = out->block_bytes / 2.0 * limits->max_num_seqs *
-                               (groups.windowed ? groups.full + groups.windowed : 1.0);
+        (grouped ? page_token_bytes(model, precision, layout, stage, &groups) : out->kv_bytes_per_token) *
+        limits->block_size;
+    out->fragmentation_bytes =
+        out->block_bytes / 2.0 * limits->max_num_seqs * (grouped ? groups.full + groups.windowed : 1.0);
     out->kv_bytes = out->budget_bytes - out->weight_bytes - km_memory_others(out);
     /* A model without a KV cache (all state-space) is limited by sequences alone: blocks are counted, but
      * take nothing. */

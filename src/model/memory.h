@@ -29,8 +29,8 @@ struct km_memory_limits {
     double sampler_bytes; /* sampling at the start's profiling: of each sequence and vocabulary entry; 0 = not
                              profiled */
     uint32_t mxfp4_hidden_multiple, mxfp4_intermediate_multiple; /* 0 = as stored */
-    double activation_scale; /* peak workspace over the analytic size below */
-    bool keep_windows;       /* the blocks of sliding windows in full */
+    double activation_scale;              /* peak workspace over the analytic size below */
+    bool disable_hybrid_kv_cache_manager; /* one group of layers (model/kv_groups.h) */
     uint32_t block_size;
     uint32_t max_num_batched_tokens;
     uint32_t max_num_seqs;
@@ -58,8 +58,8 @@ struct km_memory_map {
     bool graphs_in_budget;
     double kv_bytes; /* left for blocks; negative when the model does not fit */
     struct km_kv_groups groups;
-    const char *
-        windows_kept; /* why sliding windows keep their blocks in full; NULL = they do not, or there are none */
+    const char
+        *ungrouped; /* why windowed and recurrent layers are no groups; NULL = they are, or there are none */
     double block_bytes; /* this rank's share of a block of block_size tokens: with windows, of one group */
     double kv_bytes_per_token; /* this rank's share of a token, over all layers */
     /* Part of kv_bytes: the last block of a sequence is half empty on average (Kwon et al. 2023, arXiv

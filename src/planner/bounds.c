@@ -336,9 +336,11 @@ static void bound_throughput(const struct km_setup *setup, const struct km_step_
     struct due dues[5];
     uint32_t due_count = list_dues(scenario, load, dues);
     double data = scenario->cluster.data_parallel_size;
+    uint32_t full =
+        km_kv_full_groups(&setup->memory.groups); /* windowed layers keep a window of any context */
     const struct km_work_limits limits = {
         .sequences = engine->max_num_seqs * data,
-        .context_tokens = load->hashed ? 0.0 : (double)setup->blocks * engine->block_size,
+        .context_tokens = load->hashed || full == 0 ? 0.0 : (double)setup->blocks * engine->block_size / full,
         .step_tokens = km_batching_find(engine->policy)->traits & KM_BATCHING_WITHIN_BUDGET
                            ? engine->max_num_batched_tokens * data
                            : 0.0};

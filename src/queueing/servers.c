@@ -1,5 +1,7 @@
 #include "queueing/servers.h"
 
+#include "workload/distribution.h"
+
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_randist.h>
 #include <math.h>
@@ -26,6 +28,11 @@ enum km_servers_formula km_servers_formula(const struct km_servers *queue)
     return is_one(queue->arrival_cv) ? KM_POLLACZEK_KHINCHINE : KM_KINGMAN;
 }
 
+static bool is_cv(double cv)
+{
+    return cv == 0 || (cv >= KM_LEAST_SPREAD && isfinite(cv));
+}
+
 static enum km_status check(const struct km_servers *queue, const struct km_wait_tail *tail,
                             struct km_error *error)
 {
@@ -41,9 +48,9 @@ static enum km_status check(const struct km_servers *queue, const struct km_wait
     if (!(queue->rate_per_s * queue->service_s > 0))
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
                        "arrival rate times service: too small to tell from 0");
-    if (!(queue->arrival_cv >= 0) || !(queue->service_cv >= 0) || !isfinite(queue->arrival_cv) ||
-        !isfinite(queue->service_cv))
-        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "coefficients of variation must be finite and >= 0");
+    if (!is_cv(queue->arrival_cv) || !is_cv(queue->service_cv))
+        return km_fail(error, KM_BAD_INPUT, NULL, 0, 0,
+                       "coefficients of variation must be 0, or finite and at least %g", KM_LEAST_SPREAD);
     return KM_OK;
 }
 

@@ -57,8 +57,9 @@ static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
     km_json_put_count(w, "full", map->groups.full);
     km_json_put_count(w, "windowed", map->groups.windowed);
     put_count_or_null(w, "window_tokens", map->groups.window_tokens);
+    km_json_put_count(w, "recurrent", map->groups.recurrent);
     km_json_put_count(w, "layers", map->groups.layers);
-    km_json_put_string(w, "windows_kept", map->windows_kept);
+    km_json_put_string(w, "ungrouped", map->ungrouped);
     km_json_put_close(w, '}');
     km_json_put_number(w, "fragmentation_bytes", map->fragmentation_bytes);
     if (paged)

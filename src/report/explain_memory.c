@@ -33,14 +33,18 @@ static void weights(const struct km_memory_weights *w, struct km_text *out)
 static void groups(const struct km_memory_map *map, struct km_text *out)
 {
     const struct km_kv_groups *g = &map->groups;
-    if (map->windows_kept)
-        km_text_printf(out, "      sliding windows keep all their blocks: %s\n", map->windows_kept);
+    if (map->ungrouped)
+        km_text_printf(out,
+                       "      not in groups of layers, so that windows and states are kept in full: %s\n",
+                       map->ungrouped);
+    if (g->windowed + g->recurrent == 0)
+        return;
+    km_text_printf(out, "      each of one group of %u layers: %u of all tokens", g->layers, g->full);
     if (g->windowed)
-        km_text_printf(
-            out,
-            "      each of one group of %u layers: %u see all, the blocks of %u go back behind their "
-            "window of %u tokens\n",
-            g->layers, g->full, g->windowed, g->window_tokens);
+        km_text_printf(out, ", %u of the last %u", g->windowed, g->window_tokens);
+    if (g->recurrent)
+        km_text_printf(out, ", %u of states, a block a sequence", g->recurrent);
+    km_text_puts(out, "\n");
 }
 
 static void kv_cache(const struct km_explanation *e, struct km_text *out)

@@ -132,10 +132,20 @@ static uint32_t largest_batch(const struct km_setup *setup, const struct km_leng
 {
     const struct km_engine *engine = &setup->scenario->engine;
     double tokens = mix->prompt_mean + mix->output_mean;
-    double held = floor((double)setup->blocks / ceil(tokens / engine->block_size));
+    double held = (double)km_kv_concurrency(&setup->memory.groups, setup->blocks, engine->block_size,
+                                            (uint64_t)ceil(tokens));
     double most = fmin(engine->max_num_seqs, fmax(held, 1.0));
     uint32_t stated = engine->batch_size ? engine->batch_size : engine->batch_cap;
     return stated && stated < most ? stated : (uint32_t)most;
+}
+
+/* Blocks, each of all layers, that hold as many sequences of so many tokens as the pages of the pool do. */
+static uint64_t whole_blocks(const struct km_setup *setup, double tokens)
+{
+    uint32_t block_size = setup->scenario->engine.block_size;
+    uint64_t blocks = (uint64_t)ceil(tokens / block_size);
+    double pages = (double)km_kv_pages(&setup->memory.groups, block_size, blocks);
+    return pages > 0.0 ? (uint64_t)((double)setup->blocks * ((double)blocks / pages)) : setup->blocks;
 }
 
 enum km_status km_queue_question_init(struct km_queue_question *out, const struct km_setup *setup,
@@ -169,7 +179,7 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
         .max_num_seqs = engine->max_num_seqs,
         .max_num_batched_tokens = engine->max_num_batched_tokens,
         .long_prefill_token_threshold = engine->long_prefill_token_threshold,
-        .kv_blocks = setup->blocks,
+        .kv_blocks = whole_blocks(setup, out->mix.prompt_mean + out->mix.output_mean / 2.0),
         .block_size = engine->block_size,
         .ingest_s = km_frontend_alone_s(&engine->frontend, out->mix.prompt_mean),
         .ingest_busy_mean_s = frontend.request_s + frontend.token_s * out->mix.prompt_mean,

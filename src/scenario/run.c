@@ -26,7 +26,7 @@ struct km_memory_limits km_setup_limits(const struct km_scenario *scenario)
         .sampler_bytes = km_scope_has(engine->sampler_profiled, dense) ? engine->sampler_bytes : 0.0,
         .mxfp4_hidden_multiple = engine->mxfp4_hidden_multiple,
         .mxfp4_intermediate_multiple = engine->mxfp4_intermediate_multiple,
-        .keep_windows = engine->disable_hybrid_kv_cache_manager,
+        .disable_hybrid_kv_cache_manager = engine->disable_hybrid_kv_cache_manager,
         .block_size = engine->block_size,
         .max_num_batched_tokens = engine->max_num_batched_tokens,
         .max_num_seqs = engine->max_num_seqs,

@@ -214,6 +214,10 @@ static enum km_status check_lengths(const struct km_yaml *root, struct km_scenar
                                   s->model.name, positions);
     if (e->max_model_len == 0)
         e->max_model_len = positions;
+    if (!e->disable_hybrid_kv_cache_manager) {
+        const struct km_layout layout = km_scenario_layout(s);
+        e->block_size = km_kv_block_size(&s->model, &s->precision, &layout, e->block_size);
+    }
     if (!e->enable_chunked_prefill && e->max_num_batched_tokens < e->max_model_len)
         return km_scenario_refuse(root, "engine.batching.max_num_batched_tokens", error,
                                   "without chunked prefill, %u is too little for max_model_len, %u",

@@ -28,7 +28,7 @@ void km_lognormal_from_moments(double mean, double sd, double *mu, double *sigma
     double ratio = sd / mean;
     /* hypot keeps a ratio beyond 1e154 finite: ln(1 + r^2) = 2 ln hypot(1, r). */
     double variance = ratio < 1e-3 ? log1p(ratio * ratio) : 2 * log(hypot(1, ratio));
-    *sigma = sqrt(variance);
+    *sigma = sqrt(variance) < KM_LEAST_SPREAD ? 0 : sqrt(variance);
     *mu = log(mean) - variance / 2;
 }
 
@@ -70,6 +70,11 @@ static const char *clip_problem(const struct km_distribution *d, bool tokens)
     return NULL;
 }
 
+static bool is_spread(double spread)
+{
+    return spread == 0 || finite_in(spread, KM_LEAST_SPREAD, 1e3);
+}
+
 const char *km_distribution_problem(const struct km_distribution *d, bool tokens)
 {
     double ceiling = tokens ? (double)KM_TOKENS_LIMIT : 1e300;
@@ -88,11 +93,11 @@ const char *km_distribution_problem(const struct km_distribution *d, bool tokens
     case KM_DIST_LOGNORMAL:
         if (!finite_in(d->mu, -700, 700))
             return "mu must be from -700 to 700";
-        return finite_in(d->sigma, 0, 1e3) ? NULL : "sigma must be from 0 to 1000";
+        return is_spread(d->sigma) ? NULL : "sigma must be 0, or from 1e-6 to 1000";
     case KM_DIST_GAMMA:
         if (!finite_in(d->mean, 1e-300, ceiling))
             return "mean must be finite and > 0";
-        return finite_in(d->cv, 0, 1e3) ? NULL : "cv must be from 0 to 1000";
+        return is_spread(d->cv) ? NULL : "cv must be 0, or from 1e-6 to 1000";
     case KM_DIST_ZIPF:
         if (!finite_in(d->exponent, 0, 1e3))
             return "exponent must be from 0 to 1000";
