@@ -93,11 +93,11 @@ const char *km_distribution_problem(const struct km_distribution *d, bool tokens
     case KM_DIST_LOGNORMAL:
         if (!finite_in(d->mu, -700, 700))
             return "mu must be from -700 to 700";
-        return is_spread(d->sigma) ? NULL : "sigma must be 0, or from 1e-6 to 1000";
+        return is_spread(d->sigma) ? NULL : "sigma must be 0, or from 1e-100 to 1000";
     case KM_DIST_GAMMA:
         if (!finite_in(d->mean, 1e-300, ceiling))
             return "mean must be finite and > 0";
-        return is_spread(d->cv) ? NULL : "cv must be 0, or from 1e-6 to 1000";
+        return is_spread(d->cv) ? NULL : "cv must be 0, or from 1e-100 to 1000";
     case KM_DIST_ZIPF:
         if (!finite_in(d->exponent, 0, 1e3))
             return "exponent must be from 0 to 1000";
