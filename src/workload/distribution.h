@@ -42,8 +42,8 @@ struct km_distribution {
  * sigma^2 = ln(1 + (sd/mean)^2), mu = ln(mean) - sigma^2/2. */
 void km_lognormal_from_moments(double mean, double sd, double *mu, double *sigma);
 
-#define KM_LEAST_SPREAD                                                                                      \
-    1e-100 /* least cv or sigma that is not 0: squares of much less are no numbers any more */
+/* Least cv or sigma that is not 0: squares of much less are no numbers any more. */
+#define KM_LEAST_SPREAD 1e-100
 
 /* What is wrong with a distribution of tokens (or of times), as a phrase starting with the parameter's name
  * ("mean must be ..."), or NULL when nothing is. The functions below want one without problems. */
