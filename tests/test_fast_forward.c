@@ -302,6 +302,8 @@ static void random_cases(void **state)
         struct random_case r;
         gsl_rng *rng = km_random_stream(seed, KM_RANDOM_ARRIVALS);
         random_case(rng, NULL, NULL, &r);
+        if (seed % 2)
+            random_case_ends(rng, &r);
         gsl_rng_free(rng);
         if (disagreement(&r)) {
             char text[4096];

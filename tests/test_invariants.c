@@ -110,7 +110,7 @@ static const char *wrong_times(const struct random_case *r, const struct played 
 static const char *wrong_totals(const struct random_case *r, const struct played *played,
                                 const struct ending *ending, const struct km_summary *summary)
 {
-    uint64_t prompt = 0, output = 0, gaps = 0, gap_ps = 0, preemptions = 0, outcomes[3] = {0};
+    uint64_t prompt = 0, output = 0, gaps = 0, gap_ps = 0, preemptions = 0, outcomes[KM_CANCELLED + 1] = {0};
     for (size_t i = 0; i < r->count; i++) {
         outcomes[played[i].outcome]++;
         if (played[i].outcome != KM_COMPLETED)

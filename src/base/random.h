@@ -17,6 +17,7 @@ enum km_purpose {
     KM_RANDOM_THINK,
     KM_RANDOM_PREFIX,
     KM_RANDOM_BOOTSTRAP,
+    KM_RANDOM_CANCEL,
 };
 
 /* A generator for one purpose, owned by the caller: gsl_rng_free() it. */

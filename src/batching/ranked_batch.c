@@ -61,6 +61,11 @@ void km_ranked_leaves(void *state, struct km_sequence *sequence)
     for (size_t i = 0; i < ranked->count; i++)
         if (ranked->running[i].sequence == sequence)
             ranked->running[i].sequence = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < ranked->fresh_count; i++) /* it may leave before its first batch is formed */
+        if (ranked->fresh[i] != sequence)
+            ranked->fresh[kept++] = ranked->fresh[i];
+    ranked->fresh_count = kept;
 }
 
 void km_ranked_release(void *state)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct km_tally {
-    uint64_t completed, rejected, abandoned;
+    uint64_t completed, rejected, abandoned, cancelled;
     uint64_t prompt_tokens, output_tokens; /* of completed requests */
     uint64_t good;                         /* within every latency limit of the SLO */
     uint64_t last_end_ps;                  /* longest time from the run's first arrival to a completion */
@@ -46,7 +46,7 @@ void km_collection_summarize(const struct km_collection *group, enum km_latency 
 
 static inline uint64_t km_tally_requests(const struct km_tally *tally)
 {
-    return tally->completed + tally->rejected + tally->abandoned;
+    return tally->completed + tally->rejected + tally->abandoned + tally->cancelled;
 }
 
 #endif

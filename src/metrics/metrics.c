@@ -29,7 +29,7 @@ struct km_metrics {
     int8_t *slot_of; /* [known] */
     size_t known, slot_capacity;
 
-    uint64_t submitted, preemptions;
+    uint64_t submitted, preemptions, cancelled_tokens;
     uint64_t first_arrival_ps, last_end_ps; /* last_end_ps: of a request that was let in */
 
     uint64_t in_system, peak_in_system, in_system_since_ps;
@@ -157,6 +157,14 @@ void km_metrics_request(struct km_metrics *m, enum km_outcome outcome, const str
     }
     if (now_ps > m->last_end_ps)
         m->last_end_ps = now_ps;
+    if (outcome == KM_CANCELLED) {
+        m->all->tally.cancelled++;
+        m->cancelled_tokens += r->output_tokens;
+        if (class_group)
+            class_group->tally.cancelled++;
+        km_stability_left_queue(m->stability, r->scheduled_ps ? r->scheduled_ps : now_ps);
+        return;
+    }
     if (outcome == KM_ABANDONED) {
         m->all->tally.abandoned++;
         if (class_group)
@@ -180,6 +188,11 @@ void km_metrics_request(struct km_metrics *m, enum km_outcome outcome, const str
     km_collection_serve(m->all, &served, r->prompt_tokens, r->output_tokens, good);
     if (class_group)
         km_collection_serve(class_group, &served, r->prompt_tokens, r->output_tokens, good);
+}
+
+void km_metrics_until(struct km_metrics *m, uint64_t until_ps)
+{
+    m->last_end_ps = until_ps > m->last_end_ps ? until_ps : m->last_end_ps;
 }
 
 void km_metrics_preemption(struct km_metrics *m)
@@ -349,6 +362,7 @@ static void summarize_class(const struct km_metrics *m, const struct class_group
         .completed = tally->completed,
         .rejected = tally->rejected,
         .abandoned = tally->abandoned,
+        .cancelled = tally->cancelled,
         .prompt_tokens = tally->prompt_tokens,
         .output_tokens = tally->output_tokens,
         .requests_per_s = ratio((double)tally->completed, summary->duration_s),
@@ -386,6 +400,8 @@ void km_metrics_summarize(const struct km_metrics *m, struct km_summary *out)
         .completed = tally->completed,
         .rejected = tally->rejected,
         .abandoned = tally->abandoned,
+        .cancelled = tally->cancelled,
+        .cancelled_tokens = m->cancelled_tokens,
         .preemptions = m->preemptions,
         .prompt_tokens = tally->prompt_tokens,
         .output_tokens = tally->output_tokens,

@@ -23,6 +23,7 @@ enum km_outcome {
     KM_COMPLETED,
     KM_REJECTED,  /* could never be served: only arrival and lengths of the record are meaningful */
     KM_ABANDONED, /* patience ran out before it was scheduled */
+    KM_CANCELLED, /* its client gave up: of the record, output_tokens are those it got */
 };
 
 /* Classes kept apart: those that SLO terms name, and of the others the first to appear. Later ones count in
@@ -47,6 +48,8 @@ void km_metrics_arrival(struct km_metrics *metrics, uint64_t now_ps);
 /* A request ended at `now_ps` (its last token, or the moment it was rejected or gave up). */
 void km_metrics_request(struct km_metrics *metrics, enum km_outcome outcome, const struct km_record *record,
                         uint64_t now_ps);
+/* The last step ends at until_ps: later than the last request where nobody waits for it any more. */
+void km_metrics_until(struct km_metrics *metrics, uint64_t until_ps);
 void km_metrics_preemption(struct km_metrics *metrics);
 /* Gaps between consecutive output tokens: `steps` gaps of first_ps, first_ps + slope_ps, ..., each seen by
  * `sequences` requests. */
@@ -73,7 +76,7 @@ void km_metrics_prefix(struct km_metrics *metrics, uint64_t queried_tokens, uint
 struct km_class_summary {
     char name[KM_MAX_CLASS_NAME + 1]; /* "" = requests without a class */
     uint64_t requests;                /* that ended, served or not */
-    uint64_t completed, rejected, abandoned;
+    uint64_t completed, rejected, abandoned, cancelled;
     uint64_t prompt_tokens, output_tokens; /* of completed requests */
     double requests_per_s;                 /* completed, over the duration of the run */
     double goodput_per_s;                  /* as in the summary */
@@ -82,9 +85,11 @@ struct km_class_summary {
 
 struct km_summary {
     uint64_t submitted, completed, rejected, abandoned, preemptions;
+    uint64_t cancelled, cancelled_tokens; /* requests whose clients gave up, and the output tokens they got */
     uint64_t prompt_tokens, output_tokens; /* of completed requests */
     double duration_s;                     /* first arrival to last completion; NAN when nothing completed */
-    double span_s; /* first arrival to the end of the last request that was let in; NAN as duration_s */
+    double
+        span_s; /* first arrival to the end of the last request that was let in, or of the last step; NAN as duration_s */
     double requests_per_s, output_tokens_per_s, total_tokens_per_s;
     struct km_latency_summary latency[KM_LATENCY_COUNT];
     uint64_t steps;

@@ -34,6 +34,8 @@ static void put_requests(struct km_json_writer *w, const struct km_report *r)
     km_json_put_count(w, "completed", s->completed);
     km_json_put_count(w, "rejected", s->rejected);
     km_json_put_count(w, "abandoned", s->abandoned);
+    km_json_put_count(w, "cancelled", s->cancelled);
+    km_json_put_count(w, "cancelled_output_tokens", s->cancelled_tokens);
     km_json_put_count(w, "unsent_turns", r->unsent_turns);
     km_json_put_count(w, "preemptions", s->preemptions);
     km_json_put_count(w, "prompt_tokens", s->prompt_tokens);

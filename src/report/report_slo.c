@@ -79,6 +79,7 @@ void km_report_classes_json(const struct km_summary *s, struct km_json_writer *w
         km_json_put_count(w, "completed", c->completed);
         km_json_put_count(w, "rejected", c->rejected);
         km_json_put_count(w, "abandoned", c->abandoned);
+        km_json_put_count(w, "cancelled", c->cancelled);
         km_json_put_count(w, "prompt_tokens", c->prompt_tokens);
         km_json_put_count(w, "output_tokens", c->output_tokens);
         km_json_put_close(w, '}');

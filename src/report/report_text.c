@@ -49,6 +49,9 @@ static void requests(const struct km_report *r, struct km_text *out)
         km_text_printf(out, ", %s rejected", km_cell_count(a, s->rejected));
     if (s->abandoned)
         km_text_printf(out, ", %s abandoned", km_cell_count(a, s->abandoned));
+    if (s->cancelled)
+        km_text_printf(out, ", %s cancelled with %s output tokens", km_cell_count(a, s->cancelled),
+                       km_cell_count(b, s->cancelled_tokens));
     if (s->preemptions)
         km_text_printf(out, ", %s preemptions", km_cell_count(a, s->preemptions));
     km_text_puts(out, r->partial ? " (partial: stopped early)\n" : "\n");

@@ -142,6 +142,67 @@ static const struct km_setting session_settings[] = {
     {0},
 };
 
+/* --- ends ----------------------------------------------------------------------------------------------- */
+
+static enum km_status read_cancel_after(const struct km_yaml *value, void *field,
+                                        const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_workload_settings *w = field;
+    w->has_cancel_after = !km_yaml_is_null(value);
+    return w->has_cancel_after ? km_distribution_read(value, false, &w->cancel_after_s, context, error)
+                               : KM_OK;
+}
+
+static enum km_status read_cancel_tokens(const struct km_yaml *value, void *field,
+                                         const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_workload_settings *w = field;
+    w->has_cancel_tokens = !km_yaml_is_null(value);
+    return w->has_cancel_tokens ? km_distribution_read(value, true, &w->cancel_tokens, context, error)
+                                : KM_OK;
+}
+
+static void write_cancel_after(const void *field, struct km_text *out)
+{
+    km_distribution_write(&((const struct km_workload_settings *)field)->cancel_after_s, out);
+}
+
+static void write_cancel_tokens(const void *field, struct km_text *out)
+{
+    km_distribution_write(&((const struct km_workload_settings *)field)->cancel_tokens, out);
+}
+
+static bool has_no_cancel_after(const void *field)
+{
+    return !((const struct km_workload_settings *)field)->has_cancel_after;
+}
+
+static bool has_no_cancel_tokens(const void *field)
+{
+    return !((const struct km_workload_settings *)field)->has_cancel_tokens;
+}
+
+static bool nobody_cancels(const void *field)
+{
+    return !(((const struct km_workload_settings *)field)->cancel_share > 0);
+}
+
+static bool ends_by_length(const void *field)
+{
+    return !*(const bool *)field;
+}
+
+static const struct km_setting cancel_settings[] = {
+    {"share", KM_SETTING_NUMBER, AT(cancel_share), KM_BETWEEN(0, 1), .doc = "of the requests"},
+    {"after_s", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_cancel_after,
+     .write = write_cancel_after, .absent = has_no_cancel_after, .table = km_distribution_settings,
+     .doc = "since the request was sent, a number or a distribution"},
+    {"after_tokens", KM_SETTING_CUSTOM, 0, .optional = true, .read = read_cancel_tokens,
+     .write = write_cancel_tokens, .absent = has_no_cancel_tokens, .table = km_distribution_settings,
+     .doc = "with so many output tokens, a number or a distribution"},
+    {0},
+};
+
 /* --- trace and lengths --------------------------------------------------------------------------------- */
 
 static enum km_status read_trace(const struct km_yaml *value, void *field,
@@ -222,6 +283,10 @@ const struct km_setting km_workload_section[] = {
      .table = km_distribution_settings, .doc = "number or distribution; with a trace: replaces its lengths"},
     {"sessions", KM_SETTING_SECTION, 0, .table = session_settings, .optional = true,
      .absent = says_nothing_of_sessions, .doc = "do the turns of a trace's sessions wait for their answers?"},
+    {"ends_by_eos", KM_SETTING_BOOL, AT(ends_by_eos), .optional = true, .absent = ends_by_length,
+     .doc = "outputs whose trace states no max_tokens end before theirs, which the engine sees a step late"},
+    {"cancel", KM_SETTING_SECTION, 0, .table = cancel_settings, .optional = true, .absent = nobody_cancels,
+     .doc = "clients that give up, at the sooner of both"},
     {"requests", KM_SETTING_U64, AT(requests), KM_BETWEEN(1, 1e12), .optional = true, .nullable = true,
      .doc = "how many; null = all of the trace"},
     {"rate_scale", KM_SETTING_NUMBER, AT(rate_scale), KM_BETWEEN(1e-6, 1e6), .optional = true,
@@ -268,6 +333,9 @@ enum km_status km_workload_section_check(const struct km_yaml *mapping, struct k
     if (!workload->trace && workload->process == KM_ARRIVAL_AT_ONCE && workload->start_s > 0)
         return km_yaml_fail_key(km_yaml_get(mapping, "start_s"), error,
                                 "has no meaning when all arrive at once, without a trace");
+    const struct km_yaml *cancel = km_yaml_get(mapping, "cancel");
+    if (cancel && !workload->has_cancel_after && !workload->has_cancel_tokens)
+        return km_yaml_fail(cancel, error, "when? give after_s, after_tokens or both");
     const struct km_yaml *sessions = km_yaml_get(mapping, "sessions");
     if (workload->turns != KM_TURNS_AFTER_ANSWER)
         for (int i = 1; sessions && session_settings[i].key; i++)

@@ -38,6 +38,14 @@ void km_cohort_join(struct km_cohort *cohort, struct km_slot *slot, uint32_t con
     cohort->changed = true;
 }
 
+void km_cohort_go_on(struct km_cohort *cohort, struct km_slot *slot, uint32_t further)
+{
+    uint32_t item = slot->sequence.slot;
+    slot->finish_clock = cohort->clock + further;
+    km_heap_remove(&cohort->finish, item);
+    km_heap_push(&cohort->finish, slot->finish_clock, slot->sequence.admission, item);
+}
+
 void km_cohort_leave(struct km_cohort *cohort, struct km_slot *slot)
 {
     uint32_t item = slot->sequence.slot;

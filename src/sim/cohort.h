@@ -34,8 +34,10 @@ struct km_cohort {
 void km_cohort_init(struct km_cohort *cohort, const struct km_kv_config *kv, uint32_t window);
 void km_cohort_release(struct km_cohort *cohort);
 
-/* `context` tokens are computed; `remaining` >= 1 tokens are still to come, one a step. */
+/* `context` tokens are computed; `remaining` >= 1 tokens are still to come to its goal, one a step. */
 void km_cohort_join(struct km_cohort *cohort, struct km_slot *slot, uint32_t context, uint32_t remaining);
+/* A member that has reached its goal has another, `further` tokens away. */
+void km_cohort_go_on(struct km_cohort *cohort, struct km_slot *slot, uint32_t further);
 void km_cohort_leave(struct km_cohort *cohort, struct km_slot *slot);
 
 /* Context of a member now. */
@@ -43,7 +45,7 @@ static inline uint32_t km_cohort_context(const struct km_cohort *cohort, const s
 {
     return (uint32_t)(slot->base + (int64_t)cohort->clock);
 }
-/* Tokens a member is still to yield. */
+/* Tokens a member is from its goal. */
 static inline uint32_t km_cohort_remaining(const struct km_cohort *cohort, const struct km_slot *slot)
 {
     return (uint32_t)(slot->finish_clock - cohort->clock);

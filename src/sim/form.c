@@ -227,10 +227,7 @@ static void action_resume(struct km_batch *batch, struct km_sequence *sequence)
 
 static uint32_t action_generated(const struct km_batch *batch, const struct km_sequence *sequence)
 {
-    const struct km_slot *slot = slot_at(batch->replica, sequence->slot);
-    if (sequence->state != KM_SEQ_DECODE || slot->loose)
-        return slot->generated;
-    return slot->request.output_tokens - km_cohort_remaining(&batch->replica->lanes[slot->lane], slot);
+    return km_replica_generated(batch->replica, slot_at(batch->replica, sequence->slot));
 }
 
 static void action_wait_until(struct km_batch *batch, uint64_t time_ps)

@@ -27,9 +27,10 @@ void km_lane_leave(struct km_replica *replica, struct km_slot *slot)
 {
     struct km_cohort *cohort = &replica->lanes[slot->lane];
     slot->sequence.computed_tokens = km_cohort_context(cohort, slot);
-    slot->generated = slot->request.output_tokens - km_cohort_remaining(cohort, slot);
+    slot->generated = slot->goal - km_cohort_remaining(cohort, slot);
+    slot->until = slot->late ? slot->since : cohort->last_batch;
     km_cohort_leave(cohort, slot);
-    if (slot->late) {
+    if (slot->late || slot->generated == slot->request.output_tokens) {
         slot->late = false;
         return;
     }
@@ -42,12 +43,49 @@ void km_lane_leave(struct km_replica *replica, struct km_slot *slot)
     }
 }
 
+/* At how many output tokens something happens to it next, of which `generated` are scheduled. An end that the
+ * engine does not know of yet costs it one more. */
+static uint32_t goal_of(const struct km_request *request, uint32_t generated)
+{
+    if (request->cancel_tokens > generated && request->cancel_tokens < request->output_tokens)
+        return request->cancel_tokens;
+    return request->output_tokens + (generated == request->output_tokens);
+}
+
 void km_lane_join(struct km_replica *replica, uint32_t lane, struct km_slot *slot)
 {
     slot->lane = lane;
     slot->loose = false;
-    km_cohort_join(&replica->lanes[lane], slot, slot->sequence.computed_tokens,
-                   slot->request.output_tokens - slot->generated);
+    slot->since = replica->batch.flight->number;
+    slot->until = UINT64_MAX;
+    slot->goal = goal_of(&slot->request, slot->generated);
+    km_cohort_join(&replica->lanes[lane], slot, slot->sequence.computed_tokens, slot->goal - slot->generated);
+}
+
+uint32_t km_replica_generated(const struct km_replica *replica, const struct km_slot *slot)
+{
+    if (slot->sequence.state != KM_SEQ_DECODE || slot->loose)
+        return slot->generated;
+    return slot->goal - km_cohort_remaining(&replica->lanes[slot->lane], slot);
+}
+
+void km_replica_stop_decoding(struct km_replica *replica, struct km_slot *slot)
+{
+    struct km_cohort *cohort = &replica->lanes[slot->lane];
+    if (slot->sequence.state == KM_SEQ_PAUSED)
+        replica->paused_count--;
+    if (slot->sequence.state != KM_SEQ_DECODE)
+        return;
+    if (slot->loose) {
+        km_loose_remove(replica, slot);
+        slot->loose = false;
+        return;
+    }
+    slot->sequence.computed_tokens = km_cohort_context(cohort, slot);
+    slot->generated = km_replica_generated(replica, slot);
+    slot->until = slot->until < cohort->last_batch ? slot->until : cohort->last_batch;
+    slot->late = false;
+    km_cohort_leave(cohort, slot);
 }
 
 void km_lane_join_late(struct km_replica *replica, struct km_slot *slot)

@@ -49,6 +49,7 @@ void km_replica_destroy(struct km_replica *replica)
         replica->config.policy->release(replica->policy_state);
     free(replica->policy_state);
     free(replica->loose);
+    km_heap_release(&replica->cancels);
     free(replica->held);
     free(replica->batch.padded);
     free(replica->batch.chunks);
@@ -88,6 +89,9 @@ void km_replica_arrive(struct km_replica *replica, struct km_request *request, u
     request->prefix_hashes = NULL;
     request->label = NULL;
     slot->visible_ps = take_in(replica, request->prompt_tokens, now_ps);
+    slot->cancel_ps = KM_PS_NEVER;
+    if (slot->request.cancel_after_ps)
+        km_replica_gives_up(replica, slot, km_ps_after(now_ps, slot->request.cancel_after_ps));
     struct km_sequence *sequence = &slot->sequence;
     sequence->id = slot->request.id;
     sequence->arrival_ps = slot->request.arrival_ps;
@@ -110,6 +114,14 @@ void km_replica_drain(struct km_replica *replica, uint64_t now_ps)
     replica->may_form = replica->waiting.count > 0;
     if (replica->host_free_ps < now_ps)
         replica->host_free_ps = now_ps; /* it has idled until now: what it forms, it forms now */
+}
+
+uint64_t km_replica_busy_until_ps(const struct km_replica *replica)
+{
+    uint64_t until_ps = 0;
+    for (uint32_t s = 0; s < replica->config.pace.stages; s++)
+        until_ps = replica->stage_free_ps[s] > until_ps ? replica->stage_free_ps[s] : until_ps;
+    return until_ps;
 }
 
 const struct km_kv *km_replica_kv(const struct km_replica *replica)
@@ -156,9 +168,18 @@ static uint64_t next_turn_ps(const struct km_replica *replica)
     return wake_ps == KM_PS_NEVER ? KM_PS_NEVER : later(wake_ps, replica->host_free_ps);
 }
 
+/* A host that waits hears at once of who gives up; else with its next turn. */
+static uint64_t idle_cancel_ps(const struct km_replica *replica)
+{
+    bool idle = !replica->flight_count && !replica->may_form;
+    return idle ? km_heap_key(&replica->cancels) : KM_PS_NEVER;
+}
+
 uint64_t km_replica_next(const struct km_replica *replica)
 {
-    uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica);
+    uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica),
+             idle_ps = idle_cancel_ps(replica);
+    leave_ps = idle_ps < leave_ps ? idle_ps : leave_ps;
     return leave_ps < turn_ps ? leave_ps : turn_ps;
 }
 
@@ -167,7 +188,7 @@ bool km_replica_idle(const struct km_replica *replica)
     return next_turn_ps(replica) == KM_PS_NEVER;
 }
 
-static void note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
+void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
 {
     replica->block_ps_twice +=
         (km_u128)(replica->blocks_then + used_before) * (now_ps - replica->blocks_at_ps);
@@ -175,8 +196,8 @@ static void note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t us
     replica->blocks_then = replica->kv->used_blocks;
 }
 
-static void end_request(struct km_replica *replica, struct km_slot *slot, enum km_outcome outcome,
-                        uint64_t now_ps)
+void km_replica_end_request(struct km_replica *replica, struct km_slot *slot, enum km_outcome outcome,
+                            uint32_t output_tokens, uint64_t now_ps)
 {
     const struct km_request *request = &slot->request;
     struct km_record record = {
@@ -191,11 +212,12 @@ static void end_request(struct km_replica *replica, struct km_slot *slot, enum k
         .last_token_ps = slot->last_token_ps,
         .delivery_ps = replica->config.frontend.chunk_ps,
         .prompt_tokens = request->prompt_tokens,
-        .output_tokens = request->output_tokens,
+        .output_tokens = output_tokens,
         .preemptions = slot->sequence.preemptions,
         .replica = replica->config.index,
         .class_index = request->class_index,
     };
+    km_heap_remove(&replica->cancels, slot->sequence.slot);
     replica->config.ended(replica->config.context, outcome, &record, now_ps);
     km_slots_give(&replica->slots, slot);
 }
@@ -210,7 +232,8 @@ static void leave(struct km_replica *replica, uint64_t now_ps)
     } else {
         km_list_remove(&replica->inbox, sequence);
     }
-    end_request(replica, slot_of(sequence), KM_ABANDONED, now_ps);
+    km_replica_end_request(replica, slot_of(sequence), KM_ABANDONED, slot_of(sequence)->request.output_tokens,
+                           now_ps);
 }
 
 static void complete(struct km_replica *replica, struct km_slot *slot, uint64_t now_ps)
@@ -223,8 +246,10 @@ static void complete(struct km_replica *replica, struct km_slot *slot, uint64_t 
         km_replica_tell(replica, replica->config.policy->leaves, sequence);
     } else { /* preempted while its last token was in flight */
         km_list_remove(&replica->waiting, sequence);
+        if (sequence->state == KM_SEQ_WAITING) /* the policy did not know that it was the last */
+            km_replica_tell(replica, replica->config.policy->leaves, sequence);
     }
-    end_request(replica, slot, KM_COMPLETED, now_ps);
+    km_replica_end_request(replica, slot, KM_COMPLETED, slot->request.output_tokens, now_ps);
 }
 
 static void process_entry(struct km_replica *replica, const struct km_flight *flight,
@@ -245,8 +270,13 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
     }
     if (entry.flags & ~(uint32_t)(ENTRY_STARTED | ENTRY_CHUNK))
         slot->last_token_ps = done_ps;
+    if (entry.flags & ENTRY_GIVE_UP)
+        km_replica_gives_up(replica, slot, km_ps_after(done_ps, replica->config.frontend.chunk_ps));
     if (!(entry.flags & ENTRY_END))
         return;
+    km_replica_stop_decoding(replica, slot); /* the engine sees that it has ended */
+    if (slot->sequence.state != KM_SEQ_WAITING)
+        slot->sequence.state = KM_SEQ_ENDING;
     if (!(replica->config.policy->traits & KM_BATCHING_HOLDS_FINISHED) || !slot->holds_blocks) {
         complete(replica, slot, done_ps);
         return;
@@ -295,6 +325,8 @@ static void process(struct km_replica *replica, uint64_t done_ps)
     struct km_flight *flight = flight_at(replica, 0);
     struct km_cohort *cohort = &replica->lanes[flight->lane];
     struct km_metrics *metrics = replica->config.metrics;
+    /* Clients that gave up while it ran get nothing more (vllm/v1/engine/core.py: step_with_batch_queue). */
+    bool cancelled = km_replica_cancel(replica, done_ps - flight->process_ps, done_ps);
     uint32_t as_before = flight->decode_count - flight->late_count;
     km_metrics_steps(metrics, 1, flight->chunk_count + flight->decode_count,
                      flight->prefill_tokens + flight->decode_count, flight->end_ps - flight->start_ps);
@@ -310,7 +342,9 @@ static void process(struct km_replica *replica, uint64_t done_ps)
         for (size_t i = 0; i < flight->entry_count; i++)
             process_entry(replica, flight, flight->entries[i], done_ps);
         end_batch(replica, done_ps);
-        note_blocks(replica, done_ps, used_before);
+        km_replica_note_blocks(replica, done_ps, used_before);
+    } else if (cancelled) {
+        end_batch(replica, done_ps);
     }
     if (replica->config.stepped) {
         uint64_t free_ps = replica->host_free_ps;
@@ -327,10 +361,13 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
         struct km_sequence *sequence = replica->inbox.first;
         km_list_remove(&replica->inbox, sequence);
         km_list_append(&replica->waiting, sequence);
+        slot_of(sequence)->queued = true;
         if (!replica->first_fresh)
             replica->first_fresh = sequence;
         km_replica_tell(replica, replica->config.policy->waits, sequence);
     }
+    bool cancelled =
+        km_replica_cancel(replica, now_ps, now_ps); /* an end may bring an arrival before the horizon */
     uint64_t used_before = replica->kv->used_blocks;
     replica->wait_until_ps = KM_PS_NEVER;
     km_batch_open(replica, now_ps);
@@ -349,12 +386,15 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
     const struct km_batch_handle handle = {&km_batch_actions, batch};
     replica->config.policy->form(replica->policy_state, &view, &handle);
 
-    if (replica->config.fast_forward && batch->decode_all && batch->steady_steps && !batch->changed) {
+    if (replica->config.fast_forward && !cancelled && batch->decode_all && batch->steady_steps &&
+        !batch->changed) {
         uint64_t until_ps = horizon_ps;
         if (inbox_visible_ps(replica) < until_ps)
             until_ps = inbox_visible_ps(replica);
         if (patience_ends_ps(replica) < until_ps)
             until_ps = patience_ends_ps(replica);
+        if (km_heap_key(&replica->cancels) < until_ps)
+            until_ps = km_heap_key(&replica->cancels);
         if (km_replica_jump(replica, now_ps, until_ps))
             return;
     }
@@ -364,14 +404,18 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
         replica->may_form = true;
     }
     if (batch->changed)
-        note_blocks(replica, now_ps, used_before);
+        km_replica_note_blocks(replica, now_ps, used_before);
 }
 
 enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error)
 {
     uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica);
     replica->events++;
-    if (leave_ps < turn_ps)
+    uint64_t idle_ps = idle_cancel_ps(replica);
+    if (idle_ps < turn_ps && idle_ps <= leave_ps) {
+        km_replica_cancel(replica, idle_ps, idle_ps);
+        end_batch(replica, idle_ps);
+    } else if (leave_ps < turn_ps)
         leave(replica, leave_ps);
     else if (replica->flight_count && !(replica->may_form && replica->flight_count < replica->max_flights))
         process(replica, turn_ps);

@@ -98,6 +98,8 @@ struct km_replica_load {
 };
 void km_replica_load(const struct km_replica *replica, struct km_replica_load *out);
 
+/* When its last step ends: later than its last request, when nobody waited for that step any more. */
+uint64_t km_replica_busy_until_ps(const struct km_replica *replica);
 const struct km_kv *km_replica_kv(const struct km_replica *replica);
 void km_replica_work(const struct km_replica *replica, struct km_work *out);
 

@@ -41,6 +41,7 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
     km_pools_count(&set->pools, record->replica, -1);
     if (now_ps > set->last_end_ps)
         set->last_end_ps = now_ps;
+    slot->deeds.preemptions += record->preemptions;
     if (outcome != KM_COMPLETED)
         return;
     group->completed++;
@@ -51,7 +52,6 @@ void km_replica_set_ended(struct km_replica_set *set, enum km_outcome outcome, c
     slot->deeds.completed++;
     slot->deeds.prompt_tokens += record->prompt_tokens;
     slot->deeds.output_tokens += record->output_tokens;
-    slot->deeds.preemptions += record->preemptions;
     slot->deeds.ttft_ps += ttft_ps;
     slot->deeds.e2e_ps += e2e_ps;
     if (!group->ttft)
@@ -331,6 +331,12 @@ static double mean_replicas(km_picoseconds paid_ps, uint64_t span_ps)
 void km_replica_set_finish(struct km_replica_set *set, struct km_simulation_result *out)
 {
     uint64_t end_ps = set->last_end_ps;
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct km_replica *replica = set->slots[i].replica;
+        uint64_t until_ps = replica ? km_replica_busy_until_ps(replica) : 0;
+        end_ps = until_ps > end_ps ? until_ps : end_ps;
+    }
+    km_metrics_until(set->config->metrics, end_ps);
     for (uint32_t i = 0; i < set->count; i++) {
         struct km_replica_slot *slot = &set->slots[i];
         if (slot->state != KM_REPLICA_OFF)

@@ -19,6 +19,7 @@ enum {
     ENTRY_END = 8,     /* that token is its last */
     ENTRY_STAMP = 16,  /* taken out while in flight: remember when its token came */
     ENTRY_CHUNK = 32,  /* then `tokens` of its prompt are computed, and it holds some that it needs no more */
+    ENTRY_GIVE_UP = 64, /* with that token its client gives up */
 };
 
 struct km_entry_in_flight {
@@ -33,7 +34,8 @@ struct km_flight {
     uint32_t lane;
     uint64_t start_ps, end_ps, process_ps;
     uint32_t chunk_count, prefill_tokens;
-    uint32_t decode_count, late_count, preempted;
+    uint32_t decode_count, late_count,
+        preempted;     /* late: of the decodes, those whose gap is not the cohort's */
     bool steps_cohort; /* its results are the members' latest tokens */
     /* Of the decodes that go on as before; empty while the cohort has only known class 0. */
     struct km_class_counts classes;
@@ -76,6 +78,7 @@ struct km_replica {
     uint32_t *loose; /* slots in state DECODE outside the cohorts */
     size_t loose_count, loose_capacity;
     uint32_t paused_count;
+    struct km_heap cancels; /* slots whose clients give up, by when the engine hears of it */
     uint64_t admissions;
     uint32_t *held; /* slots that finished but stay until their batch ends */
     size_t held_count, held_capacity;
@@ -185,6 +188,10 @@ void km_lane_join_late(struct km_replica *replica, struct km_slot *slot);
 void km_lane_leave(struct km_replica *replica, struct km_slot *slot);
 void km_loose_add(struct km_replica *replica, struct km_slot *slot);
 void km_loose_remove(struct km_replica *replica, const struct km_slot *slot);
+/* Output tokens scheduled so far. */
+uint32_t km_replica_generated(const struct km_replica *replica, const struct km_slot *slot);
+/* It is no longer among those that decode, in a cohort or not. */
+void km_replica_stop_decoding(struct km_replica *replica, struct km_slot *slot);
 
 /* submit.c */
 void km_batch_open(struct km_replica *replica, uint64_t now_ps);
@@ -193,6 +200,12 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps);
 void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags);
 /* Execution time of the decode step that the lane's cohort has just been advanced to. */
 void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort);
+
+/* cancel.c */
+/* Its client gives up at `at_ps`, unless it has done so before. */
+void km_replica_gives_up(struct km_replica *replica, struct km_slot *slot, uint64_t at_ps);
+/* Take out all whose clients have given up by now_ps; true: there were some. */
+bool km_replica_cancel(struct km_replica *replica, uint64_t heard_ps, uint64_t now_ps);
 
 /* jump.c */
 /* With a batch open that is all decodes and steady: take as many steps as are certain, at least two; false:
@@ -203,5 +216,8 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
 /* `flight` has been processed: tell who wants to know. */
 void km_replica_tell_step(const struct km_replica *replica, const struct km_flight *flight, uint64_t done_ps,
                           uint64_t waited_ps);
+void km_replica_end_request(struct km_replica *replica, struct km_slot *slot, enum km_outcome outcome,
+                            uint32_t output_tokens, uint64_t now_ps);
+void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before);
 
 #endif

@@ -67,7 +67,8 @@ struct km_rejection {
 struct km_replica_result {
     uint32_t replica, group; /* replica: as in the records of its requests */
     uint64_t start_ps, end_ps;
-    uint64_t completed, prompt_tokens, output_tokens, preemptions; /* of completed requests */
+    uint64_t completed, prompt_tokens, output_tokens,
+        preemptions; /* of completed requests; preemptions: of all */
     uint64_t steps, peak_blocks, capacity_blocks;
     double ttft_mean_s, e2e_mean_s;
     double busy; /* share of its time; NAN when it had none */
@@ -78,7 +79,8 @@ struct km_group_latency {
 };
 
 struct km_group_result {
-    uint64_t completed, prompt_tokens, output_tokens, preemptions; /* of completed requests */
+    uint64_t completed, prompt_tokens, output_tokens,
+        preemptions; /* of completed requests; preemptions: of all */
     struct km_work work;
     uint64_t capacity_blocks; /* of all slots: of as many replicas as were there at most at once */
     double replica_seconds; /* paid: from the start of each replica to its end, or that of the last request */

@@ -23,7 +23,12 @@ struct km_slot {
     uint64_t decoded_in;   /* number of the batch in which it last decoded singly */
     uint32_t lane;         /* cohort it decodes in */
     int64_t base;          /* in a cohort: context before the next step less the cohort's clock */
-    uint64_t finish_clock; /* in a cohort: the step that yields its last token */
+    uint64_t finish_clock; /* in a cohort: the step that yields token `goal` */
+    uint32_t goal; /* output tokens at which it is looked at: its client gives up, it ends, or, one beyond the
+                              end, a row is left behind that an end unknown to the engine has cost */
+    uint64_t since, until; /* its tokens come with its cohort's in batches after `since`, up to `until` */
+    uint64_t cancel_ps;    /* when the engine hears that its client has given up; KM_PS_NEVER */
+    bool queued;           /* has been in the engine's queue */
 };
 
 struct km_slots {

@@ -89,7 +89,7 @@ static void step_cohort(struct km_batch *batch, struct km_decode_shape *shape)
         km_class_counts_copy(&flight->classes, &cohort->classes);
     for (size_t i = 0; i < batch->late_count; i++) {
         struct km_slot *slot = slot_at(replica, batch->late[i]);
-        if (!slot->late)
+        if (!slot->late || slot->goal > slot->request.output_tokens)
             continue;
         slot->late = false;
         flight->late_count++;
@@ -99,17 +99,41 @@ static void step_cohort(struct km_batch *batch, struct km_decode_shape *shape)
     }
 }
 
-static void end_members(struct km_batch *batch)
+/* Members whose goal this step was: they end, unless the engine cannot know before it sees the token; their
+ * clients give up; or they had ended before, and the row was in vain. */
+static void reach_goals(struct km_batch *batch)
 {
     struct km_replica *replica = batch->replica;
+    struct km_flight *flight = batch->flight;
     struct km_cohort *cohort = &replica->lanes[replica->lane];
     while (km_heap_key(&cohort->finish) == cohort->clock) {
         struct km_slot *slot = slot_at(replica, cohort->finish.entries[0].item);
+        const struct km_request *request = &slot->request;
+        if (slot->goal < request->output_tokens) {
+            km_flight_note(flight, slot->sequence.slot, ENTRY_GIVE_UP);
+            slot->goal = request->output_tokens;
+            km_cohort_go_on(cohort, slot, request->output_tokens - request->cancel_tokens);
+            continue;
+        }
+        bool in_vain = slot->goal > request->output_tokens;
+        if (in_vain) { /* no token, no gap */
+            flight->late_count++;
+            if (flight->classes.used)
+                km_class_counts_remove(&flight->classes, request->class_index);
+        } else {
+            slot->until = flight->number;
+            km_flight_note(flight, slot->sequence.slot, ENTRY_END);
+        }
+        if (!in_vain && request->ends_by_eos) {
+            slot->goal = request->output_tokens + 1;
+            km_cohort_go_on(cohort, slot, 1);
+            continue;
+        }
+        slot->late = false;
         slot->sequence.computed_tokens = km_cohort_context(cohort, slot);
-        slot->generated = slot->request.output_tokens;
+        slot->generated = request->output_tokens;
         slot->sequence.state = KM_SEQ_ENDING;
         km_cohort_leave(cohort, slot);
-        km_flight_note(batch->flight, slot->sequence.slot, ENTRY_END);
     }
 }
 
@@ -128,9 +152,12 @@ static void finish_chunks(struct km_batch *batch, uint32_t *sampled)
             flags |= ENTRY_TOKEN;
             ++*sampled;
             replica->prefill_count--;
-            if (++slot->generated == slot->request.output_tokens) {
+            slot->generated++;
+            slot->since = slot->until = 0;
+            bool last = slot->generated == slot->request.output_tokens;
+            flags |= last ? ENTRY_END : slot->generated == slot->request.cancel_tokens ? ENTRY_GIVE_UP : 0;
+            if (last && !slot->request.ends_by_eos) {
                 sequence->state = KM_SEQ_ENDING;
-                flags |= ENTRY_END;
             } else {
                 sequence->state = KM_SEQ_DECODE;
                 if (in_step) {
@@ -329,7 +356,7 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
 
     uint32_t sampled = flight->decode_count;
     if (batch->decodes)
-        end_members(batch);
+        reach_goals(batch);
     finish_chunks(batch, &sampled);
     for (size_t i = 0; i < batch->chunk_count; i++) {
         struct km_slot *slot = slot_at(replica, batch->chunk_slots[i]);

@@ -20,8 +20,8 @@ struct km_workload {
     struct km_turns *turns;    /* instead: its sessions, waiting for their answers */
     struct km_recording *own;  /* read for them; NULL = the settings' */
     struct km_arrival arrival; /* open loop with drawn times */
-    struct km_sampler *prompt, *output, *think;
-    gsl_rng *arrivals_rng, *prompt_rng, *output_rng, *think_rng;
+    struct km_sampler *prompt, *output, *think, *cancel_after, *cancel_tokens;
+    gsl_rng *arrivals_rng, *prompt_rng, *output_rng, *think_rng, *cancel_rng;
 
     uint64_t own_ps;      /* time of the last drawn arrival, before scaling */
     double operational_s; /* the same if the rate did not swing */
@@ -126,8 +126,14 @@ static enum km_status check(const struct km_workload_settings *s, struct km_erro
         status = check_distribution(&s->prompt_tokens, true, "prompt_tokens", error);
     if (status == KM_OK && s->has_output_tokens)
         status = check_distribution(&s->output_tokens, true, "output_tokens", error);
+    if (status == KM_OK && s->has_cancel_after)
+        status = check_distribution(&s->cancel_after_s, false, "cancel.after_s", error);
+    if (status == KM_OK && s->has_cancel_tokens)
+        status = check_distribution(&s->cancel_tokens, true, "cancel.after_tokens", error);
     if (status != KM_OK)
         return status;
+    if (!(s->cancel_share >= 0 && s->cancel_share <= 1))
+        return refuse(error, "cancel.share", "must be from 0 to 1");
     if (!has_trace(s) && !s->has_prompt_tokens)
         return refuse(error, "prompt_tokens", "needed without a trace");
     if (!has_trace(s) && !s->has_output_tokens)
@@ -309,6 +315,23 @@ static enum km_status look_ahead(struct km_workload *w, struct km_error *error)
     return KM_OK;
 }
 
+/* --- how it ends ---------------------------------------------------------------------------------------- */
+
+/* What is known of a request's end when it is sent. Every request draws as often, whether it gives up or not. */
+static void foresee_end(struct km_workload *w, struct km_request *request)
+{
+    const struct km_workload_settings *s = &w->settings;
+    request->ends_by_eos =
+        request->max_tokens ? request->max_tokens > request->output_tokens : s->ends_by_eos;
+    if (!(s->cancel_share > 0))
+        return;
+    bool gives_up = gsl_rng_uniform(w->cancel_rng) < s->cancel_share;
+    uint64_t after_ps = w->cancel_after ? km_ps_from_s(km_sampler_draw(w->cancel_after, w->cancel_rng)) : 0;
+    uint32_t tokens = w->cancel_tokens ? km_sampler_draw_tokens(w->cancel_tokens, w->cancel_rng) : 0;
+    request->cancel_after_ps = gives_up && w->cancel_after && after_ps == 0 ? 1 : gives_up ? after_ps : 0;
+    request->cancel_tokens = gives_up ? tokens : 0;
+}
+
 /* --- the closed loop's clients -------------------------------------------------------------------------- */
 
 static void push_ready(struct km_workload *w, uint64_t at_ps)
@@ -389,6 +412,11 @@ enum km_status km_workload_create(const struct km_workload_settings *settings, u
     w->prompt_rng = km_random_stream(seed, KM_RANDOM_PROMPT_TOKENS);
     w->output_rng = km_random_stream(seed, KM_RANDOM_OUTPUT_TOKENS);
     w->think_rng = km_random_stream(seed, KM_RANDOM_THINK);
+    w->cancel_rng = km_random_stream(seed, KM_RANDOM_CANCEL);
+    if (settings->has_cancel_after)
+        w->cancel_after = km_sampler_create(&settings->cancel_after_s);
+    if (settings->has_cancel_tokens)
+        w->cancel_tokens = km_sampler_create(&settings->cancel_tokens);
     if (settings->has_prompt_tokens)
         w->prompt = km_sampler_create(&settings->prompt_tokens);
     if (settings->has_output_tokens)
@@ -431,10 +459,13 @@ void km_workload_destroy(struct km_workload *w)
     km_sampler_destroy(w->prompt);
     km_sampler_destroy(w->output);
     km_sampler_destroy(w->think);
+    km_sampler_destroy(w->cancel_after);
+    km_sampler_destroy(w->cancel_tokens);
     gsl_rng_free(w->arrivals_rng);
     gsl_rng_free(w->prompt_rng);
     gsl_rng_free(w->output_rng);
     gsl_rng_free(w->think_rng);
+    gsl_rng_free(w->cancel_rng);
     free(w->ready_ps);
     free(w);
 }
@@ -465,6 +496,7 @@ void km_workload_take(struct km_workload *w, struct km_request *out)
     if (turn_is_next(w)) {
         km_turns_take(w->turns, out);
         out->id = w->taken++;
+        foresee_end(w, out);
         return;
     }
     assert(w->has_ahead && (!closed_loop(w) || w->ready_count > 0));
@@ -472,6 +504,7 @@ void km_workload_take(struct km_workload *w, struct km_request *out)
     if (closed_loop(w))
         out->arrival_ps = pop_ready(w);
     out->id = w->taken;
+    foresee_end(w, out);
     w->has_ahead = false;
     w->taken++;
 }

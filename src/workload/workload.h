@@ -62,6 +62,14 @@ struct km_workload_settings {
     struct km_distribution think_s;
     bool has_prompt_tokens, has_output_tokens; /* with a trace: replace its lengths */
     struct km_distribution prompt_tokens, output_tokens;
+    /* How outputs end whose trace states no max_tokens, which they reach or not: true: with a token that the
+     * engine has not foreseen. */
+    bool ends_by_eos;
+    double cancel_share; /* of the requests, whose clients give up; 0 = none do */
+    bool has_cancel_after, has_cancel_tokens;
+    struct km_distribution cancel_after_s; /* so long after they sent it, or ... */
+    struct km_distribution
+        cancel_tokens; /* ... with so many output tokens, if there are as many; the sooner */
     enum km_turns_arrive turns;
     enum km_turn_prompts turn_prompts; /* after_answer, as what follows */
     bool has_turn_think;               /* else the trace's delays */

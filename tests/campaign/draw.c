@@ -186,6 +186,14 @@ static void draw_workload(const struct drawing *d)
     maybe(d, closed ? 0 : 15, "workload.rate_scale");
     maybe(d, 10, "workload.end_s");
     keys_draw_some(d->keys, d->rng, "workload.", "workload.", c);
+    if (chance(d->rng, 20)) {
+        draw(d, "workload.cancel.share");
+        uint32_t which = pick(d->rng, 1, 3);
+        if (which & 1)
+            draw_lengths(d, "workload.cancel.after_s");
+        if (which & 2)
+            draw_lengths(d, "workload.cancel.after_tokens");
+    }
     if (c->row_count && !closed && chance(d->rng, 20))
         draw_sessions(d);
 }

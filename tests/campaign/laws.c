@@ -73,7 +73,7 @@ static bool row_in_order(const struct run *run, const struct ended *row, struct 
 
 void laws_of_rows(const struct run *run, struct complaint *out)
 {
-    uint64_t outcomes[3] = {0}, prompt = 0, output = 0, preemptions = 0, last_end_ps = 0;
+    uint64_t outcomes[KM_CANCELLED + 1] = {0}, prompt = 0, output = 0, preemptions = 0, last_end_ps = 0;
     bool *seen = km_alloc(run->count + 1);
     const struct km_summary *s = &run->result.summary;
     for (size_t i = 0; i < run->count; i++) {
@@ -84,9 +84,10 @@ void laws_of_rows(const struct run *run, struct complaint *out)
                      run->count);
         else
             seen[r->id] = true;
-        if (r->prompt_tokens == 0 || r->output_tokens == 0)
+        if (r->prompt_tokens == 0 || (r->output_tokens == 0 && run->rows[i].outcome != KM_CANCELLED))
             complain(out, "conservation", "request %" PRIu64 " has no tokens", r->id);
         row_in_order(run, &run->rows[i], out);
+        preemptions += r->preemptions;
         if (run->rows[i].outcome != KM_COMPLETED)
             continue;
         if (r->last_token_ps < last_end_ps)
@@ -94,12 +95,11 @@ void laws_of_rows(const struct run *run, struct complaint *out)
         last_end_ps = r->last_token_ps;
         prompt += r->prompt_tokens;
         output += r->output_tokens;
-        preemptions += r->preemptions;
     }
     free(seen);
     if (s->submitted != run->count || s->completed != outcomes[KM_COMPLETED] ||
         s->rejected != outcomes[KM_REJECTED] || s->abandoned != outcomes[KM_ABANDONED] ||
-        run->result.simulation.unserved)
+        s->cancelled != outcomes[KM_CANCELLED] || run->result.simulation.unserved)
         complain(out, "conservation", "%" PRIu64 " submitted, %zu rows; %" PRIu64 " + %" PRIu64 " + %" PRIu64,
                  s->submitted, run->count, s->completed, s->rejected, s->abandoned);
     if (s->prompt_tokens != prompt || s->output_tokens != output)

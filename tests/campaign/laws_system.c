@@ -10,7 +10,7 @@
 static uint64_t left_ps(const struct run *run, const struct ended *row)
 {
     const struct km_record *r = &row->record;
-    return row->outcome == KM_COMPLETED ? r->last_token_ps
+    return row->outcome == KM_COMPLETED || row->outcome == KM_CANCELLED ? r->last_token_ps
            : row->outcome == KM_ABANDONED
                ? r->arrival_ps + (uint64_t)(run->scenario.workload.patience_s * 1e12 + 0.5)
                : r->arrival_ps;
@@ -28,6 +28,12 @@ struct span span_of(const struct run *run)
             span.end_ps = left_ps(run, &run->rows[i]);
     }
     span.known = run->result.summary.completed > 0;
+    /* A last step may be in vain: no row tells of it. */
+    const struct km_workload_settings *w = &run->scenario.workload;
+    if (span.known && (w->ends_by_eos || w->cancel_share > 0)) {
+        uint64_t stated_ps = span.first_ps + (uint64_t)(run->result.summary.span_s * 1e12 + 0.5);
+        span.end_ps = stated_ps > span.end_ps ? stated_ps : span.end_ps;
+    }
     return span;
 }
 
@@ -140,12 +146,15 @@ static void replica_holds(const struct run *run, const cJSON *item, struct compl
     double start_s = json_number(item, "start_s", out), end_s = json_number(item, "end_s", out);
     for (size_t i = 0; i < run->count; i++) {
         const struct km_record *r = &run->rows[i].record;
-        if (run->rows[i].outcome != KM_COMPLETED || r->replica != replica ||
+        bool gave_up = run->rows[i].outcome == KM_CANCELLED;
+        if ((run->rows[i].outcome != KM_COMPLETED && !gave_up) || r->replica != replica ||
             (double)r->arrival_ps * 1e-12 < start_s * (1 - 1e-9) ||
             (double)r->last_token_ps * 1e-12 > end_s * (1 + 1e-9))
             continue;
-        requests++;
         preemptions += r->preemptions;
+        if (gave_up)
+            continue;
+        requests++;
         ttft_ps += (long double)(r->first_token_ps + r->delivery_ps - r->arrival_ps);
         e2e_ps += (long double)(r->last_token_ps + r->delivery_ps - r->arrival_ps);
     }

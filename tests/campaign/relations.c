@@ -12,17 +12,11 @@
 /* Requests come from the trace as it stands. */
 static void from_trace(struct random_scenario *c)
 {
-    static const char *const keys[] = {"workload.arrivals",
-                                       "workload.prompt_tokens",
-                                       "workload.output_tokens",
-                                       "workload.start_s",
-                                       "workload.end_s",
-                                       "workload.sessions",
-                                       "workload.requests",
-                                       "workload.bootstrap_block_s",
-                                       "workload.bootstrap_length",
-                                       "workload.rate_scale",
-                                       "autoscaling"};
+    static const char *const keys[] = {
+        "workload.arrivals",         "workload.prompt_tokens", "workload.output_tokens",
+        "workload.start_s",          "workload.end_s",         "workload.sessions",
+        "workload.cancel",           "workload.requests",      "workload.bootstrap_block_s",
+        "workload.bootstrap_length", "workload.rate_scale",    "autoscaling"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         case_drop(c, keys[i]);
     case_set(c, "workload.trace", "trace");

@@ -43,6 +43,9 @@ static void arrive(struct player *player, struct km_replica *replica, const stru
                                  .arrival_ps = scripted->arrival_ps,
                                  .prompt_tokens = scripted->prompt_tokens,
                                  .output_tokens = scripted->output_tokens,
+                                 .ends_by_eos = more.ends_by_eos,
+                                 .cancel_after_ps = more.cancel_after_ps,
+                                 .cancel_tokens = more.cancel_tokens,
                                  .session = -1};
     if (more.prefix) {
         request.prefix_hash_count =
@@ -308,6 +311,19 @@ void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const st
     }
 }
 
+void random_case_ends(gsl_rng *rng, struct random_case *r)
+{
+    uint64_t hasty = ONE_OF(rng, 0, 2, 5), most_ps = ONE_OF(rng, 1000, 20000, 200000);
+    r->config.pace.placeholders = up_to(rng, 1);
+    for (size_t i = 0; i < r->count; i++) {
+        r->more[i].ends_by_eos = up_to(rng, 2) > 0;
+        if (hasty && up_to(rng, hasty) == 0)
+            r->more[i].cancel_after_ps = up_to(rng, most_ps) + 1;
+        if (hasty && up_to(rng, hasty) == 0)
+            r->more[i].cancel_tokens = (uint32_t)up_to(rng, 40);
+    }
+}
+
 void random_case_describe(const struct random_case *r, char *out, size_t size)
 {
     const struct synthetic *s = &r->synthetic;
@@ -320,7 +336,7 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         "%llu pad %d; blocks %llu of %u, "
         "longest %u, window %u, front end %llu +%llu a token, %llu, %llu a chunk, patience %llu; (arrival, "
         "prompt, output, prefix, priority, "
-        "predicted):",
+        "predicted, eos, cancel after, with tokens):",
         c->policy->entry.name, c->kv_manager->entry.name, (unsigned long long)s->step_ps,
         (unsigned long long)s->token_ps, (unsigned long long)s->context_ps, (unsigned long long)s->form_ps,
         (unsigned long long)s->form_sequence_ps, (unsigned long long)s->launch_ps,
@@ -334,8 +350,10 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         (unsigned long long)c->frontend.fixed_ps, (unsigned long long)c->frontend.chunk_ps,
         (unsigned long long)c->patience_ps);
     for (size_t i = 0; i < r->count && length > 0 && (size_t)length < size; i++)
-        length += snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu,%d,%g)",
-                           (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
-                           r->script[i].output_tokens, (unsigned long long)r->more[i].prefix,
-                           r->more[i].priority, (double)r->more[i].predicted_output_tokens);
+        length +=
+            snprintf(out + length, size - (size_t)length, " (%llu,%u,%u,%llu,%d,%g,%d,%llu,%u)",
+                     (unsigned long long)r->script[i].arrival_ps, r->script[i].prompt_tokens,
+                     r->script[i].output_tokens, (unsigned long long)r->more[i].prefix, r->more[i].priority,
+                     (double)r->more[i].predicted_output_tokens, r->more[i].ends_by_eos,
+                     (unsigned long long)r->more[i].cancel_after_ps, r->more[i].cancel_tokens);
 }

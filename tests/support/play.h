@@ -19,6 +19,9 @@ struct scripted_more {
     uint64_t prefix; /* requests of one number share their prompts, as far as they go; 0 shares with nobody */
     int32_t priority;
     float predicted_output_tokens;
+    bool ends_by_eos;
+    uint64_t cancel_after_ps;
+    uint32_t cancel_tokens;
 };
 
 struct played {
@@ -66,6 +69,8 @@ void play_case(const struct random_case *random_case, struct played *out, struct
 void random_case_drop(struct random_case *random_case, size_t i);
 void random_case(gsl_rng *rng, const struct km_batching_policy *policy, const struct km_kv_manager *manager,
                  struct random_case *out);
+/* Some end by EOS, some clients give up, pipelines hold placeholders. */
+void random_case_ends(gsl_rng *rng, struct random_case *random_case);
 /* In words, for messages about failures. */
 void random_case_describe(const struct random_case *random_case, char *out, size_t size);
 
