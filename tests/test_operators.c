@@ -128,6 +128,19 @@ static void test_experts_hit(void **state)
     } cases[] = {{1, 2}, {2, 3.5}, {3, 4.625}, {1e6, 8}};
     for (size_t i = 0; i < COUNT(cases); i++)
         assert_true(fabs(km_op_weight_bytes(up, cases[i].rows) / expert_bytes - cases[i].experts) < 1e-9);
+
+    /* Tokens that choose among four of them, half of which each takes; among two, which all take; among all, as before. */
+    static const struct {
+        uint32_t distinct;
+        double rows, experts;
+    } fewer[] = {{4, 1, 2}, {4, 2, 3}, {4, 1e6, 4}, {2, 1, 2}, {2, 1e6, 2}, {8, 2, 3.5}};
+    for (size_t i = 0; i < COUNT(fewer); i++) {
+        b.model.distinct_experts = fewer[i].distinct;
+        km_operators_build(&b.model, &b.model.precision, &one, 0, &b.arena, &b.operators);
+        up = find(&b, "experts_up");
+        assert_true(up->experts == 8 && up->routed_per_row == 2);
+        assert_true(fabs(km_op_weight_bytes(up, fewer[i].rows) / expert_bytes - fewer[i].experts) < 1e-9);
+    }
     km_arena_release(&b.arena);
 }
 

@@ -26,28 +26,56 @@ static const struct pace_case {
 } cases[] = {
     /* One batch at a time: 10 + 20 + 1000 + 30; outside the graphs 10 + max(500, 100) + 30, 10 + 2000 + 30.
      * */
-    {"serial", {false, false, 1}, {10, 20, 30, true}, 1000, 1060, KM_PACED_BY_BOTH},
-    {"serial, kernel by kernel", {false, false, 1}, {10, 500, 30, false}, 100, 540, KM_PACED_BY_LAUNCH},
-    {"serial, slow kernels", {false, false, 1}, {10, 500, 30, false}, 2000, 2040, KM_PACED_BY_BOTH},
-    {"serial, no host", {false, false, 1}, {0, 0, 0, true}, 1000, 1000, KM_PACED_BY_DEVICE},
+    {"serial", {false, false, 1}, {10, 20, 30, true, false}, 1000, 1060, KM_PACED_BY_BOTH},
+    {"serial, kernel by kernel",
+     {false, false, 1},
+     {10, 500, 30, false, false},
+     100,
+     540,
+     KM_PACED_BY_LAUNCH},
+    {"serial, slow kernels", {false, false, 1}, {10, 500, 30, false, false}, 2000, 2040, KM_PACED_BY_BOTH},
+    {"serial, no host", {false, false, 1}, {0, 0, 0, true, false}, 1000, 1000, KM_PACED_BY_DEVICE},
     /* Overlapped: the longer of device and host. */
-    {"overlapped, hidden", {true, false, 1}, {10, 20, 30, true}, 1000, 1000, KM_PACED_BY_DEVICE},
-    {"overlapped, even", {true, false, 1}, {200, 300, 500, true}, 1000, 1000, KM_PACED_BY_DEVICE},
-    {"overlapped, host", {true, false, 1}, {100, 200, 300, true}, 10, 600, KM_PACED_BY_HOST},
-    {"overlapped, launches", {true, false, 1}, {10, 500, 30, false}, 100, 540, KM_PACED_BY_LAUNCH},
-    {"overlapped, slow kernels", {true, false, 1}, {10, 500, 30, false}, 2000, 2000, KM_PACED_BY_DEVICE},
-    {"overlapped, kernels and host", {true, false, 1}, {400, 100, 300, false}, 500, 800, KM_PACED_BY_HOST},
+    {"overlapped, hidden", {true, false, 1}, {10, 20, 30, true, false}, 1000, 1000, KM_PACED_BY_DEVICE},
+    {"overlapped, even", {true, false, 1}, {200, 300, 500, true, false}, 1000, 1000, KM_PACED_BY_DEVICE},
+    {"overlapped, host", {true, false, 1}, {100, 200, 300, true, false}, 10, 600, KM_PACED_BY_HOST},
+    {"overlapped, launches", {true, false, 1}, {10, 500, 30, false, false}, 100, 540, KM_PACED_BY_LAUNCH},
+    {"overlapped, slow kernels",
+     {true, false, 1},
+     {10, 500, 30, false, false},
+     2000,
+     2000,
+     KM_PACED_BY_DEVICE},
+    {"overlapped, kernels and host",
+     {true, false, 1},
+     {400, 100, 300, false, false},
+     500,
+     800,
+     KM_PACED_BY_HOST},
+    /* Workers launch while the host goes on: the longest of device, launches and the host's rest; two batches are in flight, each through
+     * in 10 + 500 + 490 + 30. */
+    {"workers, hidden", {true, false, 1}, {10, 20, 30, true, true}, 1000, 1000, KM_PACED_BY_DEVICE},
+    {"workers, launches", {true, false, 1}, {10, 500, 30, false, true}, 100, 500, KM_PACED_BY_LAUNCH},
+    {"workers, graphs", {true, false, 1}, {10, 500, 30, true, true}, 490, 515, KM_PACED_BY_BOTH},
+    {"workers, host", {true, false, 1}, {300, 100, 300, false, true}, 50, 600, KM_PACED_BY_HOST},
+    {"workers, serial", {false, false, 1}, {10, 500, 30, false, true}, 100, 540, KM_PACED_BY_LAUNCH},
+    {"workers in stages", {true, false, 2}, {10, 500, 30, false, true}, 100, 1000, KM_PACED_BY_LAUNCH},
     /* Two groups in two stages: a group comes round when both stages have served both, when the host has, or
      * when it is through itself: 10 + 20 + 1000 + 30. With placeholders it is formed before it is through.
      * */
-    {"stages", {true, false, 2}, {0, 0, 0, true}, 500, 1000, KM_PACED_BY_DEVICE},
-    {"stages, through", {true, false, 2}, {10, 20, 30, true}, 500, 1060, KM_PACED_BY_BOTH},
-    {"stages, placeholders", {true, true, 2}, {10, 20, 30, true}, 500, 1000, KM_PACED_BY_DEVICE},
-    {"stages, host", {true, false, 2}, {100, 200, 300, true}, 100, 1200, KM_PACED_BY_HOST},
-    {"stages, placeholders and host", {true, true, 2}, {100, 200, 300, true}, 100, 1200, KM_PACED_BY_HOST},
-    {"stages, launches", {true, false, 2}, {10, 500, 30, false}, 100, 1080, KM_PACED_BY_LAUNCH},
-    {"three stages, through", {false, false, 3}, {10, 20, 30, true}, 500, 1560, KM_PACED_BY_BOTH},
-    {"three stages, placeholders", {true, true, 3}, {10, 20, 30, true}, 500, 1500, KM_PACED_BY_DEVICE},
+    {"stages", {true, false, 2}, {0, 0, 0, true, false}, 500, 1000, KM_PACED_BY_DEVICE},
+    {"stages, through", {true, false, 2}, {10, 20, 30, true, false}, 500, 1060, KM_PACED_BY_BOTH},
+    {"stages, placeholders", {true, true, 2}, {10, 20, 30, true, false}, 500, 1000, KM_PACED_BY_DEVICE},
+    {"stages, host", {true, false, 2}, {100, 200, 300, true, false}, 100, 1200, KM_PACED_BY_HOST},
+    {"stages, placeholders and host",
+     {true, true, 2},
+     {100, 200, 300, true, false},
+     100,
+     1200,
+     KM_PACED_BY_HOST},
+    {"stages, launches", {true, false, 2}, {10, 500, 30, false, false}, 100, 1080, KM_PACED_BY_LAUNCH},
+    {"three stages, through", {false, false, 3}, {10, 20, 30, true, false}, 500, 1560, KM_PACED_BY_BOTH},
+    {"three stages, placeholders", {true, true, 3}, {10, 20, 30, true, false}, 500, 1500, KM_PACED_BY_DEVICE},
 };
 
 static struct km_step_seconds seconds_of(const struct pace_case *c)
@@ -82,6 +110,7 @@ static uint64_t last_token_ps(const struct pace_case *c, uint32_t tokens, int mo
                                   .launch_ps = c->host.launch_ps,
                                   .process_ps = c->host.process_ps,
                                   .uncaptured = !c->host.captured,
+                                  .workers = c->host.workers,
                                   .stages = c->pace.stages};
     struct km_replica_config config = roomy(&synthetic, false);
     struct scripted script[3];
@@ -137,6 +166,7 @@ static void account(void **state)
                                       .launch_ps = c->host.launch_ps,
                                       .process_ps = c->host.process_ps,
                                       .uncaptured = !c->host.captured,
+                                      .workers = c->host.workers,
                                       .stages = c->pace.stages};
         const struct km_step_source source = {&config, &cost, c, &synthetic_single, &synthetic};
         const struct km_step_shape shape = {.sampled = 1, .decode = {1, 1, 1, 1, 1, 0}};
@@ -155,7 +185,7 @@ static void timeline(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         const struct km_step_seconds step = seconds_of(&cases[i]);
-        if (cases[i].pace.stages > 1)
+        if (cases[i].pace.stages > 1 || cases[i].host.workers)
             continue;
         uint32_t flights = km_pace_flights(&cases[i].pace);
         double ended_s[400] = {0}, host_s = 0.0, device_s = 0.0, at_200 = 0.0;
@@ -179,17 +209,21 @@ struct step_times {
 /* The law written out, for one stage. */
 static void single_steps(const struct km_pace_start *s, uint64_t count, struct step_times *out)
 {
-    uint64_t host_ps = s->now_ps, free_ps = s->overlapped ? s->flight_end_ps : 0, step_ps = s->first_ps;
+    uint64_t workers_ps = s->workers_ps, host_ps = s->now_ps, free_ps = s->overlapped ? s->flight_end_ps : 0,
+             step_ps = s->first_ps;
     for (uint64_t i = 0; i < count; i++, step_ps += (uint64_t)s->slope_ps) {
         uint64_t before_end_ps = free_ps, formed_ps = host_ps + s->host.form_ps;
-        uint64_t launched_ps = formed_ps + s->host.launch_ps;
-        uint64_t start_ps = s->host.captured ? launched_ps : formed_ps;
+        uint64_t launching_ps = s->host.workers && workers_ps > formed_ps ? workers_ps : formed_ps;
+        uint64_t launched_ps = launching_ps + s->host.launch_ps;
+        uint64_t start_ps = s->host.captured ? launched_ps : launching_ps;
         start_ps = start_ps < free_ps ? free_ps : start_ps;
         uint64_t end_ps = start_ps + step_ps;
         free_ps = end_ps < launched_ps ? launched_ps : end_ps;
         out[i] = (struct step_times){host_ps, start_ps, free_ps};
         uint64_t taken_ps = s->overlapped ? before_end_ps : free_ps; /* the results that are waited for */
-        host_ps = (taken_ps < launched_ps ? launched_ps : taken_ps) + s->host.process_ps;
+        host_ps = s->host.workers ? formed_ps : launched_ps;
+        host_ps = (taken_ps < host_ps ? host_ps : taken_ps) + s->host.process_ps;
+        workers_ps = launched_ps;
     }
 }
 
@@ -206,12 +240,13 @@ static void runs(void **state)
     uint64_t found = 0;
     for (int round = 0; round < 20000; round++) {
         const uint64_t longest = up_to(rng, 1) ? 100 : 5000;
-        struct km_pace_start start = {
-            .host = {up_to(rng, 300), up_to(rng, longest), up_to(rng, 300), up_to(rng, 1) == 0},
-            .first_ps = 500 + up_to(rng, 5000),
-            .slope_ps = (int64_t)up_to(rng, 20) - 10,
-            .overlapped = up_to(rng, 1),
-            .now_ps = 10000};
+        struct km_pace_start start = {.host = {up_to(rng, 300), up_to(rng, longest), up_to(rng, 300),
+                                               up_to(rng, 1) == 0, up_to(rng, 2) == 0},
+                                      .first_ps = 500 + up_to(rng, 5000),
+                                      .slope_ps = (int64_t)up_to(rng, 20) - 10,
+                                      .overlapped = up_to(rng, 1),
+                                      .now_ps = 10000,
+                                      .workers_ps = 9000 + up_to(rng, 1500)};
         start.flight_end_ps = start.overlapped ? 9000 + up_to(rng, 3000) : 0;
         uint64_t horizon_ps = up_to(rng, 3) ? UINT64_MAX : 10000 + up_to(rng, 100000);
         struct km_pace_run run;

@@ -279,6 +279,31 @@ static void routing_of_rows(void **state)
     }
 }
 
+/* Sixteen tokens that all choose the same 8 experts take what one token does, whose 8 are as many; among all 128, what 16 take. */
+static void tokens_that_choose_alike(void **state)
+{
+    (void)state;
+    static const char profile[] = HEAD("") "}, \"tables\": {" O_PROJ("9")
+        MOE_ROUTED("[2048, 192, \"uniform\", 1, 20], [2048, 192, \"uniform\", 16, 63]") END;
+    static const struct {
+        uint32_t distinct;
+        double us;
+    } cases[] = {{0, 63}, {128, 63}, {8, 20}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct world w = open_world(profile, NULL);
+        struct km_error error;
+        void *cost;
+        w.shipped.engine.experts_kernel = KM_EXPERTS_FUSED;
+        w.shipped.model.distinct_experts = cases[i].distinct;
+        struct km_cost_config config = shipped_config(&w.shipped, w.path);
+        config.layout.tensor_parallel = 4;
+        must(km_cost_profile.create(&config, &cost, &error), &error);
+        assert_close(ask(cost, "experts_up").one_s, 1e-6 * cases[i].us * 2.0 / 3.0, 1e-9);
+        km_cost_profile.destroy(cost);
+        close_world(&w);
+    }
+}
+
 /* One message a fault, with its place. */
 static void faults(void **state)
 {
@@ -331,7 +356,7 @@ int main(void)
         cmocka_unit_test(answers),         cmocka_unit_test(custom_within_its_sizes),
         cmocka_unit_test(whose_kernels),   cmocka_unit_test(faults),
         cmocka_unit_test(is_written),      cmocka_unit_test(chain_of_three),
-        cmocka_unit_test(routing_of_rows),
+        cmocka_unit_test(routing_of_rows), cmocka_unit_test(tokens_that_choose_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "cost/measured_lookup.h"
 #include "cost/profile_roofline.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool gemm(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
@@ -40,6 +41,51 @@ static bool grouped(struct km_measured *m, const struct km_op *op, double rows, 
     return km_measured_time(m, KM_PROFILE_GROUPED_GEMM, at, ideal_s, time_s, origin);
 }
 
+/* The rows that choose at random among all experts and hit as many as `rows` that choose among `distinct` of them. */
+static double rows_that_hit(const struct km_layer *layer, double distinct, double rows)
+{
+    const double hit = km_experts_hit(distinct, layer->experts_per_token, rows) / layer->experts;
+    return log1p(-hit) / log1p(-(double)layer->experts_per_token / layer->experts);
+}
+
+/* A routed MLP measured as a whole, of rows at `at`; false when it was not. */
+static bool whole_mlp(struct km_measured *m, double *at, double *time_s, double *share,
+                      enum km_origin *origin)
+{
+    const double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_MOE, at);
+    for (uint32_t i = 0; i < m->source_count; i++)
+        for (int routing = 0; routing < KM_ROUTINGS; routing++) {
+            at[KM_MOE_ROUTING] = routing;
+            if (km_measured_time_of(m, i, KM_PROFILE_MOE, at, ideal_s, time_s, origin)) {
+                *share = ideal_s / *time_s;
+                return true;
+            }
+        }
+    return false;
+}
+
+/* Of tokens that choose among fewer experts: what as many hit take, or their arithmetic at the rate of so many rows if that is more; never
+ * more than tokens that choose among all. */
+static bool fewer_experts(struct km_measured *m, const struct km_layer *layer, double distinct, double *at,
+                          double *time_s, enum km_origin *origin)
+{
+    const double rows = at[KM_MOE_M];
+    const double flops =
+        6.0 * rows * at[KM_MOE_TOP_K] / at[KM_MOE_RANKS] * at[KM_MOE_HIDDEN] * at[KM_MOE_WIDTH];
+    double all_s = *time_s, share, ignored;
+    enum km_origin all = *origin;
+    if (!whole_mlp(m, at, &all_s, &share, &all))
+        return false;
+    at[KM_MOE_M] = rows_that_hit(layer, distinct, rows);
+    if (!whole_mlp(m, at, time_s, &ignored, origin))
+        return false;
+    const double arithmetic_s = km_ideal_s(m->config->device, flops, (enum km_dtype)at[KM_MOE_WEIGHTS],
+                                           (enum km_dtype)at[KM_MOE_ACTIVATIONS], 0.0) /
+                                share;
+    *time_s = fmin(all_s, fmax(*time_s, arithmetic_s));
+    return true;
+}
+
 /* A routed MLP measured as a whole: each of its products takes its share of the arithmetic, and what lies
  * between and around them takes nothing of its own. Routing is taken to be uniform; rows of balanced routing,
  * where there are no others, say which share of the roofline the kernel reaches, not which experts are hit.
@@ -55,7 +101,7 @@ static bool routed(struct km_measured *m, const struct km_op *op, double rows, d
     if (!layer || !layer->gated)
         return false;
     double hidden = model->hidden, width = strcmp(op->name, "experts_down") == 0 ? op->k : op->n / 2.0;
-    double at[KM_PROFILE_DIMS] = {0}, whole_s;
+    double at[KM_PROFILE_DIMS] = {0}, whole_s = 0.0, share;
     at[KM_MOE_WEIGHTS] = op->weights;
     at[KM_MOE_ACTIVATIONS] = op->activations;
     at[KM_MOE_EXPERTS] = layer->experts;
@@ -64,14 +110,9 @@ static bool routed(struct km_measured *m, const struct km_op *op, double rows, d
     at[KM_MOE_HIDDEN] = hidden;
     at[KM_MOE_WIDTH] = width;
     at[KM_MOE_M] = rows;
-    const double ideal_s = km_profile_ideal_s(m->config->device, KM_PROFILE_MOE, at);
-    bool found = false;
-    for (uint32_t i = 0; i < m->source_count && !found; i++)
-        for (int routing = 0; routing < KM_ROUTINGS && !found; routing++) {
-            at[KM_MOE_ROUTING] = routing;
-            found = km_measured_time_of(m, i, KM_PROFILE_MOE, at, ideal_s, &whole_s, origin);
-        }
-    if (!found)
+    const double distinct = op->distinct * layer->experts / op->experts;
+    if (distinct < layer->experts ? !fewer_experts(m, layer, distinct, at, &whole_s, origin)
+                                  : !whole_mlp(m, at, &whole_s, &share, origin))
         return false;
     *time_s = whole_s * op->n * op->k / (3.0 * hidden * width);
     return true;

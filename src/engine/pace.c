@@ -19,21 +19,25 @@ struct km_step_seconds km_step_seconds_of(const struct km_host_time *host)
     return (struct km_step_seconds){.form_s = km_s_from_ps(host->form_ps),
                                     .launch_s = km_s_from_ps(host->launch_ps),
                                     .process_s = km_s_from_ps(host->process_ps),
-                                    .captured = host->captured};
+                                    .captured = host->captured,
+                                    .workers = host->workers};
 }
 
-double km_step_ended_s(const struct km_step_seconds *step, double formed_s, double free_s, double *launched_s)
+double km_step_ended_s(const struct km_step_seconds *step, double formed_s, double free_s,
+                       double *host_free_s)
 {
     double ready_s = formed_s + step->form_s;
-    *launched_s = ready_s + step->launch_s;
+    const double launched_s = ready_s + step->launch_s;
+    *host_free_s = step->workers ? ready_s : launched_s;
     if (step->captured)
-        ready_s = *launched_s;
-    return fmax(fmax(ready_s, free_s) + step->device_s, *launched_s);
+        ready_s = launched_s;
+    return fmax(fmax(ready_s, free_s) + step->device_s, launched_s);
 }
 
 double km_step_host_s(const struct km_step_seconds *step)
 {
-    return step->form_s + step->launch_s + step->process_s;
+    const double loop_s = step->form_s + step->process_s;
+    return step->workers ? fmax(step->launch_s, loop_s) : loop_s + step->launch_s;
 }
 
 double km_step_alone_s(const struct km_step_seconds *step)
@@ -51,7 +55,9 @@ double km_step_pace_s(const struct km_pace *pace, const struct km_step_seconds *
 {
     double host_s = km_step_host_s(step);
     if (pace->stages == 1)
-        return pace->overlapped ? fmax(step->device_s, host_s) : km_step_alone_s(step);
+        return !pace->overlapped
+                   ? km_step_alone_s(step)
+                   : fmax(fmax(step->device_s, host_s), step->workers ? km_step_alone_s(step) / 2.0 : 0.0);
     double groups = pace->stages;
     return fmax(fmax(groups * step->slowest_s, groups * host_s), km_step_through_s(pace, step));
 }
@@ -63,7 +69,7 @@ double km_step_after_s(const struct km_pace *pace, const struct km_step_seconds 
         return km_step_pace_s(pace, step);
     double host_s = km_step_host_s(step);
     if (step->captured)
-        return fmax(step->device_s, host_s);
+        return km_step_pace_s(pace, step);
     double gained_s = before->device_s - km_step_host_s(before);
     return fmax(step->device_s, host_s - fmax(gained_s, 0.0));
 }
@@ -71,7 +77,9 @@ double km_step_after_s(const struct km_pace *pace, const struct km_step_seconds 
 enum km_paced_by km_step_paced_by(const struct km_pace *pace, const struct km_step_seconds *step)
 {
     double host_s = km_step_host_s(step), step_s = km_step_pace_s(pace, step), groups = pace->stages;
-    bool one = pace->stages == 1, launching = !step->captured && step->launch_s > step->device_s;
+    bool one = pace->stages == 1, launching = step->workers
+                                                  ? step->launch_s >= host_s
+                                                  : !step->captured && step->launch_s > step->device_s;
     if (one && !pace->overlapped)
         return launching ? KM_PACED_BY_LAUNCH : host_s > 0.0 ? KM_PACED_BY_BOTH : KM_PACED_BY_DEVICE;
     if (step_s <= (one ? step->device_s : groups * step->slowest_s))

@@ -13,6 +13,12 @@
  *     ended(k)      = max(begun(k, last) + D_last, launched(k))
  *     processed(k)  = max(ended(k), host free) + process
  *
+ * An engine of several GPUs may launch in worker processes, one a GPU and all alike, that have a clock of their own: the host is free once a
+ * batch is formed, and
+ *
+ *     launched(k)   = max(formed(k) + form, launched(k-1)) + launch
+ *     ready(k)      = launched(k), or launched(k) - launch outside the graphs
+ *
  * Batch k takes part in what follows with the sequences it holds. One stage: all decodes are in every batch,
  * and F is 2 when scheduling is overlapped, else 1. P stages: the sequences fall into P groups in turn, F =
  * P; with placeholders a group's next batch is formed while its last one runs, F = P + 1, and begins when
@@ -23,7 +29,9 @@
  *     one batch at a time       form + launch + D + process            one graph        ("alone")
  *                               form + max(launch, D) + process        outside them
  *     overlapped, one stage     max(D, H)
+ *         with workers          max(D, launch, form + process, alone / 2)
  *     P stages                  max(P * max_s D_s, P * H, alone; with placeholders D)
+ *         with workers          P * max(launch, form + process) for P * H
  *
  * (the last is the cycle time of a closed tandem of stations with constant service times). */
 #ifndef KM_ENGINE_PACE_H
@@ -53,15 +61,29 @@ struct km_host_time {
     uint64_t launch_ps;
     uint64_t process_ps; /* take the results */
     bool captured;       /* launched as one graph (or at no cost) */
+    bool workers;        /* others launch: the host is free once it has formed */
 };
 
-static inline uint64_t km_pace_launched_ps(const struct km_host_time *host, uint64_t formed_ps)
+/* When a batch that the host begins to form at formed_ps begins to be launched, by workers that are free from workers_ps on. */
+static inline uint64_t km_pace_launching_ps(const struct km_host_time *host, uint64_t formed_ps,
+                                            uint64_t workers_ps)
 {
-    return km_ps_after(km_ps_after(formed_ps, host->form_ps), host->launch_ps);
+    const uint64_t ready_ps = km_ps_after(formed_ps, host->form_ps);
+    return host->workers && workers_ps > ready_ps ? workers_ps : ready_ps;
 }
-static inline uint64_t km_pace_ready_ps(const struct km_host_time *host, uint64_t formed_ps)
+static inline uint64_t km_pace_launched_ps(const struct km_host_time *host, uint64_t launching_ps)
 {
-    return host->captured ? km_pace_launched_ps(host, formed_ps) : km_ps_after(formed_ps, host->form_ps);
+    return km_ps_after(launching_ps, host->launch_ps);
+}
+static inline uint64_t km_pace_ready_ps(const struct km_host_time *host, uint64_t launching_ps)
+{
+    return host->captured ? km_pace_launched_ps(host, launching_ps) : launching_ps;
+}
+/* When the host has formed a batch and, unless workers do, launched it. */
+static inline uint64_t km_pace_host_free_ps(const struct km_host_time *host, uint64_t formed_ps)
+{
+    const uint64_t ready_ps = km_ps_after(formed_ps, host->form_ps);
+    return host->workers ? ready_ps : km_pace_launched_ps(host, ready_ps);
 }
 /* `free_ps`: when the stage, and what the batch waits for, are free; `ready_ps` on the first stage, and when
  * it ended on the one before on the others. */
@@ -85,16 +107,17 @@ struct km_step_seconds {
     double device_s;  /* all stages, one after another */
     double slowest_s; /* the slowest stage */
     bool captured;    /* launched as one graph */
+    bool workers;     /* not by the host */
 };
 
 /* Its host's part of `host`, the device's left 0. */
 struct km_step_seconds km_step_seconds_of(const struct km_host_time *host);
 /* The end of a step on one stage that the host begins to form at formed_s and that the device, busy until
- * free_s, takes on. *launched_s: when the host is free again. */
+ * free_s, takes on. *host_free_s: when the host is free again. Workers are taken to be free. */
 double km_step_ended_s(const struct km_step_seconds *step, double formed_s, double free_s,
-                       double *launched_s);
+                       double *host_free_s);
 
-/* The host's time of a step, H. */
+/* The host's time of a step, H; with workers, of whichever takes longer. */
 double km_step_host_s(const struct km_step_seconds *step);
 /* A step all by itself, from forming to results. */
 double km_step_alone_s(const struct km_step_seconds *step);

@@ -46,11 +46,22 @@ int64_t km_pace_run_gap_slope_ps(const struct km_pace_run *run)
     return run->with_steps ? run->start.slope_ps : 0;
 }
 
+/* Workers are free whenever a step of a run has been formed. */
+static uint64_t launching_ps(const struct km_pace_run *run, uint64_t i)
+{
+    return km_pace_launching_ps(&run->start.host, km_pace_run_formed_ps(run, i), 0);
+}
+
+uint64_t km_pace_run_launched_ps(const struct km_pace_run *run, uint64_t i)
+{
+    return km_pace_launched_ps(&run->start.host, launching_ps(run, i));
+}
+
 void km_pace_run_place(const struct km_pace_run *run, uint64_t i, uint64_t *start_ps, uint64_t *end_ps)
 {
     const struct km_pace_start *start = &run->start;
     *start_ps = run->waits ? start->flight_end_ps + km_pace_run_device_ps(run, i)
-                           : km_pace_ready_ps(&start->host, km_pace_run_formed_ps(run, i));
+                           : km_pace_ready_ps(&start->host, launching_ps(run, i));
     *end_ps = *start_ps + (run->launch_bound ? start->host.launch_ps : step_ps(start, i));
 }
 
@@ -93,12 +104,14 @@ static bool overlapped(struct km_pace_run *run, uint64_t limit)
     const struct km_pace_start *start = &run->start;
     const struct km_host_time *host = &start->host;
     uint64_t host_ps = host->form_ps + host->launch_ps + host->process_ps;
-    uint64_t launched_ps = km_pace_launched_ps(host, start->now_ps);
+    uint64_t launched_ps = km_pace_launched_ps(host, km_pace_launching_ps(host, start->now_ps, 0));
     if (launched_ps <= start->flight_end_ps && host_ps <= least_step_ps(start, limit)) {
         run->base_ps = start->flight_end_ps + host->process_ps;
         run->with_steps = run->waits = true;
         return true;
     }
+    if (host->workers)
+        return false;
     run->base_ps = launched_ps + host->process_ps;
     run->period_ps = host_ps;
     if (host->captured)
@@ -130,6 +143,8 @@ uint64_t km_pace_run(const struct km_pace_start *start, uint64_t horizon_ps, uin
                      struct km_pace_run *out)
 {
     if (limit < 2 || (limit = within_clock(start, limit)) < 2)
+        return 0;
+    if (start->host.workers && start->workers_ps > km_ps_after(start->now_ps, start->host.form_ps))
         return 0;
     *out = (struct km_pace_run){.start = *start};
     if (!(start->overlapped ? overlapped(out, limit) : serial(out, limit)))

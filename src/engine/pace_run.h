@@ -17,6 +17,7 @@ struct km_pace_start {
     bool overlapped;        /* a batch like these is in flight ... */
     uint64_t flight_end_ps; /* ... until then */
     uint64_t now_ps;
+    uint64_t workers_ps; /* from when on workers are free, where they launch */
 };
 
 struct km_pace_run {
@@ -43,6 +44,8 @@ uint64_t km_pace_run_lengths_ps(const struct km_pace_run *run, uint64_t count);
 uint64_t km_pace_run_formed_ps(const struct km_pace_run *run, uint64_t i);
 /* What each time between two results is longer than the one before. */
 int64_t km_pace_run_gap_slope_ps(const struct km_pace_run *run);
+/* When step i has been launched. */
+uint64_t km_pace_run_launched_ps(const struct km_pace_run *run, uint64_t i);
 /* Start and end of step i on the device. */
 void km_pace_run_place(const struct km_pace_run *run, uint64_t i, uint64_t *start_ps, uint64_t *end_ps);
 

@@ -27,6 +27,7 @@ struct simulated {
     enum km_power_state power_state;
     struct km_power_use power; /* cost/power.h, share unset; rise 0 = no limit */
     uint32_t stages;
+    bool workers;                   /* several GPUs, launched by processes of their own */
     struct km_launch_layers layers; /* of the stage that takes longest to launch */
     bool windowed;                  /* some layer attends inside a window only */
     /* by number of decodes: [CACHED_COUNTS][stages], NAN until first asked for */
@@ -73,6 +74,7 @@ static void host_time(struct simulated *sim, const struct km_step_shape *shape, 
     out->host.launch_ps = to_ps(
         sim, km_engine_launch_s(engine, &sim->layers, out->host.captured, shape->chunk_count > 0, &whole));
     out->host.captured = whole; /* others run while they are launched */
+    out->host.workers = sim->workers;
     out->power = (struct km_power_use){0};
     out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
 }
@@ -225,6 +227,8 @@ static enum km_status simulated_create(const struct km_executor_config *config, 
         free(sim);
         return status;
     }
+    sim->workers =
+        sim->engine.worker_processes && config->layout.tensor_parallel * config->layout.pipeline_parallel > 1;
     choose_power(sim, priced->power_state);
     for (uint32_t s = 0; s < sim->stages; s++) {
         uint32_t first, count;

@@ -120,6 +120,8 @@ struct km_model {
     uint32_t learned_positions; /* rows of a learned position table; 0 = none (rotary) */
     uint32_t embedding_dim;     /* width of the embedding when projected to hidden (OPT-350m); 0 = hidden */
     uint32_t max_position_embeddings;
+    uint32_t
+        distinct_experts; /* of a layer's experts tokens choose, at random, among so many; 0 = all. Not of the file: who serves it says so */
     struct km_precision precision; /* what the checkpoint stores: torch_dtype and quantization_config */
     struct km_stored lm_head;
 };

@@ -32,6 +32,7 @@ static void add_experts(struct km_builder *b, const char *name, const struct km_
                         double k)
 {
     double experts = layer->experts,
+           distinct = b->model->distinct_experts ? fmin(b->model->distinct_experts, experts) : experts,
            share = b->layout->expert_parallel ? km_layout_expert_ranks(b->layout) : 1.0;
     km_build_op(b, (struct km_op){.name = name,
                                   .kind = KM_OP_EXPERTS,
@@ -42,7 +43,8 @@ static void add_experts(struct km_builder *b, const char *name, const struct km_
                                   .activations = b->formats[KM_MODULE_EXPERTS].activations,
                                   .experts = (uint32_t)(experts / share),
                                   .routed_per_row = layer->experts_per_token / share,
-                                  .hit_probability = layer->experts_per_token / experts});
+                                  .distinct = distinct / share,
+                                  .hit_probability = layer->experts_per_token / distinct});
 }
 
 /* Rows travel to the data ranks' experts.
@@ -241,8 +243,9 @@ double km_op_weight_bytes(const struct km_op *op, double rows)
         return op->n * op->k * km_dtype_bytes(op->weights);
     if (op->kind == KM_OP_EXPERTS) {
         /* Experts hit by rows routed independently: E * (1 - (1 - k/E)^rows) (design section 4). */
-        double hit = op->experts * -expm1(rows * log1p(-op->hit_probability));
-        return (op->hit_probability >= 1.0 ? op->experts : hit) * op->n * op->k * km_dtype_bytes(op->weights);
+        double hit = op->distinct * -expm1(rows * log1p(-op->hit_probability));
+        return (op->hit_probability >= 1.0 ? op->distinct : hit) * op->n * op->k *
+               km_dtype_bytes(op->weights);
     }
     return 0.0;
 }

@@ -58,7 +58,8 @@ struct km_op {
     enum km_dtype weights, activations;
     uint32_t experts;       /* EXPERTS: experts held by this rank */
     double routed_per_row;  /* EXPERTS: products a row causes on this rank, on average */
-    double hit_probability; /* EXPERTS: chance that a given row uses a given expert of this rank */
+    double distinct;        /* EXPERTS: of them, those among which rows choose (model.h) */
+    double hit_probability; /* EXPERTS: chance that a given row uses a given one of these */
     /* attention, per rank */
     double pair_flops;       /* per query-key pair */
     double kv_bytes;         /* per token of context, decodes */

@@ -5,11 +5,11 @@
 static bool same(const struct km_op *a, const struct km_op *b)
 {
     return strcmp(a->name, b->name) == 0 && a->kind == b->kind && a->rows == b->rows && a->n == b->n &&
-           a->k == b->k && a->experts == b->experts && a->routed_per_row == b->routed_per_row &&
-           a->pair_flops == b->pair_flops && a->kv_bytes == b->kv_bytes && a->window == b->window &&
-           a->bytes_per_row == b->bytes_per_row && a->bytes_fixed == b->bytes_fixed &&
-           a->message_bytes_per_row == b->message_bytes_per_row && a->weights == b->weights &&
-           a->activations == b->activations && a->collective == b->collective &&
+           a->k == b->k && a->experts == b->experts && a->distinct == b->distinct &&
+           a->routed_per_row == b->routed_per_row && a->pair_flops == b->pair_flops &&
+           a->kv_bytes == b->kv_bytes && a->window == b->window && a->bytes_per_row == b->bytes_per_row &&
+           a->bytes_fixed == b->bytes_fixed && a->message_bytes_per_row == b->message_bytes_per_row &&
+           a->weights == b->weights && a->activations == b->activations && a->collective == b->collective &&
            a->group.ranks == b->group.ranks && a->group.stride == b->group.stride &&
            a->prefill_kv_bytes == b->prefill_kv_bytes && a->query_bytes == b->query_bytes &&
            a->tile_flops == b->tile_flops && a->flops_per_row == b->flops_per_row && a->heads == b->heads &&

@@ -61,6 +61,9 @@ const struct km_setting km_cost_section[] = {
     {"power_state", KM_SETTING_ENUM, AT(power_state), .names = power_states, .optional = true,
      .doc = "do products bound by arithmetic slow down under a power limit? auto = with the device's recent "
             "work"},
+    {"distinct_experts", KM_SETTING_U32, AT(model.distinct_experts), KM_AT_LEAST(0), .optional = true,
+     .nullable = true,
+     .doc = "a layer's routed experts among which tokens choose, if not among all of them alike (null)"},
     {"time_scale", KM_SETTING_NUMBER, AT(time_scale), KM_BETWEEN(1e-3, 1e3), .optional = true,
      .doc = "what if every step, the host's part included, took so many times as long?"},
     {"time_error", KM_SETTING_CUSTOM, AT(time_error), .optional = true, .read = read_time_error,
@@ -313,6 +316,29 @@ static enum km_status find_profile(const struct km_yaml *root, struct km_scenari
     return status;
 }
 
+/* A token's experts differ. */
+static enum km_status check_experts(const struct km_yaml *root, const struct km_scenario *s,
+                                    struct km_error *error)
+{
+    const uint32_t distinct = s->model.distinct_experts;
+    bool any = false;
+    for (uint32_t i = 0; distinct && i < s->model.layer_count; i++) {
+        const struct km_layer *layer = &s->model.layers[i];
+        if (layer->mlp != KM_MLP_MOE)
+            continue;
+        any = true;
+        if (distinct < layer->experts_per_token || distinct > layer->experts)
+            return km_scenario_refuse(
+                root, "cost.distinct_experts", error,
+                "%u is not between the %u experts of a token and the %u of a layer of %s", distinct,
+                layer->experts_per_token, layer->experts, s->model.name);
+    }
+    if (distinct && !any)
+        return km_scenario_refuse(root, "cost.distinct_experts", error, "%s has no routed experts",
+                                  s->model.name);
+    return KM_OK;
+}
+
 static enum km_status check_linear(const struct km_yaml *root, const struct km_scenario *s,
                                    struct km_error *error)
 {
@@ -362,6 +388,8 @@ static enum km_status read_tree(const struct km_yaml *root, struct km_scenario *
         status = check_lengths(root, s, error);
     if (status == KM_OK)
         status = km_plan_check(root, s, error);
+    if (status == KM_OK)
+        status = check_experts(root, s, error);
     if (status == KM_OK)
         status = check_linear(root, s, error);
     if (status == KM_OK)

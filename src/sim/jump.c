@@ -36,7 +36,7 @@ static void tell_steps(struct km_replica *replica, const struct km_pace_run *run
         if (i == steps)
             break;
         uint64_t done_ps = km_pace_run_formed_ps(run, i), ended_ps = done_ps - host->process_ps;
-        uint64_t free_ps = km_pace_launched_ps(host, km_pace_run_formed_ps(run, i - 1));
+        uint64_t free_ps = km_pace_host_free_ps(host, km_pace_run_formed_ps(run, i - 1));
         km_replica_tell_step(replica, before && i == 1 ? before : &own, done_ps,
                              ended_ps > free_ps ? ended_ps - free_ps : 0);
     }
@@ -105,7 +105,8 @@ static void leave_in_flight(struct km_replica *replica, const struct km_pace_run
         replica->stage_free_ps[0] = flight->end_ps;
     }
     cohort->last_batch = replica->batches;
-    replica->host_free_ps = km_pace_launched_ps(&run->start.host, km_pace_run_formed_ps(run, steps - 1));
+    replica->host_free_ps = km_pace_host_free_ps(&run->start.host, km_pace_run_formed_ps(run, steps - 1));
+    replica->workers_free_ps = km_pace_run_launched_ps(run, steps - 1);
 }
 
 bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps)
@@ -131,6 +132,7 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
         .overlapped = overlapped,
         .flight_end_ps = before ? before->end_ps : 0,
         .now_ps = now_ps,
+        .workers_ps = replica->workers_free_ps,
     };
     struct km_pace_run run;
     uint64_t steps = km_pace_run(&start, horizon_ps, limit, &run);

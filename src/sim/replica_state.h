@@ -93,7 +93,7 @@ struct km_replica {
         batches; /* opened so far; their numbers. One that stays empty has a number, too, as vLLM counts */
     uint64_t stage_free_ps[KM_MAX_STAGES];
     struct km_power stage_power[KM_MAX_STAGES];
-    uint64_t host_free_ps;
+    uint64_t host_free_ps, workers_free_ps;
     bool may_form;
     bool draining;
     uint64_t wait_until_ps;

@@ -223,8 +223,10 @@ static uint64_t tokens_back_ps(struct km_replica *replica, const struct km_fligh
 static void schedule(struct km_replica *replica, struct km_flight *flight, const struct km_step_time *time,
                      const uint64_t *stage_ps, uint64_t now_ps)
 {
-    uint64_t launched_ps = km_pace_launched_ps(&time->host, now_ps);
-    uint64_t at = km_pace_begun_ps(km_pace_ready_ps(&time->host, now_ps), tokens_back_ps(replica, flight));
+    uint64_t launching_ps = km_pace_launching_ps(&time->host, now_ps, replica->workers_free_ps);
+    uint64_t launched_ps = km_pace_launched_ps(&time->host, launching_ps);
+    uint64_t at =
+        km_pace_begun_ps(km_pace_ready_ps(&time->host, launching_ps), tokens_back_ps(replica, flight));
     uint64_t busy_ps = 0;
     for (uint32_t s = 0; s < replica->config.pace.stages; s++) {
         at = km_pace_begun_ps(at, replica->stage_free_ps[s]);
@@ -244,7 +246,8 @@ static void schedule(struct km_replica *replica, struct km_flight *flight, const
     }
     flight->end_ps = at;
     flight->process_ps = time->host.process_ps;
-    replica->host_free_ps = launched_ps;
+    replica->host_free_ps = km_pace_host_free_ps(&time->host, now_ps);
+    replica->workers_free_ps = launched_ps;
     replica->busy_ps += busy_ps;
     replica->weight_bytes += time->weight_bytes;
 }

@@ -232,6 +232,7 @@ static void random_synthetic(gsl_rng *rng, struct synthetic *out)
         .launch_ps = host_time(rng),
         .process_ps = host_time(rng),
         .process_sequence_ps = ONE_OF(rng, 0, 0, 1, 10),
+        .workers = up_to(rng, 3) == 0,
         .uncaptured = up_to(rng, 3) == 0,
         .captured_tokens = (uint32_t)ONE_OF(rng, 0, 0, 2, 8),
         .knot = ONE_OF(rng, 0, 0, 7, 64, 1000),
@@ -331,7 +332,7 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
     int length = snprintf(
         out, size,
         "policy %s, kv %s, step %llu token %llu context %llu, form %llu +%llu launch %llu process %llu "
-        "+%llu, uncaptured %d "
+        "+%llu, workers %d, uncaptured %d "
         "(%u), knot %llu, stages %u, async %d; seqs %u budget %u threshold %u chunked %d size %u cap %u wait "
         "%llu pad %d; blocks %llu of %u, "
         "longest %u, window %u, front end %llu +%llu a token, %llu, %llu a chunk, patience %llu; (arrival, "
@@ -340,8 +341,8 @@ void random_case_describe(const struct random_case *r, char *out, size_t size)
         c->policy->entry.name, c->kv_manager->entry.name, (unsigned long long)s->step_ps,
         (unsigned long long)s->token_ps, (unsigned long long)s->context_ps, (unsigned long long)s->form_ps,
         (unsigned long long)s->form_sequence_ps, (unsigned long long)s->launch_ps,
-        (unsigned long long)s->process_ps, (unsigned long long)s->process_sequence_ps, s->uncaptured,
-        s->captured_tokens, (unsigned long long)s->knot, c->pace.stages, c->pace.overlapped,
+        (unsigned long long)s->process_ps, (unsigned long long)s->process_sequence_ps, s->workers,
+        s->uncaptured, s->captured_tokens, (unsigned long long)s->knot, c->pace.stages, c->pace.overlapped,
         c->batching.max_num_seqs, c->batching.max_num_batched_tokens,
         c->batching.long_prefill_token_threshold, c->batching.enable_chunked_prefill, c->batching.batch_size,
         c->batching.batch_cap, (unsigned long long)c->batching.max_wait_ps, c->batching.pad_prompts,

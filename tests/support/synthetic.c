@@ -7,6 +7,7 @@ static void host(const struct synthetic *s, uint32_t sequences, uint32_t tokens,
         .host = {.form_ps = s->form_ps + sequences * s->form_sequence_ps,
                  .launch_ps = s->launch_ps,
                  .process_ps = s->process_ps + sampled * s->process_sequence_ps,
+                 .workers = s->workers,
                  .captured = !s->uncaptured && (s->captured_tokens == 0 || tokens <= s->captured_tokens)},
         .weight_bytes = 1,
     };

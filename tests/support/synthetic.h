@@ -16,6 +16,7 @@ struct synthetic_step { /* one call of run() */
 struct synthetic {
     uint64_t step_ps, token_ps, context_ps;
     uint64_t form_ps, form_sequence_ps, launch_ps, process_ps, process_sequence_ps;
+    bool workers;               /* others than the host launch */
     bool uncaptured;            /* every step is outside the graphs, or ... */
     uint32_t captured_tokens;   /* ... those of more tokens than this (0 = none) */
     uint64_t knot;              /* > 0: a line ends when the summed context passes a multiple of this */
