@@ -4,6 +4,7 @@
  * Counts are of the language model without MTP layers and other towers: of the cards of these names, or, where
  * a card rounds, of the tensors in the checkpoint (Hugging Face's safetensors totals). */
 #include "base/file.h"
+#include "model/memory.h"
 #include "model/model.h"
 #include "model/operators.h"
 
@@ -589,6 +590,46 @@ static void listed_bytes(void **state)
     km_arena_release(&arena);
 }
 
+/* Vision towers: of Gemma-3 417 M (arXiv 2503.19786, table 1); of Qwen3-VL-8B what its checkpoint has, 8.77 G,
+ * beyond the language model's 8.19; of Gemma-4-26B-A4B about 550 M (model card). They stand in memory. */
+static void towers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        double parameters, within;
+    } with[] = {
+        {KM_SOURCE_DIR "/models/gemma-3-27b.json", 417e6 + 1152.0 * 5376, 0.01},
+        {FOLDER "Qwen--Qwen3-VL-8B-Instruct_config.json", 0.576e9, 0.02},
+        {FOLDER "google--gemma-4-26B-A4B_config.json", 550e6, 0.05},
+    };
+    for (size_t i = 0; i < COUNT(with); i++) {
+        struct km_arena arena = {0};
+        struct km_model model;
+        struct km_error error = {0};
+        struct km_memory_weights weights;
+        const struct km_layout two = {.tensor_parallel = 2, .pipeline_parallel = 1};
+        if (km_model_read(with[i].path, &arena, &model, &error) == KM_OK) {
+            assert_string_equal(model.towers, "vision");
+            expect_near(with[i].path, " in its tower", model.tower_parameters, with[i].parameters,
+                        with[i].within);
+            km_memory_weights(&model, &model.precision, &two, 0, &weights);
+            assert_true(fabs(weights.towers - model.tower_parameters) < 0.5); /* half of 2 bytes each */
+        }
+        km_arena_release(&arena);
+    }
+    struct km_arena arena = {0};
+    struct km_model model;
+    struct km_error error = {0};
+    static const char text[] = "{\"model_type\": \"mistral3\", \"vision_config\": {}, \"text_config\": "
+                               "{\"hidden_size\": 64, \"vocab_size\": 100, "
+                               "\"max_position_embeddings\": 512, \"num_attention_heads\": 4, "
+                               "\"num_hidden_layers\": 1, \"intermediate_size\": 96}}";
+    assert_int_equal(parse(text, &arena, &model, &error), KM_OK);
+    assert_string_equal(model.towers, "vision (of unknown size)");
+    km_arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,8 +637,8 @@ int main(void)
         cmocka_unit_test(latent_experts), cmocka_unit_test(refusals),
         cmocka_unit_test(names),          cmocka_unit_test(sparse_attention),
         cmocka_unit_test(formats),        cmocka_unit_test(linear_attention),
-        cmocka_unit_test(modules),        cmocka_unit_test(block_shapes),
-        cmocka_unit_test(listed_bytes),
+        cmocka_unit_test(modules),        cmocka_unit_test(towers),
+        cmocka_unit_test(block_shapes),   cmocka_unit_test(listed_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,38 @@ static void what_is_served(void **state)
     }
 }
 
+/* Checkpoints whose products the device lacks run weight-only, unless the scenario says another precision. */
+static void weight_only(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *device, *precision;
+        bool weight_only;
+        enum km_dtype weights, activations;
+    } cases[] = {
+        {"deepseek-v3", "a100-80g-sxm", NULL, true, KM_FP8, KM_BF16},
+        {"deepseek-v3", "a100-80g-sxm", "{activations: bf16}", true, KM_FP8, KM_BF16},
+        {"deepseek-v3", "a100-80g-sxm", "{weights: int8, activations: int8}", false, KM_INT8, KM_INT8},
+        {"deepseek-v3", "h200-sxm", NULL, false, KM_FP8, KM_FP8},
+        {"gpt-oss-20b", "a100-80g-sxm", NULL, false, KM_MXFP4, KM_BF16},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct km_scenario s;
+        struct km_error error = {0};
+        struct km_arena arena = {0};
+        if (read_with(cases[i].model, cases[i].device, cases[i].precision, &s, &error) != KM_OK)
+            fail_msg("%s", error.message);
+        assert_int_equal(s.weight_only, cases[i].weight_only);
+        assert_int_equal(s.precision.weights, cases[i].weights);
+        assert_int_equal(s.precision.activations, cases[i].activations);
+        const char *note = km_scenario_weight_only(&s, &arena);
+        assert_true(cases[i].weight_only ? note && strstr(note, "a100-80g-sxm has no fp8 products") != NULL
+                                         : !note);
+        km_arena_release(&arena);
+        km_scenario_release(&s);
+    }
+}
+
 static void refused_scenarios(void **state)
 {
     (void)state;
@@ -200,7 +232,7 @@ static void refused_scenarios(void **state)
          "precision.attention: h200-sxm cannot multiply int8 weights with fp8 activations; these take "
          "weights "
          "of fp8, int4, mxfp4, nvfp4"},
-        {"deepseek-v3", "a100-80g-sxm", NULL,
+        {"deepseek-v3", "a100-80g-sxm", "{activations: fp8}",
          "precision.activations: a100-80g-sxm cannot multiply fp8 activations; it can fp32, bf16, fp16, "
          "int8"},
     };
@@ -306,9 +338,10 @@ static void cache_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates_of_pairs),         cmocka_unit_test(refused_pairs),
-        cmocka_unit_test(what_is_served),         cmocka_unit_test(refused_scenarios),
-        cmocka_unit_test(narrow_formats_pay_off), cmocka_unit_test(cache_bytes),
+        cmocka_unit_test(rates_of_pairs),    cmocka_unit_test(refused_pairs),
+        cmocka_unit_test(what_is_served),    cmocka_unit_test(weight_only),
+        cmocka_unit_test(refused_scenarios), cmocka_unit_test(narrow_formats_pay_off),
+        cmocka_unit_test(cache_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,12 +39,15 @@ const char *km_cli_doubt(const struct km_coverage *coverage, const char *device,
 
 static void describe_coverages(const struct km_fleet *fleet, struct km_arena *arena, struct km_report *report)
 {
-    const char **notes = km_arena_alloc(arena, 2 * fleet->group_count * sizeof *notes);
+    const char **notes = km_arena_alloc(arena, 3 * fleet->group_count * sizeof *notes);
     const char **warnings = km_arena_alloc(arena, fleet->group_count * sizeof *warnings);
     report->notes = notes;
     report->warnings = warnings;
     for (uint32_t i = 0; i < fleet->group_count; i++) {
         const struct km_setup *setup = &fleet->groups[i];
+        const char *weight_only = km_scenario_weight_only(setup->scenario, arena);
+        if (weight_only)
+            notes[report->note_count++] = weight_only;
         if (setup->scenario->no_profile)
             notes[report->note_count++] =
                 km_arena_printf(arena, "no profile of %s: roofline", setup->scenario->device.name);

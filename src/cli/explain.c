@@ -163,6 +163,8 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
     km_model_parameters(&scenario->model, &parameters);
     explanation.parameters = parameters.total;
     explanation.active_parameters = parameters.active;
+    explanation.towers = scenario->model.towers;
+    explanation.tower_parameters = scenario->model.tower_parameters;
     km_model_name_parameters(scenario->model.name, &explanation.parameters_in_name,
                              &explanation.active_parameters_in_name);
     km_device_peak(&scenario->device, scenario->precision.weights, scenario->precision.activations,
@@ -173,12 +175,14 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         status = km_setup_create(scenario, &setup, &unfit);
     if (status == KM_OK && !flags->memory_only)
         status = km_explain_steps(&setup, &request, &arena, &explanation, &unfit);
-    const char *note, *warning;
+    const char *notes[2], *warning;
     if (status == KM_OK && scenario->no_profile) {
-        note = km_arena_printf(&arena, "no profile of %s: roofline", scenario->device.name);
-        explanation.notes = &note;
-        explanation.note_count = 1;
+        notes[explanation.note_count++] =
+            km_arena_printf(&arena, "no profile of %s: roofline", scenario->device.name);
     }
+    if (scenario->weight_only)
+        notes[explanation.note_count++] = km_scenario_weight_only(scenario, &arena);
+    explanation.notes = notes;
     if (status == KM_OK && strcmp(scenario->cost_model, "profile") == 0 && !scenario->no_profile) {
         warning = doubt(&explanation, &arena);
         explanation.warnings = &warning;

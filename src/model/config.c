@@ -242,6 +242,7 @@ static enum km_status read_model(const struct km_json *json, const struct km_jso
     km_config_mixers(&config, out, layers);
     km_config_mlps(&config, out, layers);
     km_config_precision(&config, out, layers);
+    km_config_towers(&config, out);
     out->path = km_arena_strdup(arena, path ? path : "");
     out->name = model_name(arena, out->path);
     return config.status;

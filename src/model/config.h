@@ -129,6 +129,8 @@ void km_config_check_width(struct km_config *config, const cJSON *value, uint32_
 /* Fill all layers' mixers; their MLPs; the checkpoint's precision. */
 void km_config_mixers(struct km_config *config, const struct km_model *model, struct km_layer *layers);
 void km_config_mlps(struct km_config *config, const struct km_model *model, struct km_layer *layers);
+/* Other towers than the language model. */
+void km_config_towers(struct km_config *config, struct km_model *model);
 void km_config_precision(struct km_config *config, struct km_model *model, struct km_layer *layers);
 /* The shape of a layer that attends, with or without a window; of a recurrent one. */
 void km_config_attention(struct km_config *config, const struct km_model *model, bool windowed,

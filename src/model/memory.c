@@ -53,6 +53,8 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
     }
     if (is_first)
         out->embedding = vocabulary + positions * wide;
+    if (is_first)
+        out->towers = model->tower_parameters / ranks * wide;
     if (is_last) {
         out->lm_head = all.lm_head / ranks * head;
         if (model->tied_embeddings && !is_first)
@@ -65,7 +67,8 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
 static double sum(const struct km_memory_weights *weights)
 {
     return weights->embedding + weights->lm_head + weights->attention + weights->dense_mlp +
-           weights->routed_experts + weights->shared_experts + weights->router + weights->norms;
+           weights->routed_experts + weights->shared_experts + weights->router + weights->norms +
+           weights->towers;
 }
 
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,

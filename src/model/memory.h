@@ -42,6 +42,7 @@ struct km_memory_weights {
     double lm_head;   /* a tied head takes nothing, except on a last stage that has no embedding of its own */
     double attention; /* every mixer */
     double dense_mlp, routed_experts, shared_experts, router, norms;
+    double towers; /* of the first stage; as wide as the embedding (checkpoints leave them so) */
 };
 
 struct km_memory_map {
@@ -76,7 +77,7 @@ void km_memory_map(const struct km_model *model, const struct km_precision *prec
 double km_memory_others(const struct km_memory_map *map);
 
 /* Parameters on one rank of a stage. Matrices of the layers and vocabularies split evenly over the tensor
- * ranks, routed experts over the tensor and data ranks, nothing over context and KV groups; on every rank
+ * ranks and so do towers (vLLM's mm_encoder_tp_mode "weights"), routed experts over the tensor and data ranks, nothing over context and KV groups; on every rank
  * stand norms, routers, learned positions, a KV head's projection when there are fewer heads than ranks, the
  * projections into MLA's latents, those to B and C of Mamba-2, and the low-rank ones of the delta rule. */
 void km_memory_weights(const struct km_model *model, const struct km_precision *precision,

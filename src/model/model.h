@@ -124,6 +124,8 @@ struct km_model {
         distinct_experts; /* of a layer's experts tokens choose, at random, among so many; 0 = all. Not of the file: who serves it says so */
     struct km_precision precision; /* what the checkpoint stores: torch_dtype and quantization_config */
     struct km_stored lm_head;
+    const char *towers;      /* beside the language model: "vision", "audio"; NULL = none */
+    double tower_parameters; /* not in km_model_parameters() */
 };
 
 /* Read `path`; strings and layers live in `arena`. Unsupported architectures, missing or impossible values

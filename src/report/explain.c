@@ -58,6 +58,9 @@ static void parameters(const struct km_explanation *e, struct km_text *out)
         km_text_printf(out, "; its name says %s", km_cell_scaled(total, e->parameters_in_name));
     if (e->active_parameters_in_name > 0.0)
         km_text_printf(out, ", %s active", km_cell_scaled(active, e->active_parameters_in_name));
+    if (e->towers)
+        km_text_printf(out, "\nother towers: %s, %s parameters in memory, their work is not costed",
+                       e->towers, km_cell_scaled(total, e->tower_parameters));
     km_text_puts(out, "\n\n");
 }
 

@@ -41,6 +41,8 @@ struct km_explanation { /* everything is borrowed */
     const char *scenario_json; /* the resolved scenario; NULL = null */
     const char *version;
     double parameters, active_parameters;                 /* of the model; read for one token */
+    const char *towers;                                   /* beside the language model; NULL = none */
+    double tower_parameters;                              /* not among the others */
     double parameters_in_name, active_parameters_in_name; /* what its name says; 0 = nothing */
 
     const char *const *notes; /* [note_count] one line each */

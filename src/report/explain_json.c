@@ -41,6 +41,7 @@ static void put_memory(struct km_json_writer *w, const struct km_explanation *e)
     km_json_put_number(w, "shared_experts_bytes", weights->shared_experts);
     km_json_put_number(w, "router_bytes", weights->router);
     km_json_put_number(w, "norms_bytes", weights->norms);
+    km_json_put_number(w, "towers_bytes", weights->towers);
     km_json_put_close(w, '}');
     km_json_put_number(w, "padding_bytes", map->padding_bytes);
     km_json_put_number(w, "activation_bytes", map->activation_bytes);
@@ -202,6 +203,7 @@ void km_explain_json(const struct km_explanation *e, struct km_text *out)
     km_json_put_open(&w, "parameters", '{');
     km_json_put_number(&w, "total", e->parameters);
     km_json_put_number(&w, "active", e->active_parameters);
+    km_json_put_number(&w, "towers", e->tower_parameters);
     put_number_or_null(&w, "total_in_name", e->parameters_in_name);
     put_number_or_null(&w, "active_in_name", e->active_parameters_in_name);
     km_json_put_close(&w, '}');

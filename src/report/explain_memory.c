@@ -23,7 +23,8 @@ static void weights(const struct km_memory_weights *w, struct km_text *out)
                    {"routed experts", w->routed_experts},
                    {"shared experts", w->shared_experts},
                    {"routers", w->router},
-                   {"norms", w->norms}};
+                   {"norms", w->norms},
+                   {"other towers", w->towers}};
     char cell[KM_CELL];
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (classes[i].bytes > 0.0)

@@ -4,6 +4,7 @@
 #include "base/settings.h"
 #include "base/suggest.h"
 #include "base/text.h"
+#include "scenario/model_id.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -89,12 +90,31 @@ bool km_lookup_is_path(enum km_lookup_kind kind, const char *name)
     return strchr(name, '/') || ends_with(name, kinds[kind].extension);
 }
 
+/* The file of a shipped model by its repository; NULL: `nearest` may be meant. */
+static const char *find_by_id(const char *id, const char **nearest, struct km_arena *arena)
+{
+    *nearest = NULL;
+    for (size_t r = 0; r < ROOT_COUNT; r++) {
+        const char *folder =
+            km_arena_printf(arena, "%s%s%s", r ? roots[r] : "", r ? "/" : "", kinds[KM_LOOKUP_MODEL].folder);
+        const char *near;
+        const char *name = km_model_of_id(km_arena_printf(arena, "%s/ids.csv", folder), id, &near, arena);
+        *nearest = *nearest ? *nearest : near;
+        const char *path = name ? km_arena_printf(arena, "%s/%s.json", folder, name) : NULL;
+        if (path && km_file_exists(path))
+            return path;
+    }
+    return NULL;
+}
+
 const char *km_lookup_find(enum km_lookup_kind kind, const char *name, const char *folder,
                            struct km_arena *arena)
 {
     if (km_lookup_is_path(kind, name)) {
-        const char *path = km_lookup_path(name, folder, arena);
-        return km_file_exists(path) ? path : NULL;
+        const char *path = km_lookup_path(name, folder, arena), *nearest;
+        if (km_file_exists(path))
+            return path;
+        return kind == KM_LOOKUP_MODEL && km_is_model_id(name) ? find_by_id(name, &nearest, arena) : NULL;
     }
     for (size_t r = 0; r < ROOT_COUNT; r++) {
         const char *path = km_arena_printf(arena, "%s%s%s/%s%s", r ? roots[r] : "", r ? "/" : "",
@@ -115,6 +135,15 @@ enum km_status km_lookup(enum km_lookup_kind kind, const struct km_yaml *value, 
     *out = km_lookup_find(kind, name, folder, arena);
     if (*out)
         return KM_OK;
+    const char *nearest = NULL;
+    if (kind == KM_LOOKUP_MODEL && km_is_model_id(name)) {
+        find_by_id(name, &nearest, arena);
+        return km_yaml_fail(
+            value, error,
+            "no shipped model comes from \"%s\"%s%s%s; save its config.json and give that path "
+            "(models/README.md)",
+            name, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    }
     if (km_lookup_is_path(kind, name))
         return km_yaml_fail(value, error, "no such file \"%s\"", name);
     const char *const *names;

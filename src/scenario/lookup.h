@@ -2,7 +2,8 @@
  *
  * A name is looked up as <folder>/<name><extension> below the current directory, then the source tree the
  * binary was built from, then the install prefix. What contains a "/" or ends in the extension is a path;
- * relative paths start at the folder of the file that states them, then at the current directory. */
+ * relative paths start at the folder of the file that states them, then at the current directory. A model that is no
+ * file there may be the repository that a shipped one comes from (scenario/model_id.h). */
 #ifndef KM_SCENARIO_LOOKUP_H
 #define KM_SCENARIO_LOOKUP_H
 

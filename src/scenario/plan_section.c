@@ -45,6 +45,32 @@ const struct km_setting km_precision_section[] = {
     {0},
 };
 
+/* As vLLM's Marlin kernels do for fp8 before Ada and Hopper and for nvfp4 and mxfp4 before Blackwell (vllm/
+ * model_executor/layers/quantization/utils/marlin_utils_fp8.py, marlin_utils_fp4.py). */
+bool km_precision_widen(const struct km_device *device, struct km_precision *precision)
+{
+    double rate;
+    const enum km_dtype weights = precision->weights,
+                        wide = km_dtype_is_wide(precision->embeddings) ? precision->embeddings : KM_BF16;
+    if ((weights != KM_FP8 && weights != KM_NVFP4 && weights != KM_MXFP4) ||
+        km_device_peak(device, weights, precision->activations, &rate) ||
+        !km_device_peak(device, weights, wide, &rate))
+        return false;
+    precision->activations = wide;
+    return true;
+}
+
+const char *km_scenario_weight_only(const struct km_scenario *scenario, struct km_arena *arena)
+{
+    if (!scenario->weight_only)
+        return NULL;
+    return km_arena_printf(arena,
+                           "%s has no %s products: weights are widened to %s on the way (weight-only, as "
+                           "vLLM's Marlin kernels do)",
+                           scenario->device.name, km_dtype_name(scenario->precision.weights),
+                           km_dtype_name(scenario->precision.activations));
+}
+
 void km_precision_follow(const struct km_yaml *stated, const struct km_precision *served,
                          struct km_precision *precision)
 {

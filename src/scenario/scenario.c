@@ -383,7 +383,11 @@ static enum km_status read_tree(const struct km_yaml *root, struct km_scenario *
     if (status != KM_OK)
         return status;
     s->precision = km_precision_served(&s->model.precision);
+    s->weight_only = km_precision_widen(&s->device, &s->precision);
+    const struct km_precision widened = s->precision;
     status = km_scenario_read_sections(root, s, context, error);
+    s->weight_only = s->weight_only && s->precision.weights == widened.weights &&
+                     s->precision.activations == widened.activations;
     if (status == KM_OK)
         status = check_lengths(root, s, error);
     if (status == KM_OK)

@@ -46,6 +46,9 @@ struct km_scenario {
     struct km_scenario *groups;    /* [group_count] */
     uint32_t group_count;          /* 0 = replicas of one kind */
     struct km_precision precision; /* of the run: the checkpoint's unless stated */
+    /* The device lacks products in the checkpoint's format: its weights are widened on the way, and `precision` has
+     * wider activations. Not where the file states another precision. */
+    bool weight_only;
     struct km_engine engine;
     const char *cost_model;            /* cost registry name */
     const char *profile;               /* path, or NULL */
@@ -101,5 +104,8 @@ void km_scenario_write_json(const struct km_scenario *scenario, struct km_text *
 
 /* Every key a scenario may have, one a line: dotted path, what it may hold, meaning. Appends. */
 void km_scenario_list_settings(struct km_text *out);
+
+/* "fp8 weights, widened to bf16 ...", in `arena`; NULL unless weight_only. */
+const char *km_scenario_weight_only(const struct km_scenario *scenario, struct km_arena *arena);
 
 #endif

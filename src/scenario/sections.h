@@ -33,6 +33,9 @@ void km_slo_write(const void *field, struct km_text *out);
  * when they are 16 or 32 bits wide, activations, embeddings and a cache that is as wide. `served` is the
  * precision before reading, `stated` the section or NULL. */
 extern const struct km_setting km_precision_section[];
+/* Weight-only quantisation where the device has no products in the format of a checkpoint in fp8 or four bits of
+ * float: true, with wider activations. */
+bool km_precision_widen(const struct km_device *device, struct km_precision *precision);
 void km_precision_follow(const struct km_yaml *stated, const struct km_precision *served,
                          struct km_precision *precision);
 
