@@ -56,7 +56,8 @@ struct km_candidate {
      * closest row of throughput, in the plan's arena, or NULL. */
     struct km_accuracy_answer *accuracy;
     struct km_time_error time_error;
-    bool no_profile; /* cost model profile was asked for, but there is none of the device: roofline */
+    bool weight_only; /* the device widens the checkpoint's weights (scenario.h) */
+    bool no_profile;  /* cost model profile was asked for, but there is none of the device: roofline */
 };
 
 /* GPUs that are paid for: those of the replicas, or the whole nodes they stand on. */

@@ -19,6 +19,7 @@ enum km_status km_plan_find_time_error(const struct km_candidate_source *source,
     km_scenario_accuracy_key(&scenario, KM_ACCURACY_PACE, &key);
     km_accuracy_closest(&plan->accuracy, &key, &plan->arena, candidate->accuracy);
     candidate->no_profile = scenario.no_profile;
+    candidate->weight_only = scenario.weight_only;
     candidate->time_error = km_time_error_of(&scenario, candidate->accuracy);
     km_scenario_release(&scenario);
     return KM_OK;

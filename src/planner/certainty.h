@@ -9,7 +9,7 @@
 
 #include "planner/plan.h"
 
-/* Sets the candidate's `accuracy`, `time_error` and `no_profile`, unless they are set. */
+/* Sets the candidate's `accuracy`, `time_error`, `weight_only` and `no_profile`, unless they are set. */
 enum km_status km_plan_find_time_error(const struct km_candidate_source *source, struct km_plan *plan,
                                        struct km_candidate *candidate, struct km_error *error);
 

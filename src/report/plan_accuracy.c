@@ -26,6 +26,8 @@ static void put_row(const struct km_plan_entry *entry, const char *ranks, unsign
     struct km_text words = {0};
     if (entry->candidate->no_profile)
         km_text_printf(&words, "no profile of %s: roofline; ", entry->candidate->device);
+    if (entry->candidate->weight_only)
+        km_text_printf(&words, "%s widens the weights on the way (weight-only); ", entry->candidate->device);
     km_accuracy_describe(entry->candidate->accuracy, &words);
     if (entry->candidate->time_error.measured && entry->candidate->accuracy->row.points)
         km_text_printf(&words, "; steps take %.2f to %.2f times as long", entry->candidate->time_error.fast,

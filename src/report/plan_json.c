@@ -152,6 +152,8 @@ static void put_certainty(struct km_json_writer *w, const struct km_plan_entry *
     km_json_put_number(w, "objective_most", entry->most_cost);
     km_json_put_bool(w, "uncertain", entry->uncertain);
     km_json_put_bool(w, "no_profile", entry->candidate->no_profile);
+    if (entry->candidate->weight_only)
+        km_json_put_bool(w, "weight_only", true);
     struct km_text words = {0};
     const bool doubtful = entry->candidate->probe && km_doubt_describe(&entry->candidate->probe->doubt,
                                                                        entry->candidate->device, &words);
