@@ -294,7 +294,9 @@ static void refusals(void **state)
          NULL},
         {LINEAR("qwen3_next",
                 GDN_SHAPE ", \"layer_types\": [\"linear_attention\", \"rwkv\", \"mamba\", \"mamba\"]"),
-         "linear_attention or mamba, got rwkv"},
+         "attention or linear_attention, got rwkv"},
+        {LINEAR("qwen3_next", GDN_SHAPE ", \"layer_types\": [\"mamba\", \"mamba\", \"mamba\", \"mamba\"]"),
+         "got mamba"},
         {LINEAR("qwen3_next", GDN_SHAPE ", \"linear_num_key_heads\": 3"), "linear_num_key_heads"},
         {LINEAR("kimi_linear", ""), "no linear_attn_config"},
         {LINEAR("qwen3", ", \"intermediate_size\": 96"),
@@ -305,7 +307,7 @@ static void refusals(void **state)
          "num_shared_expert[3]: differs from the layers before it"},
         {"{\"model_type\": \"gemma3n\"}", "AltUp"},
         {"{\"model_type\": \"falcon_h1\"}", "beside each other"},
-        {"{\"model_type\": \"lfm2\"}", "short convolutions"},
+
         {BLOCKS("{\"attention\": {\"n_heads_in_group\": 2, \"replace_with_linear\": true}, \"ffn\": "
                 "{\"no_op\": true}}"),
          "replace_with_linear of a block"},
@@ -627,6 +629,18 @@ static void towers(void **state)
                                "\"num_hidden_layers\": 1, \"intermediate_size\": 96}}";
     assert_int_equal(parse(text, &arena, &model, &error), KM_OK);
     assert_string_equal(model.towers, "vision (of unknown size)");
+    km_arena_release(&arena);
+    /* InternVL calls its language model by another key; InternViT-300M: 24 layers of 1024 and 4096. */
+    static const char chat[] = "{\"model_type\": \"internvl_chat\", \"vision_config\": "
+                               "{\"num_hidden_layers\": 24, \"hidden_size\": 1024, "
+                               "\"intermediate_size\": 4096, \"patch_size\": 14, \"image_size\": 448}, "
+                               "\"llm_config\": {\"model_type\": \"qwen2\", "
+                               "\"hidden_size\": 64, \"vocab_size\": 100, \"max_position_embeddings\": 512, "
+                               "\"num_attention_heads\": 4, "
+                               "\"num_hidden_layers\": 1, \"intermediate_size\": 96}}";
+    assert_int_equal(parse(chat, &arena, &model, &error), KM_OK);
+    assert_string_equal(model.family, "qwen2");
+    expect_near("InternViT", "", model.tower_parameters, 304e6, 0.01);
     km_arena_release(&arena);
 }
 

@@ -100,9 +100,24 @@ static void complete(void **state)
     km_arena_release(&arena);
 }
 
+static void gguf(void **state)
+{
+    (void)state;
+    struct km_arena arena = {0};
+    struct km_error error = {0};
+    const char *path;
+    struct km_yaml *root = NULL;
+    static const char text[] = "model: some/model-Q4_K_M.gguf\n";
+    assert_int_equal(km_yaml_parse(text, strlen(text), "a.yaml", true, &arena, &root, &error), KM_OK);
+    assert_int_equal(km_lookup(KM_LOOKUP_MODEL, km_yaml_get(root, "model"), "", &arena, &path, &error),
+                     KM_BAD_INPUT);
+    assert_non_null(strstr(error.message, "GGUF files are not read"));
+    km_arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_an_id), cmocka_unit_test(found),
-                                       cmocka_unit_test(complete)};
+                                       cmocka_unit_test(complete), cmocka_unit_test(gguf)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

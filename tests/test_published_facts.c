@@ -117,6 +117,21 @@ static const struct {
     double total, unit; /* parameters of the checkpoint's tensors; unit as above */
     const char *text;
 } others[] = {
+    /* config.json as in transformers' conversions of LiquidAI/LFM2-1.2B; 1,170,340,608 in its tensors */
+    {"lfm2-1.2b", "lfm2", 1170340608.0, 0,
+     "\"hidden_size\": 2048, \"num_hidden_layers\": 16, \"num_attention_heads\": 32, "
+     "\"num_key_value_heads\": 8, "
+     "\"block_ff_dim\": 12288, \"block_multiple_of\": 256, \"block_auto_adjust_ff_dim\": true, "
+     "\"conv_L_cache\": 3, "
+     "\"full_attn_idxs\": [2, 5, 8, 10, 12, 14], \"vocab_size\": 65536, \"max_position_embeddings\": 128000"},
+    /* tencent/Hunyuan-A13B: 80B, 13B active */
+    {"hunyuan-a13b", "hunyuan_v1_moe", 80.4e9, 1e8,
+     "\"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_attention_heads\": 32, "
+     "\"num_key_value_heads\": 8, "
+     "\"head_dim\": 128, \"intermediate_size\": 3072, \"moe_intermediate_size\": [3072, 3072, 3072], "
+     "\"moe_topk\": [8, 8, 8], \"num_shared_expert\": [1, 1, 1], \"num_experts\": 64, \"vocab_size\": "
+     "128167, "
+     "\"tie_word_embeddings\": true, \"max_position_embeddings\": 32768"},
     {"bamba-9b", "bamba", 9780000000.0, 10000000.0,
      "\"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_attention_heads\": 32, "
      "\"num_key_value_heads\": 8, \"intermediate_size\": 14336, \"attn_layer_indices\": [9, 18, 27], "

@@ -61,6 +61,7 @@ struct km_family {
     bool sparse;                /* attention to the tokens that an indexer finds */
     bool blocks;                /* a shape of its own for each layer (block_configs) */
     struct km_flag head_gate;   /* a gate on each head that attention puts out */
+    bool two_thirds;            /* of the MLP's stated width are meant */
     bool dense_beside;          /* beside the experts every layer has a dense MLP: one more shared expert */
     uint32_t moe_norms;         /* norm vectors that experts bring along */
     bool no_mlp;                /* layers are a mixer alone */

@@ -160,6 +160,7 @@ static const struct km_family families[] = {
     {"qwen3_5_moe_text", .recurrent = KM_GDN, .interval = 4, .output_gate = UNLESS("attn_output_gate"),
      .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,
      .moe = KM_MOE_ALWAYS, .shared_gate = true},
+    {"lfm2", .tied = true, .recurrent = KM_CONV, .qk_norm = YES, .two_thirds = true},
     {"kimi_k3", .text_type = "kimi_linear"},
     {"kimi_linear", .mixer = KM_MLA, .recurrent = KM_KDA, .output_gate = KEY("mla_use_output_gate"),
      .rope = KM_ROPE_NONE, .moe = KM_MOE_ALWAYS, .router_bias = true},

@@ -104,8 +104,6 @@ static const struct {
     {"gemma3n", "AltUp, LAuReL and embeddings a layer"},
     {"gemma3n_text", "AltUp, LAuReL and embeddings a layer"},
     {"falcon_h1", "attention and Mamba-2 beside each other in a layer"},
-    {"lfm2", "gated short convolutions in place of attention"},
-    {"lfm2_moe", "gated short convolutions in place of attention"},
 };
 
 const char *km_config_mechanism(const char *model_type)

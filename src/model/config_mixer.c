@@ -142,6 +142,8 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
     if (f->recurrent == KM_KDA)
         out->residual_block = km_config_u32(config, KM_KEYS("attn_res_block_size"), 0, 1, KM_MAX_LAYERS);
     out->attention_indices = km_config_array(config, "attn_layer_indices", -1);
+    if (!out->attention_indices)
+        out->attention_indices = km_config_array(config, "full_attn_idxs", -1);
     out->attention_period = km_config_u32(config, KM_KEYS("attn_layer_period", "full_attention_interval"),
                                           f->interval, 1, KM_MAX_LAYERS);
     /* of an interval the last layer attends */
@@ -178,23 +180,47 @@ static void read_layout(struct km_config *config, const struct km_model *model, 
 
 enum layer_type { TYPE_UNSAID, TYPE_FULL, TYPE_WINDOW, TYPE_MIXER };
 
+/* What files call a recurrent layer of each kind. */
+static const char *recurrent_word(enum km_mixer mixer)
+{
+    switch (mixer) {
+    case KM_SSM:
+    case KM_SSD:
+        return "mamba";
+    case KM_GDN:
+    case KM_KDA:
+        return "linear_attention";
+    case KM_CONV:
+        return "conv";
+    case KM_ATTENTION:
+    case KM_MLA:
+    case KM_NO_MIXER:
+        break;
+    }
+    return NULL;
+}
+
 static enum layer_type read_type(struct km_config *config, const cJSON *word)
 {
     static const struct {
         const char *name;
         enum layer_type type;
     } types[] = {
-        {"full_attention", TYPE_FULL},      {"attention", TYPE_FULL}, {"sliding_attention", TYPE_WINDOW},
-        {"chunked_attention", TYPE_WINDOW}, {"mamba", TYPE_MIXER},    {"linear_attention", TYPE_MIXER},
+        {"full_attention", TYPE_FULL},
+        {"attention", TYPE_FULL},
+        {"sliding_attention", TYPE_WINDOW},
+        {"chunked_attention", TYPE_WINDOW},
     };
     const char *name = cJSON_IsString(word) ? word->valuestring : "";
-    const bool recurrent = config->family->recurrent != KM_ATTENTION;
+    const char *recurrent = recurrent_word(config->family->recurrent);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(types[i].name, name) == 0 && (recurrent || types[i].type != TYPE_MIXER))
+        if (strcmp(types[i].name, name) == 0)
             return types[i].type;
+    if (recurrent && strcmp(recurrent, name) == 0)
+        return TYPE_MIXER;
     km_config_fail(config, word,
-                   "expected full_attention, sliding_attention, chunked_attention%s attention%s%s%.40s",
-                   recurrent ? "," : " or", recurrent ? ", linear_attention or mamba" : "",
+                   "expected full_attention, sliding_attention, chunked_attention%s attention%s%s%s%.40s",
+                   recurrent ? "," : " or", recurrent ? " or " : "", recurrent ? recurrent : "",
                    name[0] ? ", got " : "", name);
     return TYPE_UNSAID;
 }

@@ -108,15 +108,32 @@ static uint32_t read_shared(struct km_config *config, uint32_t expert_width)
     return count * expert_width;
 }
 
+/* LFM2 (modeling_lfm2.py, Lfm2MLP): two thirds of the stated width, to the next multiple. */
+static uint32_t adjusted(struct km_config *config, uint32_t width)
+{
+    if (!km_config_flag(config, (struct km_flag){true, "block_auto_adjust_ff_dim"}))
+        return width;
+    const uint32_t multiple = km_config_u32(config, KM_KEYS("block_multiple_of"), 256, 1, KM_MAX_WIDTH);
+    const cJSON *factor = km_json_get(config->text, "block_ffn_dim_multiplier");
+    const double scale = cJSON_IsNumber(factor) ? factor->valuedouble : 1.0;
+    if (!(scale > 0.0) || scale > 64.0) {
+        km_config_fail(config, factor, "expected a number above 0 and up to 64");
+        return width;
+    }
+    const uint32_t scaled = (uint32_t)(scale * (2 * width / 3));
+    return (scaled + multiple - 1) / multiple * multiple;
+}
+
 static uint32_t read_width(struct km_config *config, const struct km_model *model)
 {
     const struct km_family *f = config->family;
-    const char *const *plain = KM_KEYS("dense_intermediate_size", "intermediate_size_mlp",
+    const char *const *plain = KM_KEYS("block_ff_dim", "dense_intermediate_size", "intermediate_size_mlp",
                                        "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size");
     const char *const *shared = KM_KEYS("shared_intermediate_size", "intermediate_size");
-    return km_config_u32(config, f->moe == KM_MOE_OPTIONAL && !f->dense_beside ? shared : plain,
-                         f->mlp_ratio ? (int64_t)f->mlp_ratio * model->hidden : (int64_t)KM_REQUIRED, 1,
-                         KM_MAX_WIDTH);
+    uint32_t width = km_config_u32(
+        config, f->moe == KM_MOE_OPTIONAL && !f->dense_beside ? shared : plain,
+        f->mlp_ratio ? (int64_t)f->mlp_ratio * model->hidden : (int64_t)KM_REQUIRED, 1, KM_MAX_WIDTH);
+    return f->two_thirds ? adjusted(config, width) : width;
 }
 
 static void read_experts(struct km_config *config, const struct km_model *model, struct km_layer *out)

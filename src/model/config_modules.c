@@ -125,7 +125,7 @@ static const struct spelling delta_names = {{"linear_attn", "self_attn"},
                                             {{"in_proj_qkvz", "in_proj_qkv", "q_proj"},
                                              {"in_proj_qkvz", "in_proj_z", "k_proj"},
                                              {"out_proj", "o_proj"}}};
-static const struct spelling state_space_names = {{"mixer", "mamba", "linear_attn"},
+static const struct spelling state_space_names = {{"conv", "mixer", "mamba", "linear_attn"},
                                                   {{"in_proj"}, {"in_proj"}, {"out_proj"}}};
 
 static const struct spelling mlp_names[KM_MODULE_COUNT] = {

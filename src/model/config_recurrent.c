@@ -86,8 +86,20 @@ static void read_state_space(struct km_config *config, const struct km_model *mo
     km_config_check_width(config, config->text, out->ssm_groups, out->ssm_state);
 }
 
+static void read_conv(struct km_config *config, const struct km_model *model, struct km_layer *out)
+{
+    out->mixer = KM_CONV;
+    out->kv_source = -1;
+    out->ssm_inner = model->hidden;
+    out->ssm_conv = km_config_u32(config, KM_KEYS("conv_L_cache"), 3, 2, 64);
+    out->ssm_conv_bias = out->ssm_proj_bias = km_config_flag(config, (struct km_flag){false, "conv_bias"});
+}
+
 void km_config_recurrent(struct km_config *config, const struct km_model *model, struct km_layer *out)
 {
     const enum km_mixer kind = config->family->recurrent;
-    (kind == KM_GDN || kind == KM_KDA ? read_delta : read_state_space)(config, model, out);
+    if (kind == KM_CONV)
+        read_conv(config, model, out);
+    else
+        (kind == KM_GDN || kind == KM_KDA ? read_delta : read_state_space)(config, model, out);
 }

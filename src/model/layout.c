@@ -108,7 +108,8 @@ static bool check_recurrent(const struct km_model *model, const struct km_layer 
                        ranks, problem) &&
                divides(model, ranks, "value heads of linear attention", layer->delta_value_heads, tensor_key,
                        ranks, problem);
-    return divides(model, ranks, "state-space channels", layer->ssm_inner, tensor_key, ranks, problem);
+    return divides(model, ranks, layer->mixer == KM_CONV ? "convolution channels" : "state-space channels",
+                   layer->ssm_inner, tensor_key, ranks, problem);
 }
 
 /* Tensor ranks talk all the time: they fill nodes, or share one, but never straddle two. */

@@ -117,6 +117,14 @@ static void count_delta(const struct km_layer *l, double hidden, struct km_param
     out->norms += l->delta_value_dim;
 }
 
+/* LFM2 (transformers, modeling_lfm2.py, Lfm2ShortConv): in to B, C and x, one convolution, out. */
+static void count_conv(const struct km_layer *l, double hidden, struct km_parameters *out)
+{
+    out->attention += linear(hidden, 3.0 * hidden, l->ssm_proj_bias) +
+                      linear(l->ssm_conv, hidden, l->ssm_conv_bias) +
+                      linear(hidden, hidden, l->ssm_proj_bias);
+}
+
 static double mlp(double hidden, double width, bool gated, bool bias)
 {
     return (gated ? 2 : 1) * linear(hidden, width, bias) + linear(width, hidden, bias);
@@ -143,6 +151,9 @@ void km_layer_parameters(const struct km_model *model, const struct km_layer *la
     case KM_GDN:
     case KM_KDA:
         count_delta(layer, hidden, out);
+        break;
+    case KM_CONV:
+        count_conv(layer, hidden, out);
         break;
     case KM_NO_MIXER:
         break;
@@ -299,6 +310,8 @@ double km_layer_state_bytes(const struct km_layer *layer, double value_bytes)
     case KM_KDA:
         return delta_conv_width(layer) * window * value_bytes +
                (double)layer->delta_value_heads * layer->delta_key_dim * layer->delta_value_dim * wide_bytes;
+    case KM_CONV:
+        return layer->ssm_inner * window * value_bytes;
     case KM_ATTENTION:
     case KM_MLA:
     case KM_NO_MIXER:

@@ -23,6 +23,7 @@ enum km_mixer {
     KM_SSD, /* Mamba-2 (arXiv 2405.21060): heads, constant state a sequence */
     KM_GDN, /* gated delta rule (Gated DeltaNet, arXiv 2412.06464): a matrix a head and sequence */
     KM_KDA, /* the same with a decay a channel (Kimi Delta Attention, arXiv 2510.26692) */
+    KM_CONV,     /* a short convolution between two gates (LFM2): its window is all the state */
     KM_NO_MIXER, /* the layer is its MLP alone */
 };
 

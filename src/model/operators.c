@@ -144,6 +144,9 @@ static void add_mixer(struct km_builder *b, const struct km_layer *layer)
     case KM_KDA:
         km_build_delta(b, layer);
         break;
+    case KM_CONV:
+        km_build_conv(b, layer);
+        break;
     case KM_NO_MIXER:
         break;
     }

@@ -34,6 +34,7 @@ struct km_group km_build_tensor_group(const struct km_builder *b);
 void km_build_attention(struct km_builder *b, const struct km_layer *layer);
 void km_build_mla(struct km_builder *b, const struct km_layer *layer);
 void km_build_state_space(struct km_builder *b, const struct km_layer *layer);
+void km_build_conv(struct km_builder *b, const struct km_layer *layer);
 void km_build_delta(struct km_builder *b, const struct km_layer *layer);
 
 #endif

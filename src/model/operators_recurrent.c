@@ -36,6 +36,20 @@ void km_build_state_space(struct km_builder *b, const struct km_layer *layer)
     km_build_gemm(b, "ssm_out_proj", b->hidden, inner);
 }
 
+/* x B, a convolution along the tokens, times C: all in one kernel (vllm/model_executor/layers/mamba/
+ * short_conv.py). */
+void km_build_conv(struct km_builder *b, const struct km_layer *layer)
+{
+    const double width = layer->ssm_inner / b->ranks;
+    km_build_gemm(b, "conv_in_proj", 3.0 * width, b->hidden);
+    km_build_op(b, (struct km_op){.name = "conv_gated",
+                                  .kind = KM_OP_STREAM,
+                                  .bytes_per_row = 4.0 * width * b->activation_bytes,
+                                  .flops_per_row = (2.0 * layer->ssm_conv + 2.0) * width});
+    add_state(b, "conv_state", layer);
+    km_build_gemm(b, "conv_out_proj", b->hidden, width);
+}
+
 /* Tokens that are computed together in a prompt: FLA's kernels, which vLLM has taken over
  * (vllm/model_executor/layers/fla/ops/chunk.py, chunk size 64). */
 #define CHUNK 64.0

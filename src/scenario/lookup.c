@@ -132,6 +132,11 @@ enum km_status km_lookup(enum km_lookup_kind kind, const struct km_yaml *value, 
     enum km_status status = km_settings_text(value, "a name or path", &name, error);
     if (status != KM_OK)
         return status;
+    if (kind == KM_LOOKUP_MODEL && ends_with(name, ".gguf"))
+        return km_yaml_fail(value, error,
+                            "GGUF files are not read; give the config.json of the model that \"%s\" was made "
+                            "from, and its precision, such as precision.weights=int4",
+                            name);
     *out = km_lookup_find(kind, name, folder, arena);
     if (*out)
         return KM_OK;
