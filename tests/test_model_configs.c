@@ -53,7 +53,7 @@ static const struct {
     {"mistralai--Mixtral-8x7B-v0.1", 46.7, 12.9, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"mistralai--Mixtral-8x22B-v0.1", 141, 39, KM_BF16, KM_BF16, KM_BF16, NULL},
     {"moonshotai--Kimi-K2-Instruct", 1026, 32, KM_FP8, KM_FP8, KM_BF16, NULL},
-    {"moonshotai--Kimi-K2.5", 1026, 32, KM_INT4, KM_BF16, KM_BF16, NULL},
+    {"moonshotai--Kimi-K2.5", 1026, 32, KM_INT4_G32, KM_BF16, KM_BF16, NULL},
     {"nvidia--Kimi-K2.5-NVFP4", 1026, 32, KM_NVFP4, KM_BF16, KM_FP8, NULL},
     {"nvidia--Llama-3.1-70B-Instruct-FP8", 70.6, 0, KM_FP8, KM_FP8, KM_FP8, NULL},
     {"nvidia--MiniMax-M2.5-NVFP4", 229, 0, KM_NVFP4, KM_BF16, KM_FP8, NULL},

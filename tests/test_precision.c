@@ -81,11 +81,11 @@ static void refused_pairs(void **state)
         {"h200-sxm", KM_FP32, KM_BF16,
          "h200-sxm cannot multiply fp32 weights with bf16 activations; these take weights of bf16, fp8, "
          "int8, "
-         "int4, mxfp4, nvfp4, nf4"},
+         "int4, mxfp4, nvfp4, int4_g32, nf4"},
         {"h200-sxm", KM_INT2, KM_BF16,
          "h200-sxm cannot multiply int2 weights with bf16 activations; these take weights of bf16, fp8, "
          "int8, "
-         "int4, mxfp4, nvfp4, nf4"},
+         "int4, mxfp4, nvfp4, int4_g32, nf4"},
         {"b200", KM_FP8, KM_NVFP4,
          "b200 cannot multiply fp8 weights with nvfp4 activations; these take weights of nvfp4"},
     };
@@ -227,7 +227,7 @@ static void refused_scenarios(void **state)
          "fp8, int4, mxfp4, nvfp4"},
         {"llama-3.1-8b", "h200-sxm", "{weights: int2}",
          "precision.weights: h200-sxm cannot multiply int2 weights with bf16 activations; these take weights "
-         "of bf16, fp8, int8, int4, mxfp4, nvfp4, nf4"},
+         "of bf16, fp8, int8, int4, mxfp4, nvfp4, int4_g32, nf4"},
         {"llama-3.1-8b", "h200-sxm", "{weights: fp8, activations: fp8, attention: int8}",
          "precision.attention: h200-sxm cannot multiply int8 weights with fp8 activations; these take "
          "weights "

@@ -11,7 +11,8 @@ static bool widens(enum km_dtype weights, enum km_dtype activations)
         return weights != KM_FP32 && weights != KM_INT2;
     case KM_BF16:
     case KM_FP16:
-        return four_bits || weights == KM_NF4 || weights == KM_FP8 || weights == KM_INT8;
+        return four_bits || weights == KM_INT4_G32 || weights == KM_NF4 || weights == KM_FP8 ||
+               weights == KM_INT8;
     case KM_FP8:
         return four_bits;
     case KM_INT8:

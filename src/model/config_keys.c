@@ -4,13 +4,13 @@
 
 #include <string.h>
 
-/* Is the value there, and does it switch something on? */
-static bool is_set(const cJSON *value)
+/* Is the value there, and does it switch something on? Numbers do from `least` on. */
+static bool is_set(const cJSON *value, double least)
 {
     if (!value || cJSON_IsNull(value) || cJSON_IsFalse(value))
         return false;
     if (cJSON_IsNumber(value))
-        return value->valuedouble != 0.0;
+        return value->valuedouble >= least;
     return !cJSON_IsArray(value) || cJSON_GetArraySize(value) > 0;
 }
 
@@ -89,7 +89,9 @@ void km_config_check_keys(struct km_config *config)
 {
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const cJSON *value = km_json_get(config->text, keys[i].key);
-        if (is_set(value) && !keys[i].understood(config->family))
+        /* one expert is a plain MLP */
+        if (is_set(value, keys[i].understood == has_experts ? 2.0 : 1e-9) &&
+            !keys[i].understood(config->family))
             km_config_fail(config, value, "%s, which this reader does not know of %s", keys[i].mechanism,
                            config->family->model_type);
     }

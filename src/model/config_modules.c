@@ -39,6 +39,8 @@ static bool compile(const char *pattern, regex_t *out)
             text[n++] = *c;
         }
     }
+    if (n >= sizeof text - 8)
+        return false;
     text[n++] = ')';
     text[n] = '\0';
     return regcomp(out, text, REG_EXTENDED | REG_NOSUB) == 0;

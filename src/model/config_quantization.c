@@ -91,7 +91,7 @@ static bool scheme_dtype(const cJSON *scheme, enum km_dtype *out)
     if (bits->valuedouble == 8)
         *out = is_float ? KM_FP8 : KM_INT8;
     else if (!is_float)
-        *out = KM_INT4;
+        *out = cJSON_IsNumber(group) && group->valuedouble == 32 ? KM_INT4_G32 : KM_INT4;
     else
         *out = cJSON_IsNumber(group) && group->valuedouble == 32 ? KM_MXFP4 : KM_NVFP4;
     return true;
@@ -209,13 +209,16 @@ static void read_modelopt_cache(struct km_config *config, const struct km_json *
 
 static void read_bits(struct km_config *config, const cJSON *object, struct km_quantization *q)
 {
-    const cJSON *bits = km_json_get(object, "bits"), *rule, *rules = km_json_get(object, "dynamic");
+    const cJSON *bits = km_json_get(object, "bits"), *rule, *rules = km_json_get(object, "dynamic"),
+                *group = km_json_get(object, "group_size");
     if (!bits)
         bits = km_json_get(object, "w_bit");
     if (!bits || !cJSON_IsNumber(bits) || (bits->valuedouble != 4 && bits->valuedouble != 8))
         km_config_fail(config, bits ? bits : object, "only 4 and 8 bits are supported");
     else
-        q->usual.weights = bits->valuedouble == 4 ? KM_INT4 : KM_INT8;
+        q->usual.weights = bits->valuedouble != 4                              ? KM_INT8
+                           : cJSON_IsNumber(group) && group->valuedouble == 32 ? KM_INT4_G32
+                                                                               : KM_INT4;
     /* GPTQModel: "-:" and a regular expression leaves modules out; others would change bits. */
     cJSON_ArrayForEach(rule, rules)
     {

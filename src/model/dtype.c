@@ -28,6 +28,8 @@ static const struct {
     [KM_MXFP4] = {"mxfp4", 4 + 8 / 32.0, {NULL}},
     /* NVIDIA's NVFP4: 16 E2M1 values share one 8-bit E4M3 scale (the per-tensor 32-bit scale is left out). */
     [KM_NVFP4] = {"nvfp4", 4 + 8 / 16.0, {"fp4"}},
+    /* Groups of 32 with a 16-bit scale each (Kimi-K2-Thinking's pack-quantized checkpoints). */
+    [KM_INT4_G32] = {"int4_g32", 4 + 16 / 32.0, {NULL}},
     /* QLoRA (arXiv 2305.14314, section 3): 64 values share one 32-bit scale. */
     [KM_NF4] = {"nf4", 4 + 32 / 64.0, {NULL}},
     /* KIVI (arXiv 2402.02750): groups of 32 values, each with a 16-bit scale and a 16-bit zero point. Its

@@ -10,11 +10,12 @@ enum km_dtype {
     KM_FP16,
     KM_FP8,
     KM_INT8,
-    KM_INT4,  /* group-quantised, weight-only */
-    KM_MXFP4, /* OCP microscaling: blocks of 32 with an 8-bit scale */
-    KM_NVFP4, /* blocks of 16 with an fp8 scale */
-    KM_NF4,   /* bitsandbytes' 4-bit normal float, weight-only */
-    KM_INT2,  /* KV cache only (KIVI, arXiv 2402.02750) */
+    KM_INT4,     /* group-quantised, weight-only */
+    KM_MXFP4,    /* OCP microscaling: blocks of 32 with an 8-bit scale */
+    KM_NVFP4,    /* blocks of 16 with an fp8 scale */
+    KM_INT4_G32, /* the same in groups of 32, symmetric */
+    KM_NF4,      /* bitsandbytes' 4-bit normal float, weight-only */
+    KM_INT2,     /* KV cache only (KIVI, arXiv 2402.02750) */
     KM_DTYPE_COUNT,
 };
 

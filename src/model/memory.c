@@ -47,7 +47,10 @@ void km_memory_weights(const struct km_model *model, const struct km_precision *
         out->dense_mlp += part.dense_mlp / ranks * bytes[KM_MODULE_DENSE_MLP];
         out->routed_experts +=
             part.routed_experts / km_layout_expert_ranks(layout) * bytes[KM_MODULE_EXPERTS];
-        out->shared_experts += part.shared_experts / ranks * bytes[KM_MODULE_SHARED];
+        /* the projections to and from latent experts are whole on every rank (vllm/model_executor/models/
+         * nemotron_h.py) */
+        const double latent = 2.0 * model->hidden * layer->expert_hidden;
+        out->shared_experts += ((part.shared_experts - latent) / ranks + latent) * bytes[KM_MODULE_SHARED];
         out->router += part.router * wide;
         out->norms += part.norms * wide;
     }

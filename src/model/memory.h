@@ -79,7 +79,7 @@ double km_memory_others(const struct km_memory_map *map);
 /* Parameters on one rank of a stage. Matrices of the layers and vocabularies split evenly over the tensor
  * ranks and so do towers (vLLM's mm_encoder_tp_mode "weights"), routed experts over the tensor and data ranks, nothing over context and KV groups; on every rank
  * stand norms, routers, learned positions, a KV head's projection when there are fewer heads than ranks, the
- * projections into MLA's latents, those to B and C of Mamba-2, and the low-rank ones of the delta rule. */
+ * projections into MLA's latents, those to B and C of Mamba-2, the low-rank ones of the delta rule, and those to latent experts. */
 void km_memory_weights(const struct km_model *model, const struct km_precision *precision,
                        const struct km_layout *layout, uint32_t stage, struct km_memory_weights *out);
 double km_memory_weight_bytes(const struct km_model *model, const struct km_precision *precision,

@@ -1,6 +1,7 @@
 #include "scenario/run.h"
 
 #include "base/simtime.h"
+#include "batching/batching.h"
 #include "scenario/fit.h"
 
 #include <math.h>
@@ -47,6 +48,8 @@ enum km_status km_setup_memory(const struct km_scenario *scenario, struct km_mem
 uint64_t km_setup_in_flight_tokens(const struct km_scenario *scenario)
 {
     const struct km_engine *engine = &scenario->engine;
+    if (!(km_batching_find(engine->policy)->traits & KM_BATCHING_WITHIN_BUDGET))
+        return UINT32_MAX; /* whole prompts at once, however long */
     uint64_t batches = scenario->cluster.pipeline_parallel_size;
     if (engine->async_scheduling &&
         (batches == 1 || km_engine_places_tokens(engine, km_model_is_dense(&scenario->model))))

@@ -47,6 +47,8 @@ static void drop_held(struct km_replica *replica, const struct km_slot *slot)
     for (size_t i = 0; i < replica->held_count; i++)
         if (replica->held[i] != slot->sequence.slot)
             replica->held[kept++] = replica->held[i];
+    if (kept < replica->held_count)
+        replica->line_valid = false; /* it filled a row of every step */
     replica->held_count = kept;
 }
 

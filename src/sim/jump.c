@@ -124,6 +124,8 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
         return false;
 
     const struct km_step_line *line = &replica->line;
+    if (before && before->process_ps != line->time.host.process_ps)
+        return false; /* rows that it filled for who had ended are gone: they gave up */
     const struct km_pace_start start = {
         .host = line->time.host,
         .first_ps =

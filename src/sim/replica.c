@@ -188,6 +188,11 @@ bool km_replica_idle(const struct km_replica *replica)
     return next_turn_ps(replica) == KM_PS_NEVER;
 }
 
+bool km_replica_computes(const struct km_replica *replica)
+{
+    return replica->flight_count > 0;
+}
+
 void km_replica_note_blocks(struct km_replica *replica, uint64_t now_ps, uint64_t used_before)
 {
     replica->block_ps_twice +=

@@ -86,6 +86,8 @@ void km_replica_drain(struct km_replica *replica, uint64_t now_ps);
 uint64_t km_replica_next(const struct km_replica *replica);
 /* Has it nothing to do until somebody arrives, but to see who waits give up? */
 bool km_replica_idle(const struct km_replica *replica);
+/* Are batches in flight? Perhaps for nobody: clients may have given up since. */
+bool km_replica_computes(const struct km_replica *replica);
 /* Act, at km_replica_next(). No request arrives before `horizon_ps`. KM_FAILED: the executor did, and from
  * then on the replica may only be asked what it did, and destroyed. */
 enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error);

@@ -242,7 +242,8 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
 {
     struct km_replica_slot *slot = &set->slots[number];
     km_heap_remove(&set->turns, number);
-    if (slot->state == KM_REPLICA_DRAINING && set->pools.outstanding[number] == 0) {
+    if (slot->state == KM_REPLICA_DRAINING && set->pools.outstanding[number] == 0 &&
+        !km_replica_computes(slot->replica)) {
         set->groups[slot->group].draining--;
         retire(set, number, now_ps);
         note_size(set, slot->group, now_ps);
