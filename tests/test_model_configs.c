@@ -306,7 +306,6 @@ static void refusals(void **state)
         {LINEAR("hunyuan_v1_moe", ", \"moe_topk\": [2, 2, 2, 2], \"num_shared_expert\": [1, 1, 1, 2]"),
          "num_shared_expert[3]: differs from the layers before it"},
         {"{\"model_type\": \"gemma3n\"}", "AltUp"},
-        {"{\"model_type\": \"falcon_h1\"}", "beside each other"},
 
         {BLOCKS("{\"attention\": {\"n_heads_in_group\": 2, \"replace_with_linear\": true}, \"ffn\": "
                 "{\"no_op\": true}}"),

@@ -132,6 +132,14 @@ static const struct {
      "\"moe_topk\": [8, 8, 8], \"num_shared_expert\": [1, 1, 1], \"num_experts\": 64, \"vocab_size\": "
      "128167, "
      "\"tie_word_embeddings\": true, \"max_position_embeddings\": 32768"},
+    /* config.json as in the fixtures of public sizing tools; 7.59B: Falcon-H1's model card */
+    {"falcon-h1-7b", "falcon_h1", 7.59e9, 1e7,
+     "\"hidden_size\": 3072, \"num_hidden_layers\": 44, \"num_attention_heads\": 12, "
+     "\"num_key_value_heads\": 2, "
+     "\"head_dim\": 128, \"intermediate_size\": 12288, \"vocab_size\": 130048, \"tie_word_embeddings\": "
+     "false, "
+     "\"mamba_d_state\": 256, \"mamba_n_groups\": 1, \"mamba_n_heads\": 24, \"mamba_d_head\": 128, "
+     "\"mamba_d_ssm\": 3072, \"mamba_expand\": 2, \"mamba_d_conv\": 4, \"max_position_embeddings\": 262144"},
     {"bamba-9b", "bamba", 9780000000.0, 10000000.0,
      "\"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_attention_heads\": 32, "
      "\"num_key_value_heads\": 8, \"intermediate_size\": 14336, \"attn_layer_indices\": [9, 18, 27], "

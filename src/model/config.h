@@ -58,6 +58,7 @@ struct km_family {
     uint32_t interval;       /* without a list every so many-th layer attends; 0 = the file must list them */
     struct km_flag output_gate; /* a gate on each value that attention puts out */
     bool lettered;              /* the file must spell its blocks */
+    const char *each;           /* it does not: these letters stand for every one of its layers */
     bool sparse;                /* attention to the tokens that an indexer finds */
     bool blocks;                /* a shape of its own for each layer (block_configs) */
     struct km_flag head_gate;   /* a gate on each head that attention puts out */

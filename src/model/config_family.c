@@ -149,6 +149,9 @@ static const struct km_family families[] = {
     {"nemotron_h", .recurrent = KM_SSD, .state_fp32 = true, .lettered = true, .moe = KM_MOE_OPTIONAL,
      .router_bias = true, .ungated = YES, .qkv_bias = KEY("attention_bias"),
      .output_bias = KEY("attention_bias"), .mlp_bias = KEY("mlp_bias"), .rope = KM_ROPE_NONE},
+    /* State space and attention beside each other: costed one after the other, as two layers. */
+    {"falcon_h1", .recurrent = KM_SSD, .each = "M*-", .qkv_bias = KEY("attention_bias"),
+     .output_bias = KEY("attention_bias"), .mlp_bias = KEY("mlp_bias")},
     /* linear attention between layers of softmax attention */
     {"qwen3_next", .recurrent = KM_GDN, .interval = 4, .output_gate = UNLESS("attn_output_gate"),
      .qkv_bias = KEY("attention_bias"), .output_bias = KEY("attention_bias"), .qk_norm = YES,

@@ -105,7 +105,6 @@ static const struct {
     {"deepseek_ref", "DeepSeek-V4's attention over compressed tokens, and hyper-connections"},
     {"gemma3n", "AltUp, LAuReL and embeddings a layer"},
     {"gemma3n_text", "AltUp, LAuReL and embeddings a layer"},
-    {"falcon_h1", "attention and Mamba-2 beside each other in a layer"},
 };
 
 const char *km_config_mechanism(const char *model_type)

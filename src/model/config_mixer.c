@@ -48,24 +48,38 @@ static const char *letters_of_words(struct km_config *config, const cJSON *words
     return letters;
 }
 
+/* The blocks of one layer, again and again. */
+static const char *letters_of_layers(struct km_config *config, const char *each)
+{
+    const size_t length = strlen(each);
+    const uint32_t layers =
+        km_config_u32(config, KM_KEYS("num_hidden_layers"), KM_REQUIRED, 1, KM_MAX_LAYERS);
+    char *letters = km_arena_alloc(config->arena, layers * length + 1);
+    for (uint32_t i = 0; i < layers; i++)
+        memcpy(letters + i * length, each, length);
+    return letters;
+}
+
 uint32_t km_config_pattern_layers(struct km_config *config)
 {
     const char *const *keys = KM_KEYS("hybrid_override_pattern", "layers_block_type");
     const cJSON *value = km_config_find(config, keys);
     uint32_t layers = 0;
-    if (!value) {
+    if (config->family->each) {
+        config->letters = letters_of_layers(config, config->family->each);
+        value = config->text;
+    } else if (cJSON_IsString(value)) {
+        config->letters = value->valuestring;
+    } else if (value) {
+        const cJSON *words = km_config_array(config, "layers_block_type", -1);
+        if (words)
+            config->letters = letters_of_words(config, words);
+    } else {
         if (config->family->lettered)
             km_config_fail(
                 config, config->text,
                 "neither hybrid_override_pattern nor layers_block_type says which blocks there are");
         return 0;
-    }
-    if (cJSON_IsString(value)) {
-        config->letters = value->valuestring;
-    } else {
-        const cJSON *words = km_config_array(config, "layers_block_type", -1);
-        if (words)
-            config->letters = letters_of_words(config, words);
     }
     for (const char *c = config->letters; c && *c; c++) {
         bool mixer = is_mixer(*c);
