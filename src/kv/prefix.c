@@ -44,7 +44,8 @@ struct holding {
     uint64_t named;          /* blocks, from its first */
     struct entries full;     /* all of them */
     struct entries windowed; /* less those behind its window */
-    uint64_t chain;          /* key of the first chain_hashes hashes */
+    uint64_t missing; /* pages of windowed blocks that it should hold without a name, and could not get */
+    uint64_t chain;   /* key of the first chain_hashes hashes */
     uint32_t chain_hashes;
     struct holding *all_next, *idle_next;
 };
@@ -147,7 +148,7 @@ static struct holding *holding_take(struct prefix *prefix)
         holding->all_next = prefix->all;
         prefix->all = holding;
     }
-    holding->named = holding->full.count = holding->windowed.count = 0;
+    holding->named = holding->missing = holding->full.count = holding->windowed.count = 0;
     holding->chain = 0;
     holding->chain_hashes = 0;
     return holding;
@@ -378,17 +379,37 @@ static void give(struct prefix *prefix, uint64_t pages)
     km_kv_give(&prefix->kv, pages);
 }
 
+/* Decodes that are in flight have given the blocks before `start` for those they took. The named ones become anonymous;
+ * for one that others hold, too, a page is missing if none is free. */
+static void exchange(struct prefix *prefix, struct holding *holding, uint64_t start)
+{
+    const uint32_t pages = windowed_pages(&prefix->kv);
+    uint64_t count = named_before(holding, start), own = drop_windowed(prefix, holding, count);
+    take(prefix, own * pages);
+    for (; own < count; own++)
+        if (km_kv_free_blocks(&prefix->kv) >= pages)
+            take(prefix, pages);
+        else
+            holding->missing++;
+}
+
 static void prefix_settle(struct km_kv *kv, struct km_sequence *sequence, uint32_t tokens)
 {
     struct prefix *prefix = prefix_of(kv);
     struct holding *holding = sequence->kv;
-    uint64_t blocks = km_kv_window_settle(kv, sequence, tokens), named = 0;
-    uint64_t start = km_kv_window_start(kv, sequence, sequence->computed_tokens);
+    uint64_t before = km_kv_window_start(kv, sequence, sequence->computed_tokens);
+    uint64_t blocks = km_kv_window_settle(kv, sequence, tokens), freed = blocks;
     if (holding && blocks) {
-        named = named_before(holding, start);
+        exchange(prefix, holding, before);
+        uint64_t start = km_kv_window_start(kv, sequence, sequence->computed_tokens);
+        uint64_t named = named_before(holding, start);
         drop_windowed(prefix, holding, named);
+        freed -= named;
+        uint64_t owed = holding->missing < freed ? holding->missing : freed;
+        holding->missing -= owed;
+        freed -= owed;
     }
-    give(prefix, (blocks - named) * windowed_pages(kv));
+    give(prefix, freed * windowed_pages(kv));
     /* From now on what leaves the window is given for what is taken: which it must not share with others. */
     if (!holding || sequence->state == KM_SEQ_PREFILL)
         return;
@@ -429,7 +450,7 @@ static uint64_t leave_window(struct prefix *prefix, const struct km_sequence *se
     *anonymous = km_kv_blocks_for(kv, tokens) - start;
     if (!holding)
         return start;
-    *anonymous -= holding->windowed.count;
+    *anonymous -= holding->windowed.count + holding->missing;
     uint64_t exchanged = drop_windowed(prefix, holding, named_before(holding, start));
     take(prefix, exchanged * windowed_pages(kv));
     *anonymous += exchanged;

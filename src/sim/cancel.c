@@ -16,10 +16,26 @@ void km_replica_gives_up(struct km_replica *replica, struct km_slot *slot, uint6
     km_heap_push(&replica->cancels, heard_ps, slot->sequence.id, slot->sequence.slot);
 }
 
+uint32_t km_replica_forget_entries(struct km_replica *replica, const struct km_slot *slot)
+{
+    uint32_t tokens = 0;
+    for (uint32_t i = 0; i < replica->flight_count; i++) {
+        struct km_flight *flight = flight_at(replica, i);
+        for (size_t j = 0; j < flight->entry_count; j++) {
+            struct km_entry_in_flight *entry = &flight->entries[j];
+            if (entry->slot != slot->sequence.slot)
+                continue;
+            tokens += (entry->flags & (ENTRY_TOKEN | ENTRY_LATE)) != 0;
+            entry->flags = 0;
+        }
+    }
+    return tokens;
+}
+
 /* Forget it in the batches in flight. Returns the output tokens that were to come with them. */
 static uint32_t forget_in_flight(struct km_replica *replica, const struct km_slot *slot)
 {
-    uint32_t tokens = 0;
+    uint32_t tokens = km_replica_forget_entries(replica, slot);
     for (uint32_t i = 0; i < replica->flight_count; i++) {
         struct km_flight *flight = flight_at(replica, i);
         bool with_cohort = flight->decode_count && flight->lane == slot->lane &&
@@ -29,13 +45,6 @@ static uint32_t forget_in_flight(struct km_replica *replica, const struct km_slo
             flight->late_count++;
             if (flight->classes.used)
                 km_class_counts_remove(&flight->classes, slot->request.class_index);
-        }
-        for (size_t j = 0; j < flight->entry_count; j++) {
-            struct km_entry_in_flight *entry = &flight->entries[j];
-            if (entry->slot != slot->sequence.slot)
-                continue;
-            tokens += (entry->flags & (ENTRY_TOKEN | ENTRY_LATE)) != 0;
-            entry->flags = 0;
         }
     }
     return tokens;

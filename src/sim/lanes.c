@@ -30,15 +30,17 @@ void km_lane_leave(struct km_replica *replica, struct km_slot *slot)
     slot->generated = slot->goal - km_cohort_remaining(cohort, slot);
     slot->until = slot->late ? slot->since : cohort->last_batch;
     km_cohort_leave(cohort, slot);
-    if (slot->late || slot->generated == slot->request.output_tokens) {
+    if (slot->late) {
         slot->late = false;
         return;
     }
     struct km_flight *flight = flight_with(replica, cohort->last_batch);
+    const bool had_last = slot->generated == slot->request.output_tokens; /* its end is on the way */
     if (flight && flight->steps_cohort) {
         slot->in_batch = flight->number;
-        km_flight_note(flight, slot->sequence.slot, ENTRY_STAMP);
-    } else {
+        if (!had_last)
+            km_flight_note(flight, slot->sequence.slot, ENTRY_STAMP);
+    } else if (!had_last) {
         slot->last_token_ps = cohort->last_token_ps;
     }
 }

@@ -280,6 +280,10 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
     if (!(entry.flags & ENTRY_END))
         return;
     km_replica_stop_decoding(replica, slot); /* the engine sees that it has ended */
+    if (slot->request.ends_by_eos)
+        km_replica_forget_entries(replica, slot); /* of a recomputation that begun meanwhile */
+    if (slot->sequence.state == KM_SEQ_PREFILL)
+        replica->prefill_count--;
     if (slot->sequence.state != KM_SEQ_WAITING)
         slot->sequence.state = KM_SEQ_ENDING;
     if (!(replica->config.policy->traits & KM_BATCHING_HOLDS_FINISHED) || !slot->holds_blocks) {

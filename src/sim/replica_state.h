@@ -204,6 +204,8 @@ void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort
 /* cancel.c */
 /* Its client gives up at `at_ps`, unless it has done so before. */
 void km_replica_gives_up(struct km_replica *replica, struct km_slot *slot, uint64_t at_ps);
+/* What batches in flight hold of a sequence that has ended means nothing any more. Returns the tokens among it. */
+uint32_t km_replica_forget_entries(struct km_replica *replica, const struct km_slot *slot);
 /* Take out all whose clients have given up by now_ps; true: there were some. */
 bool km_replica_cancel(struct km_replica *replica, uint64_t heard_ps, uint64_t now_ps);
 
