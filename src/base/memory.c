@@ -1,6 +1,6 @@
 #include "base/memory.h"
 
-#include "base/outfile.h"
+#include "base/leftovers.h"
 
 #include <cjson/cJSON.h>
 #include <gsl/gsl_errno.h>
@@ -28,7 +28,7 @@ _Noreturn void km_out_of_memory(void)
         pause();
     ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
     (void)written;
-    km_outfiles_remove();
+    km_leftovers_remove();
     _exit(2);
 }
 

@@ -1,52 +1,14 @@
 #include "base/outfile.h"
 
+#include "base/leftovers.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* --- temporaries that must not outlive the process ----------------------------------------------------- */
-
-#define MOST_LISTED 32 /* open at once; of more, the rest would outlive a signal */
-
-static struct listed {
-    atomic_int state;
-    char path[sizeof((struct km_outfile *)0)->temporary];
-} listed[MOST_LISTED];
-
-enum { FREE, CLAIMED, THERE };
-
-static void list(const char *path)
-{
-    for (int i = 0; i < MOST_LISTED; i++) {
-        int expected = FREE;
-        if (!atomic_compare_exchange_strong(&listed[i].state, &expected, CLAIMED))
-            continue;
-        strcpy(listed[i].path, path);
-        atomic_store(&listed[i].state, THERE);
-        return;
-    }
-}
-
-static void unlist(const char *path)
-{
-    for (int i = 0; i < MOST_LISTED; i++)
-        if (atomic_load(&listed[i].state) == THERE && strcmp(listed[i].path, path) == 0) {
-            atomic_store(&listed[i].state, FREE);
-            return;
-        }
-}
-
-void km_outfiles_remove(void)
-{
-    for (int i = 0; i < MOST_LISTED; i++)
-        if (atomic_load(&listed[i].state) == THERE)
-            unlink(listed[i].path);
-}
 
 /* --- one file ------------------------------------------------------------------------------------------ */
 
@@ -112,7 +74,7 @@ enum km_status km_outfile_open(struct km_outfile *file, const char *path, struct
     pthread_sigmask(SIG_BLOCK, &later, &usual);
     int descriptor = open_temporary(file->temporary, &busy), reason = errno;
     if (descriptor >= 0)
-        list(file->temporary);
+        km_leftover_note(file->temporary);
     pthread_sigmask(SIG_SETMASK, &usual, NULL);
     if (busy)
         return km_fail(error, KM_BAD_INPUT, path, 0, 0, "another process is writing it");
@@ -123,7 +85,7 @@ enum km_status km_outfile_open(struct km_outfile *file, const char *path, struct
         return KM_OK;
     reason = errno;
     unlink(file->temporary);
-    unlist(file->temporary);
+    km_leftover_forget(file->temporary);
     close(descriptor);
     return fail(file, reason, error);
 }
@@ -150,7 +112,7 @@ static enum km_status appear(struct km_outfile *file, struct km_error *error)
 {
     if (file->temporary[0] && rename(file->temporary, file->path) != 0)
         return fail(file, errno, error);
-    unlist(file->temporary);
+    km_leftover_forget(file->temporary);
     FILE *stream = file->stream;
     file->stream = NULL;
     return fclose(stream) == 0 ? KM_OK : fail(file, errno, error);
@@ -181,7 +143,7 @@ static void drop_temporary(const struct km_outfile *file)
 {
     if (file->temporary[0])
         unlink(file->temporary);
-    unlist(file->temporary);
+    km_leftover_forget(file->temporary);
 }
 
 void km_outfile_abort(struct km_outfile *file)

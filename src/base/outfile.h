@@ -3,22 +3,23 @@
  * A file is written to "<path>.kingman.tmp" beside its target, renamed on commit (flushed to the disk before,
  * where it replaces one), so that neither a crash nor a full disk nor Ctrl-C harms what was there before. The
  * temporary is locked while it is written: a second process that would write the same file is refused. It
- * goes with any end of the process that can be caught (km_outfiles_remove()); what a kill leaves behind
+ * goes with any end of the process that can be caught (base/leftovers.h); what a kill leaves behind
  * nobody has locked, and the next to write that file takes it over. What is there and no regular file (a
  * device, a pipe) is written to as it is. */
 #ifndef KM_BASE_OUTFILE_H
 #define KM_BASE_OUTFILE_H
 
 #include "base/error.h"
+#include "base/leftovers.h"
 #include "base/text.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
 struct km_outfile {
-    FILE *stream;                   /* write here */
-    char path[512], temporary[560]; /* temporary: "" = none */
-    int lost;                       /* errno of the first write that was seen to fail; 0 = none */
+    FILE *stream;                                /* write here */
+    char path[512], temporary[KM_LEFTOVER_PATH]; /* temporary: "" = none */
+    int lost; /* errno of the first write that was seen to fail; 0 = none */
 };
 
 /* KM_BAD_INPUT: another process is writing it; KM_IO: it cannot be created. */
@@ -35,9 +36,5 @@ void km_outfile_abort(struct km_outfile *file); /* remove the temporary; harmles
 
 /* A whole file at once, in the same way. */
 enum km_status km_file_write(const char *path, const struct km_text *text, struct km_error *error);
-
-/* Remove the temporaries of all files that are open: for a process that ends now. Safe in a signal handler.
- */
-void km_outfiles_remove(void);
 
 #endif

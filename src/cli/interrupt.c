@@ -1,6 +1,6 @@
 #include "cli/interrupt.h"
 
-#include "base/outfile.h"
+#include "base/leftovers.h"
 
 #include <signal.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ static void on_signal(int number)
         km_interrupted = 1;
         return;
     }
-    km_outfiles_remove();
+    km_leftovers_remove();
     for (size_t i = 0; i < ENDS; i++)
         if (ends[i] == number)
             sigaction(number, &previous[i], NULL);

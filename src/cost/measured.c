@@ -6,125 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REMEMBERED 4096u /* a power of two */
-
-static enum km_origin origin_of(const struct km_profile_answer *answer)
-{
-    return answer->outside ? KM_ORIGIN_EXTRAPOLATED
-           : answer->exact ? KM_ORIGIN_MEASURED
-                           : KM_ORIGIN_INTERPOLATED;
-}
-
-bool km_measured_time_of(struct km_measured *m, uint32_t source, enum km_profile_class class,
-                         const double *at, double ideal_s, double *time_s, enum km_origin *origin)
-{
-    struct km_profile_answer answer;
-    if (ideal_s <= 0.0 || !km_profile_lookup(&m->sources[source].profile, class, at, &answer))
-        return false;
-    *time_s = ideal_s / answer.value + m->sources[source].gap_s;
-    *origin = origin_of(&answer);
-    m->by_stand_in |= m->sources[source].stand_in;
-    m->by_supplement |= source > 0;
-    return true;
-}
-
-bool km_measured_time(struct km_measured *m, enum km_profile_class class, const double *at, double ideal_s,
-                      double *time_s, enum km_origin *origin)
-{
-    for (uint32_t i = 0; i < m->source_count; i++)
-        if (km_measured_time_of(m, i, class, at, ideal_s, time_s, origin))
-            return true;
-    return false;
-}
-
-/* Who had a part in an answer; an answer may need others meanwhile. */
-struct parts {
-    bool stand_in, supplement;
-};
-
-static struct parts begin_answer(struct km_measured *m)
-{
-    const struct parts before = {m->by_stand_in, m->by_supplement};
-    m->by_stand_in = m->by_supplement = false;
-    return before;
-}
-
-static void end_answer(struct km_measured *m, struct parts before, struct km_measured_answer *answer)
-{
-    answer->stand_in = m->by_stand_in;
-    answer->supplement = m->by_supplement;
-    m->by_stand_in |= before.stand_in;
-    m->by_supplement |= before.supplement;
-}
-
-/* What kernels of another program say, never less than the engine's description. Operators that others
- * contain (0) stay so. */
-static void answer_with(const struct km_measured_answer *answer, double *time_s, enum km_origin *origin,
-                        bool *supplement)
-{
-    enum km_op_kind kind = answer->op->kind;
-    bool engine_counts = answer->stand_in && (kind == KM_OP_STREAM || kind == KM_OP_ATTENTION);
-    if (engine_counts && answer->time_s > 0.0 && answer->time_s < *time_s)
-        return;
-    *time_s = answer->time_s;
-    *origin = answer->origin;
-    *supplement = answer->supplement;
-}
-
-bool km_measured_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
-                      enum km_origin *origin, bool *supplement)
-{
-    uint64_t key = (uint64_t)(uintptr_t)op * 0x9E3779B97F4A7C15u ^ (uint64_t)rows * 0xD1B54A32D192ED03u;
-    struct km_measured_answer *slot = &m->remembered[key >> 52 & (REMEMBERED - 1)];
-    if (slot->op != op || slot->rows != rows) {
-        *slot = (struct km_measured_answer){.op = op, .rows = rows};
-        const struct parts before = begin_answer(m);
-        slot->found = km_measured_look_up_rows(m, op, rows, &slot->time_s, &slot->origin);
-        end_answer(m, before, slot);
-    }
-    if (slot->found)
-        answer_with(slot, time_s, origin, supplement);
-    return slot->found;
-}
-
-static uint64_t mix(uint64_t key, double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (key ^ bits) * 0x9E3779B97F4A7C15u;
-}
-
-static bool same_load(const struct km_attention_load *a, const struct km_attention_load *b)
-{
-    return a->decode_context == b->decode_context && a->decodes == b->decodes &&
-           a->longest_context == b->longest_context && a->prefill_pairs == b->prefill_pairs &&
-           a->prefill_context == b->prefill_context && a->prefill_tokens == b->prefill_tokens &&
-           a->longest_chunk == b->longest_chunk && a->longest_read == b->longest_read &&
-           a->chunks == b->chunks && a->past == b->past && a->prefill_scale == b->prefill_scale &&
-           a->decode_scale == b->decode_scale && a->apart == b->apart;
-}
-
-bool km_measured_attention(struct km_measured *m, const struct km_op *op,
-                           const struct km_attention_load *load, double *time_s, enum km_origin *origin,
-                           bool *supplement)
-{
-    uint64_t key = (uint64_t)(uintptr_t)op;
-    key = mix(mix(mix(mix(key, load->decode_context), load->decodes), load->longest_context),
-              load->prefill_pairs);
-    struct km_measured_attention_answer *slot = &m->attended[key >> 52 & (REMEMBERED - 1)];
-    if (slot->answer.op != op || !same_load(&slot->load, load)) {
-        struct km_measured_attention_answer fresh = {.answer = {.op = op}, .load = *load};
-        const struct parts before = begin_answer(m);
-        fresh.answer.found =
-            km_measured_look_up_attention(m, op, load, &fresh.answer.time_s, &fresh.answer.origin);
-        end_answer(m, before, &fresh.answer);
-        *slot = fresh; /* only now: an answer may need others, which may take this slot */
-    }
-    if (slot->answer.found)
-        answer_with(&slot->answer, time_s, origin, supplement);
-    return slot->answer.found;
-}
-
 /* The first source that answers `at` in a class; source_count when none does. */
 static uint32_t source_for(const struct km_measured *m, enum km_profile_class class, const double *at)
 {
@@ -305,8 +186,8 @@ enum km_status km_measured_create(const struct km_cost_config *config, struct km
     choose_experts(m);
     find_power(m);
     m->attention_writes_kv = says(&m->sources[0], "attention_writes_kv");
-    m->remembered = km_alloc(REMEMBERED * sizeof *m->remembered);
-    m->attended = km_alloc(REMEMBERED * sizeof *m->attended);
+    m->remembered = km_alloc(KM_MEASURED_REMEMBERED * sizeof *m->remembered);
+    m->attended = km_alloc(KM_MEASURED_REMEMBERED * sizeof *m->attended);
     *out = m;
     return KM_OK;
 }

@@ -180,9 +180,8 @@ static double decodes_beside_prompts(struct km_measured *m, const struct km_op *
     return fmax(beside_s, tiles_s);
 }
 
-bool km_measured_look_up_attention(struct km_measured *m, const struct km_op *op,
-                                   const struct km_attention_load *load, double *time_s,
-                                   enum km_origin *origin)
+static bool look_up_attention(struct km_measured *m, const struct km_op *op,
+                              const struct km_attention_load *load, double *time_s, enum km_origin *origin)
 {
     double shared[KM_PROFILE_DIMS] = {0}, prompts_s = 0.0, decodes_s = 0.0;
     enum km_origin first = KM_ORIGIN_MEASURED, second = KM_ORIGIN_MEASURED;
@@ -208,4 +207,41 @@ bool km_measured_look_up_attention(struct km_measured *m, const struct km_op *op
     *time_s = load->prefill_scale * prompts_s + load->decode_scale * decodes_s;
     *origin = worse(first, second);
     return true;
+}
+
+static uint64_t mix(uint64_t key, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (key ^ bits) * 0x9E3779B97F4A7C15u;
+}
+
+static bool same_load(const struct km_attention_load *a, const struct km_attention_load *b)
+{
+    return a->decode_context == b->decode_context && a->decodes == b->decodes &&
+           a->longest_context == b->longest_context && a->prefill_pairs == b->prefill_pairs &&
+           a->prefill_context == b->prefill_context && a->prefill_tokens == b->prefill_tokens &&
+           a->longest_chunk == b->longest_chunk && a->longest_read == b->longest_read &&
+           a->chunks == b->chunks && a->past == b->past && a->prefill_scale == b->prefill_scale &&
+           a->decode_scale == b->decode_scale && a->apart == b->apart;
+}
+
+bool km_measured_attention(struct km_measured *m, const struct km_op *op,
+                           const struct km_attention_load *load, double *time_s, enum km_origin *origin,
+                           bool *supplement)
+{
+    uint64_t key = (uint64_t)(uintptr_t)op;
+    key = mix(mix(mix(mix(key, load->decode_context), load->decodes), load->longest_context),
+              load->prefill_pairs);
+    struct km_measured_attention_answer *slot = &m->attended[key >> 52 & (KM_MEASURED_REMEMBERED - 1)];
+    if (slot->answer.op != op || !same_load(&slot->load, load)) {
+        struct km_measured_attention_answer fresh = {.answer = {.op = op}, .load = *load};
+        const struct km_measured_parts before = km_measured_begin(m);
+        fresh.answer.found = look_up_attention(m, op, load, &fresh.answer.time_s, &fresh.answer.origin);
+        km_measured_end(m, before, &fresh.answer);
+        *slot = fresh; /* only now: an answer may need others, which may take this slot */
+    }
+    if (slot->answer.found)
+        km_measured_say(&slot->answer, time_s, origin, supplement);
+    return slot->answer.found;
 }

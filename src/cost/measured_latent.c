@@ -5,7 +5,6 @@
 #include "cost/profile_roofline.h"
 
 #include <math.h>
-#include <string.h>
 
 #define ABSORBED_TOKENS 512.0 /* reorder_batch_threshold */
 #define LEAST_PAST      512.0 /* measured; 0 is the launch over a chunk's own keys */

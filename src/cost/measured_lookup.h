@@ -1,5 +1,5 @@
-/* What the parts of the measured cost model share: measured.c answers and remembers, measured_rows.c looks up
- * operators of rows, measured_attention.c attention. For those files alone. */
+/* What the parts of the measured cost model share: measured.c opens the sources, measured_time.c asks them,
+ * measured_rows.c answers for operators of rows and measured_attention.c for attention, and remember it. For those files alone. */
 #ifndef KM_COST_MEASURED_LOOKUP_H
 #define KM_COST_MEASURED_LOOKUP_H
 
@@ -53,20 +53,26 @@ bool km_measured_time(struct km_measured *measured, enum km_profile_class class,
 bool km_measured_time_of(struct km_measured *measured, uint32_t source, enum km_profile_class class,
                          const double *at, double ideal_s, double *time_s, enum km_origin *origin);
 
+/* Who had a part in an answer. An answer may need others meanwhile: what had been noted is put aside and back. */
+struct km_measured_parts {
+    bool stand_in, supplement;
+};
+struct km_measured_parts km_measured_begin(struct km_measured *measured);
+void km_measured_end(struct km_measured *measured, struct km_measured_parts before,
+                     struct km_measured_answer *answer);
+/* Give an answer that was found. */
+void km_measured_say(const struct km_measured_answer *answer, double *time_s, enum km_origin *origin,
+                     bool *supplement);
+
+#define KM_MEASURED_REMEMBERED 4096u /* answers of each kind; a power of two */
+
 /* fp16 and bf16 run at one rate: a table of one answers for the other. */
 static inline double km_measured_sibling(double dtype)
 {
     return dtype == KM_BF16 ? KM_FP16 : dtype == KM_FP16 ? KM_BF16 : dtype;
 }
 
-/* One execution by the tables alone; false when they have nothing to say. */
-bool km_measured_look_up_rows(struct km_measured *measured, const struct km_op *op, double rows,
-                              double *time_s, enum km_origin *origin);
-bool km_measured_look_up_attention(struct km_measured *measured, const struct km_op *op,
-                                   const struct km_attention_load *load, double *time_s,
-                                   enum km_origin *origin);
-
-/* Latent attention, by its own tables. */
+/* Latent attention, by its own tables; false when they have nothing to say. */
 bool km_measured_look_up_latent(struct km_measured *measured, const struct km_op *op,
                                 const struct km_attention_load *load, double *time_s, enum km_origin *origin);
 

@@ -265,8 +265,8 @@ static bool collective(struct km_measured *m, const struct km_op *op, double byt
     return true;
 }
 
-bool km_measured_look_up_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
-                              enum km_origin *origin)
+static bool look_up_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                         enum km_origin *origin)
 {
     if (contained(m, op->name)) {
         *time_s = 0.0;
@@ -286,4 +286,20 @@ bool km_measured_look_up_rows(struct km_measured *m, const struct km_op *op, dou
         break;
     }
     return false;
+}
+
+bool km_measured_rows(struct km_measured *m, const struct km_op *op, double rows, double *time_s,
+                      enum km_origin *origin, bool *supplement)
+{
+    uint64_t key = (uint64_t)(uintptr_t)op * 0x9E3779B97F4A7C15u ^ (uint64_t)rows * 0xD1B54A32D192ED03u;
+    struct km_measured_answer *slot = &m->remembered[key >> 52 & (KM_MEASURED_REMEMBERED - 1)];
+    if (slot->op != op || slot->rows != rows) {
+        *slot = (struct km_measured_answer){.op = op, .rows = rows};
+        const struct km_measured_parts before = km_measured_begin(m);
+        slot->found = look_up_rows(m, op, rows, &slot->time_s, &slot->origin);
+        km_measured_end(m, before, slot);
+    }
+    if (slot->found)
+        km_measured_say(slot, time_s, origin, supplement);
+    return slot->found;
 }

@@ -2,8 +2,6 @@
  * the other in keys of its own. */
 #include "model/config.h"
 
-#include <string.h>
-
 static const char *const *heads_keys(bool windowed)
 {
     static const char *const keys[] = {"swa_num_attention_heads", "num_sliding_attention_heads",

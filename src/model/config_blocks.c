@@ -3,7 +3,6 @@
 #include "model/config.h"
 
 #include <math.h>
-#include <string.h>
 
 /* The `part` of block i; false (and failed) where something else has taken its place. */
 static bool find_part(struct km_config *config, uint32_t i, const char *part, const cJSON **out, bool *none)

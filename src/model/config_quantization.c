@@ -1,6 +1,5 @@
 #include "model/config_quantization.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* A format of a method, by the method's own word. */

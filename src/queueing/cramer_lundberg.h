@@ -12,16 +12,7 @@
 #ifndef KM_QUEUEING_CRAMER_LUNDBERG_H
 #define KM_QUEUEING_CRAMER_LUNDBERG_H
 
-#include "queueing/mg1.h"
-
-struct km_exponent {
-    double theta_per_s; /* the zero of g */
-    double slope_s;     /* g'(theta) > 0 */
-    bool found;         /* false: too far out for doubles (a load next to nothing) */
-};
-
-/* For the law as it is cut; any load. */
-struct km_exponent km_exponent_find(const struct km_mg1 *queue);
+#include "queueing/exponent.h"
 
 struct km_asymptote {
     double eta_per_s, coefficient;

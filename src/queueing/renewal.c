@@ -1,7 +1,7 @@
 #include "queueing/renewal.h"
 
 #include "base/memory.h"
-#include "queueing/cramer_lundberg.h"
+#include "queueing/exponent.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,7 +3,6 @@
 #include "report/cells.h"
 #include "report/roofline_picture.h"
 
-#include <math.h>
 #include <string.h>
 
 static void title(const struct km_explain_step *step, struct km_text *out)

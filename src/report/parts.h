@@ -13,7 +13,7 @@ void km_report_slo_text(const struct km_summary *summary, struct km_text *out);
 void km_report_classes_json(const struct km_summary *summary, struct km_json_writer *w);
 void km_report_classes_text(const struct km_summary *summary, struct km_text *out);
 
-/* report_json.c: the block of one latency, under its key; `count` and what is behind the interval included */
+/* parts.c: the block of one latency, under its key; `count` and what is behind the interval included */
 void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
                             const struct km_latency_summary *latency);
 
@@ -21,7 +21,7 @@ void km_report_latency_json(struct km_json_writer *w, enum km_latency metric,
  * (metrics/quantile.h); null when none does. */
 void km_report_thin_json(struct km_json_writer *w, uint64_t independent);
 
-/* report_text.c: a column of 8 with a quantile of this many independent samples. A mark for too few of them
+/* parts.c: a column of 8 with a quantile of this many independent samples. A mark for too few of them
  * stands in the gap before the next column: `gap` is what this column begins with, and becomes what the next
  * one does (begin with ' '). Is it marked? Then the table closes with km_report_mark_text(), what the mark
  * says. */
@@ -33,7 +33,7 @@ void km_report_mark_text(struct km_text *out);
 void km_report_cost_json(const struct km_bill *bill, struct km_json_writer *w);
 void km_report_cost_text(const struct km_bill *bill, struct km_text *out);
 
-/* report_fleet.c: the replicas; the text says nothing of a single one */
+/* report_fleet.c, report_fleet_text.c: the replicas; the text says nothing of a single one */
 void km_report_fleet_json(const struct km_report *report, struct km_json_writer *w);
 void km_report_fleet_text(const struct km_report *report, struct km_text *out);
 

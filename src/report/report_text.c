@@ -1,10 +1,8 @@
-#include "metrics/quantile.h"
 #include "report/cells.h"
 #include "report/parts.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #define LABEL KM_REPORT_LABEL
 
@@ -72,22 +70,6 @@ static void requests(const struct km_report *r, struct km_text *out)
     else if (s->verdict == KM_UNKNOWN)
         km_text_puts(out, ": too short or too uneven to tell whether it is stable");
     km_text_puts(out, "\n\n");
-}
-
-bool km_report_quantile_text(char *gap, double value_s, double quantile, uint64_t samples,
-                             struct km_text *out)
-{
-    char cell[KM_CELL];
-    bool thin = !isnan(value_s) && km_quantile_is_thin(quantile, samples);
-    km_text_printf(out, "%c%8s", *gap, km_cell_seconds(cell, value_s));
-    *gap = thin ? KM_QUANTILE_MARK[0] : ' ';
-    return thin;
-}
-
-void km_report_mark_text(struct km_text *out)
-{
-    km_text_printf(out, LABEL "fewer than %d requests beyond it: too few to tell\n", KM_QUANTILE_MARK,
-                   KM_QUANTILE_BEYOND);
 }
 
 static void latencies(const struct km_summary *s, bool of_engine, struct km_text *out)

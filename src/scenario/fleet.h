@@ -59,4 +59,7 @@ enum km_status km_fleet_run(const struct km_fleet *fleet, const struct km_worklo
                             uint64_t seed, const struct km_run_options *options, struct km_run_result *out,
                             struct km_error *error);
 
+/* utilization.c, for km_fleet_run(): model FLOPs and bytes of all steps against what the GPUs could have done. */
+void km_fleet_utilizations(const struct km_fleet *fleet, struct km_run_result *out);
+
 #endif

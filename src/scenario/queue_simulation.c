@@ -6,7 +6,6 @@
 #include "sim/simulation.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* Waits are squared in microseconds, so that sums of squares stay in 64 bits for waits of hours. */
 #define PS_PER_US 1000000u

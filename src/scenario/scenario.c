@@ -1,6 +1,5 @@
 #include "scenario/scenario.h"
 
-#include "base/suggest.h"
 #include "batching/batching.h"
 #include "cost/cost.h"
 #include "executor/executor.h"
@@ -9,7 +8,6 @@
 #include "scenario/profile_choice.h"
 #include "scenario/sections.h"
 
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,58 +17,6 @@
 /* --- tables -------------------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct km_scenario, member)
-
-/* null = -1: not stated */
-static enum km_status read_time_error(const struct km_yaml *value, void *field,
-                                      const struct km_settings_context *context, struct km_error *error)
-{
-    static const struct km_range range = {.min = 0, .max = 0.9, .has_min = true, .has_max = true};
-    (void)context;
-    double *time_error = field;
-    *time_error = -1;
-    return km_yaml_is_null(value) ? KM_OK : km_settings_number(value, &range, time_error, error);
-}
-
-static void write_time_error(const void *field, struct km_text *out)
-{
-    const double *time_error = field;
-    if (*time_error < 0)
-        km_text_puts(out, "null");
-    else
-        km_settings_write_number(*time_error, out);
-}
-
-static const char *const power_states[] = {
-    [KM_POWER_AUTO] = "auto", [KM_POWER_BURST] = "burst", [KM_POWER_SUSTAINED] = "sustained", NULL};
-
-const struct km_setting km_cost_section[] = {
-    {"model", KM_SETTING_CHOICE, AT(cost_model), .registry = km_cost_registry, .optional = true,
-     .doc = "time of a step"},
-    {"k1", KM_SETTING_NUMBER, AT(linear.k1), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
-     .doc = "linear: seconds a request"},
-    {"k2", KM_SETTING_NUMBER, AT(linear.k2), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
-     .doc = "linear: seconds a batch"},
-    {"k3", KM_SETTING_NUMBER, AT(linear.k3), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
-     .doc = "linear: seconds a request and output token"},
-    {"k4", KM_SETTING_NUMBER, AT(linear.k4), KM_LIMITS(0, KM_TIME_LIMIT_S, km_scales_micro), .optional = true,
-     .doc = "linear: seconds a batch and output token"},
-    {"profile", KM_SETTING_STRING, AT(profile), .optional = true, .nullable = true,
-     .doc = "a measured profile (kingman list profiles) or its path; null = the device's, of the engine if "
-            "there is "
-            "one; without any, roofline"},
-    {"power_state", KM_SETTING_ENUM, AT(power_state), .names = power_states, .optional = true,
-     .doc = "do products bound by arithmetic slow down under a power limit? auto = with the device's recent "
-            "work"},
-    {"distinct_experts", KM_SETTING_U32, AT(model.distinct_experts), KM_AT_LEAST(0), .optional = true,
-     .nullable = true,
-     .doc = "a layer's routed experts among which tokens choose, if not among all of them alike (null)"},
-    {"time_scale", KM_SETTING_NUMBER, AT(time_scale), KM_BETWEEN(1e-3, 1e3), .optional = true,
-     .doc = "what if every step, the host's part included, took so many times as long?"},
-    {"time_error", KM_SETTING_CUSTOM, AT(time_error), .optional = true, .read = read_time_error,
-     .write = write_time_error,
-     .doc = "relative error of step times, for the planner's second interval; null = as validated"},
-    {0},
-};
 
 /* A section that others read: kept as it stands. */
 static enum km_status keep_section(const struct km_yaml *value, void *field,
@@ -115,27 +61,6 @@ static const struct km_setting root_section[] = {
 };
 
 /* --- checks -------------------------------------------------------------------------------------------- */
-
-enum km_status km_scenario_refuse(const struct km_yaml *root, const char *key, struct km_error *error,
-                                  const char *format, ...)
-{
-    const struct km_yaml *at = root;
-    char part[64], message[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    for (const char *rest = key; rest;) {
-        const char *dot = strchr(rest, '.');
-        snprintf(part, sizeof part, "%.*s", (int)(dot ? (size_t)(dot - rest) : strlen(rest)), rest);
-        const struct km_yaml *next = km_yaml_get(at, part);
-        if (!next)
-            break;
-        at = next;
-        rest = dot ? dot + 1 : NULL;
-    }
-    return km_fail(error, KM_BAD_INPUT, at->file, at->line, at->column, "%s: %s", key, message);
-}
 
 /* A name the engine table keeps as text: from the scenario or from the engine description. */
 static enum km_status check_choice(const struct km_yaml *root, const char *section, const char *key,
@@ -492,16 +417,6 @@ const char *km_scenario_cost_name(const struct km_scenario *scenario, struct km_
     const char *slash = strrchr(scenario->profile, '/');
     const char *file = slash ? slash + 1 : scenario->profile, *dot = strrchr(file, '.');
     return km_arena_printf(arena, "profile %.*s", dot ? (int)(dot - file) : (int)strlen(file), file);
-}
-
-uint32_t km_scenario_group_count(const struct km_scenario *scenario)
-{
-    return scenario->group_count ? scenario->group_count : 1;
-}
-
-const struct km_scenario *km_scenario_group(const struct km_scenario *scenario, uint32_t index)
-{
-    return scenario->group_count ? &scenario->groups[index] : scenario;
 }
 
 void km_scenario_share_profiles(struct km_scenario *scenario, struct km_profile_store *store)

@@ -69,6 +69,9 @@ void km_scaling_write(const void *field, struct km_text *out);
 enum km_status km_scaling_check(const struct km_yaml *root, const struct km_scenario *scenario,
                                 struct km_error *error);
 
+/* Can the device multiply the formats? */
+enum km_status km_precision_check(const struct km_yaml *root, const struct km_scenario *scenario,
+                                  struct km_error *error);
 /* Can the model be laid out so, and the device multiply its formats? */
 enum km_status km_plan_check(const struct km_yaml *root, const struct km_scenario *scenario,
                              struct km_error *error);

@@ -3,8 +3,6 @@
 #include "scenario/sections.h"
 #include "workload/trace.h"
 
-#include <string.h>
-
 /* --- arrivals ------------------------------------------------------------------------------------------ */
 
 enum arrival_key { PROCESS, RATE, CV, CLIENTS, THINK, SWING, SWING_PERIOD };
