@@ -113,6 +113,8 @@ static void reach_goals(struct km_batch *batch)
             flight->late_count++;
             if (flight->classes.used)
                 km_class_counts_remove(&flight->classes, request->class_index);
+            if (slot->until >= flight->number) /* its last token came with its prompt */
+                slot->until = flight->number - 1;
         } else {
             slot->until = flight->number;
             km_flight_note(flight, slot->sequence.slot, ENTRY_END);
