@@ -1,4 +1,4 @@
-#include "cost/measured.h"
+#include "cost/profile/measured.h"
 #include "support/importing.h"
 #include "support/shipped.h"
 

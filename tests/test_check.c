@@ -1,6 +1,6 @@
 #include "calibration/check.h"
 #include "calibration/compare.h"
-#include "cost/profile_roofline.h"
+#include "cost/profile/ideal.h"
 #include "support/shipped.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 #include "calibration/compact.h"
 #include "support/importing.h"
 
-#include "cost/profile_roofline.h"
+#include "cost/profile/ideal.h"
 
 #include <math.h>
 #include <setjmp.h>

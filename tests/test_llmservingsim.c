@@ -1,7 +1,7 @@
 #include "support/importing.h"
 
 #include "base/file.h"
-#include "cost/measured.h"
+#include "cost/profile/measured.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

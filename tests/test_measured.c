@@ -1,5 +1,5 @@
-#include "cost/measured.h"
-#include "cost/profile_roofline.h"
+#include "cost/profile/ideal.h"
+#include "cost/profile/measured.h"
 #include "support/shipped.h"
 
 #include <math.h>

@@ -4,8 +4,8 @@
 #include "base/simtime.h"
 #include "scenario/fleet.h"
 #include "support/play.h"
-#include "workload/trace.h"
-#include "workload/trace_stats.h"
+#include "workload/trace/stats.h"
+#include "workload/trace/trace.h"
 
 #include <math.h>
 #include <setjmp.h>

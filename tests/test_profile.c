@@ -1,5 +1,5 @@
-#include "cost/profile.h"
-#include "cost/profile_roofline.h"
+#include "cost/profile/ideal.h"
+#include "cost/profile/profile.h"
 #include "support/shipped.h"
 
 #include <math.h>

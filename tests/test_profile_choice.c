@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "base/outfile.h"
-#include "cost/profile_head.h"
+#include "cost/profile/head.h"
 #include "scenario/scenario.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Profiles shared by many cost models: the same answers as from a file of one's own, read once. */
-#include "cost/profile_store.h"
+#include "cost/profile/store.h"
 
 #include "base/pool.h"
 

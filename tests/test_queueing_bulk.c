@@ -1,12 +1,12 @@
 /* Batches: the service laws against enumeration, the queues against each other; and the places where the
  * usual methods fail. */
 #include "base/complex.h"
-#include "queueing/batch_arrivals.h"
-#include "queueing/bulk_bound.h"
-#include "queueing/dynamic.h"
-#include "queueing/fixed.h"
-#include "queueing/mg1.h"
+#include "queueing/bulk/batch_arrivals.h"
+#include "queueing/bulk/bulk_bound.h"
+#include "queueing/bulk/dynamic.h"
+#include "queueing/bulk/fixed.h"
 #include "queueing/queue_model.h"
+#include "queueing/single/mg1.h"
 #include "support/bulk.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Continuous batching approximated: where the approximation is exact, its limits, random questions, and the
  * event core. */
-#include "queueing/continuous.h"
+#include "queueing/continuous/continuous.h"
 #include "scenario/fleet.h"
 #include "scenario/queue_question.h"
 

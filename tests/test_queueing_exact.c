@@ -1,10 +1,10 @@
 /* Bulk queues against a plain truncated chain, against the equation with roots and against iteration. */
 #include "base/complex.h"
-#include "queueing/batch_arrivals.h"
-#include "queueing/dynamic.h"
-#include "queueing/fixed.h"
-#include "queueing/mg1.h"
+#include "queueing/bulk/batch_arrivals.h"
+#include "queueing/bulk/dynamic.h"
+#include "queueing/bulk/fixed.h"
 #include "queueing/queue_model.h"
+#include "queueing/single/mg1.h"
 #include "support/bulk.h"
 
 #include <math.h>

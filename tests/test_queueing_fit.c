@@ -1,6 +1,6 @@
 /* The service laws fitted to engines whose law is known, to engines that follow none, and to a real model;
  * and the lengths the fit rests on. */
-#include "queueing/fit.h"
+#include "queueing/continuous/fit.h"
 #include "scenario/queue_question.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* One request at a time: closed forms that hold exactly, limits, and inputs without an answer. */
-#include "queueing/cramer_lundberg.h"
-#include "queueing/mg1_impatient.h"
-#include "queueing/token_limit.h"
+#include "queueing/single/cramer_lundberg.h"
+#include "queueing/single/mg1_impatient.h"
+#include "queueing/single/token_limit.h"
 
 #include <math.h>
 #include <setjmp.h>

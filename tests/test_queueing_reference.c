@@ -2,12 +2,12 @@
  * that file is there: means to 1e-5 relative, tails to 1e-4. KM_SHOW_ERRORS=1 prints each error. */
 #include "base/file.h"
 #include "base/json.h"
-#include "queueing/bulk_bound.h"
-#include "queueing/cramer_lundberg.h"
-#include "queueing/dynamic.h"
-#include "queueing/fixed.h"
-#include "queueing/mg1_impatient.h"
-#include "queueing/token_limit.h"
+#include "queueing/bulk/bulk_bound.h"
+#include "queueing/bulk/dynamic.h"
+#include "queueing/bulk/fixed.h"
+#include "queueing/single/cramer_lundberg.h"
+#include "queueing/single/mg1_impatient.h"
+#include "queueing/single/token_limit.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* Several servers and Erlang's formulas, against closed forms and published values. */
-#include "queueing/erlang.h"
-#include "queueing/mg1.h"
+#include "queueing/numeric/erlang.h"
 #include "queueing/servers.h"
+#include "queueing/single/mg1.h"
 
 #include <math.h>
 #include <setjmp.h>

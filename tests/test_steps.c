@@ -1,6 +1,6 @@
 /* Reading step logs and requests, and what they say together. */
 #include "calibration/engine_file.h"
-#include "calibration/steps_run.h"
+#include "calibration/steplog/run.h"
 
 #include "base/file.h"
 #include "engine/engine.h"

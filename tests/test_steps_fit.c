@@ -1,7 +1,7 @@
 /* What a fit to step logs finds: the truth, within its standard errors, where the steps determine it; nothing
  * where they do not. The logs are made here, by a timeline written apart from the one that the fit follows.
  */
-#include "calibration/steps_fit.h"
+#include "calibration/steplog/fit.h"
 
 #include "base/random.h"
 #include "cost/power.h"

@@ -1,5 +1,5 @@
 #include "support/reading.h"
-#include "workload/trace_stats.h"
+#include "workload/trace/stats.h"
 
 #include <math.h>
 #include <setjmp.h>

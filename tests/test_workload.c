@@ -4,7 +4,7 @@
 #include "base/simtime.h"
 #include "workload/arrival.h"
 #include "workload/sessions.h"
-#include "workload/trace_fit.h"
+#include "workload/trace/fit.h"
 
 #include <gsl/gsl_math.h>
 #include <math.h>

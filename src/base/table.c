@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define LARGEST_SIZE 9007199254740992.0 /* 2^53 */
-#define LONGEST_US   1e9                /* as a profile's (cost/profile_read.c) */
+#define LONGEST_US   1e9                /* as a profile's (cost/profile/read.c) */
 
 enum km_status km_table_fail(const struct km_table *table, uint32_t column, struct km_error *error,
                              const char *format, ...)

@@ -151,7 +151,7 @@ enum km_batching_trait {
     KM_BATCHING_PADS_PROMPTS = 2,  /* always, whatever the settings say */
     KM_BATCHING_ONE_SIZE = 4,      /* forms batches of exactly batch_size, which must be stated */
     KM_BATCHING_WITHIN_BUDGET = 8, /* no batch has more than max_num_batched_tokens: bounds may count on it */
-    KM_BATCHING_CONTINUOUS = 16,   /* the discipline that queueing/continuous.h approximates */
+    KM_BATCHING_CONTINUOUS = 16,   /* the discipline that queueing/continuous/continuous.h approximates */
     KM_BATCHING_BY_LENGTH = 32,    /* needs predictions of the output lengths */
 };
 

@@ -1,7 +1,7 @@
 #include "calibration/check.h"
 
-#include "calibration/import.h"
-#include "cost/profile_roofline.h"
+#include "calibration/import/import.h"
+#include "cost/profile/ideal.h"
 
 #include <gsl/gsl_sort.h>
 #include <gsl/gsl_statistics_double.h>

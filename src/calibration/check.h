@@ -8,7 +8,7 @@
 #define KM_CALIBRATION_CHECK_H
 
 #include "base/error.h"
-#include "cost/profile.h"
+#include "cost/profile/profile.h"
 #include "hardware/device.h"
 
 #include <stdbool.h>

@@ -8,7 +8,7 @@
 #ifndef KM_CALIBRATION_COMPACT_H
 #define KM_CALIBRATION_COMPACT_H
 
-#include "cost/profile.h"
+#include "cost/profile/profile.h"
 
 /* Thin a finished profile until its JSON has at most `limit_bytes`, with the least of the tolerances 1 %,
  * 1.15 %, 1.32 %, ... that does it. Returns the tolerance, 0 when nothing had to go. Spreads go first. */

@@ -1,6 +1,6 @@
 #include "calibration/compare.h"
 
-#include "cost/measured.h"
+#include "cost/profile/measured.h"
 
 #include <string.h>
 

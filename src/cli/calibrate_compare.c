@@ -3,7 +3,7 @@
 #include "cli/calibrate_commands.h"
 #include "cli/command.h"
 #include "cli/options.h"
-#include "cost/profile.h"
+#include "cost/profile/profile.h"
 #include "scenario/lookup.h"
 
 #include <gsl/gsl_sort.h>

@@ -1,6 +1,6 @@
 /* `kingman calibrate --import`: a profile of a device from tables that others measured. */
 #include "base/yaml.h"
-#include "calibration/import.h"
+#include "calibration/import/import.h"
 #include "cli/calibrate_commands.h"
 #include "cli/command.h"
 #include "cli/options.h"

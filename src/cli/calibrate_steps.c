@@ -1,6 +1,6 @@
 /* `kingman calibrate --from-steps`: the parameters of an engine description from a running engine's step log.
  */
-#include "cli/calibrate_steps_report.h"
+#include "answer/steps_report.h"
 
 #include "base/outfile.h"
 #include "base/progress.h"

@@ -1,7 +1,7 @@
 /* `kingman explain`: where a scenario's memory goes and where the time of its steps goes. */
+#include "answer/describe.h"
+#include "answer/explain_answers.h"
 #include "cli/command.h"
-#include "cli/describe.h"
-#include "cli/explain_answers.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/publish.h"
@@ -125,7 +125,7 @@ static const char *doubt(const struct km_explanation *explanation, struct km_are
                             cost->supplement);
         }
     }
-    return km_cli_doubt(&coverage, explanation->device, arena);
+    return km_describe_doubt(&coverage, explanation->device, arena);
 }
 
 /* Replicas of one kind; *shown: there is an answer, even where the model does not fit. Appends. */
@@ -189,8 +189,8 @@ static enum km_status explain(const struct km_scenario *scenario, const struct f
         explanation.warning_count = warning ? 1 : 0;
     }
     if (status == KM_OK && !flags->memory_only)
-        status = km_cli_describe_accuracy(scenario, &arena, &explanation.accuracy,
-                                          &explanation.accuracy_count, &unfit);
+        status = km_describe_accuracy(scenario, &arena, &explanation.accuracy, &explanation.accuracy_count,
+                                      &unfit);
     bool map_alone = status == KM_NO && explanation.blocks == 0; /* shown, although the answer is no */
     if (error)
         *error = unfit;

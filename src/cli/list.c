@@ -10,7 +10,7 @@
 #include "routing/routing.h"
 #include "scaling/scaling.h"
 #include "scenario/lookup.h"
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* `kingman queue`: one queue, answered by the equations and by the event core, side by side. */
+#include "answer/queue_report.h"
+#include "answer/queue_scenario.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/publish.h"
-#include "cli/queue_report.h"
-#include "cli/queue_scenario.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,13 +1,13 @@
 /* `kingman run`: one scenario, simulated, into a table, JSON and CSV. */
+#include "answer/describe.h"
+#include "answer/run_output.h"
 #include "base/progress.h"
 #include "base/wall_clock.h"
 #include "cli/command.h"
-#include "cli/describe.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
 #include "cli/publish.h"
-#include "cli/run_output.h"
 #include "report/report.h"
 #include "scenario/fleet.h"
 
@@ -119,8 +119,8 @@ static enum km_status simulate(const struct km_scenario *scenario, const struct 
 
     struct km_report report;
     km_scenario_write_json(scenario, &scenario_json);
-    km_cli_describe(&fleet, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
-    status = km_cli_describe_accuracy(scenario, &arena, &report.accuracy, &report.accuracy_count, error);
+    km_describe_run(&fleet, &result, km_text_c(&scenario_json), seed, wall_s, &arena, &report);
+    status = km_describe_accuracy(scenario, &arena, &report.accuracy, &report.accuracy_count, error);
     if (status != KM_OK)
         goto out;
     km_run_output_list(&sinks.output, &report);

@@ -1,14 +1,14 @@
 /* `kingman sweep`: a grid of runs, on the threads of one machine or the ranks of several, into one file. */
 #include "sweep/sweep.h"
+#include "answer/describe.h"
+#include "answer/sweep_table.h"
 #include "base/pool.h"
 #include "base/progress.h"
 #include "base/settings.h"
 #include "cli/command.h"
-#include "cli/describe.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/overrides.h"
-#include "cli/sweep_table.h"
 #include "report/flat.h"
 #include "sweep/file.h"
 #include "sweep/work.h"
@@ -103,7 +103,7 @@ static void write_row(void *context, const struct km_sweep_answer *answer)
     struct km_override *point = km_arena_alloc(&arena, (axes->count + 1) * sizeof *point);
     if (answer->state == KM_SWEEP_RAN) {
         struct km_report report;
-        km_cli_describe(answer->fleet, answer->result, NULL, answer->seed, 0.0, &arena, &report);
+        km_describe_run(answer->fleet, answer->result, NULL, answer->seed, 0.0, &arena, &report);
         km_report_flatten(&report, &arena, &flat);
     }
     uint32_t at = 0;

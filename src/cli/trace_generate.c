@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "scenario/sections.h"
 #include "workload/sessions.h"
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 
 #include "base/text.h"
 #include "cli/options.h"
-#include "workload/trace.h"
-#include "workload/trace_fit.h"
+#include "workload/trace/fit.h"
+#include "workload/trace/trace.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>

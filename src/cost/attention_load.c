@@ -1,6 +1,6 @@
 #include "cost/attention_load.h"
 
-#include "cost/profile_roofline.h"
+#include "cost/profile/ideal.h"
 #include "cost/share.h"
 
 #include <math.h>

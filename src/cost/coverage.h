@@ -35,7 +35,7 @@ struct km_guess {
  * drawn as a line is asked for once, so these are shares, not totals. */
 struct km_coverage {
     double time_s[KM_ORIGIN_COUNT];
-    double supplement_s; /* of these: by rows of the profile's supplement (cost/measured.h) */
+    double supplement_s; /* of these: by rows of the profile's supplement (cost/profile/measured.h) */
     struct km_guess guesses[KM_COVERAGE_GUESSES];
     uint32_t guess_count;
 };

@@ -8,7 +8,7 @@
 #include "cost/attention_tail.h"
 #include "cost/collective.h"
 #include "cost/cost.h"
-#include "cost/measured.h"
+#include "cost/profile/measured.h"
 #include "cost/share.h"
 
 #include <math.h>

@@ -28,7 +28,7 @@ enum km_all_reduce {
     KM_ALL_REDUCE_FASTEST,      /* of all four */
 };
 
-/* Which measured kernels stand for those that an engine launches (cost/measured.h). */
+/* Which measured kernels stand for those that an engine launches (cost/profile/measured.h). */
 enum km_experts_kernel {
     KM_EXPERTS_ANY,     /* what the profile has */
     KM_EXPERTS_GROUPED, /* a grouped product each, element-wise kernels between them */
@@ -139,7 +139,7 @@ struct km_engine {
     double op_overhead_scale;  /* time of an element-wise or attention operator beyond its bytes, over the
                                  device's time of a smallest kernel inside a graph. With a measured profile
                                  it counts where the kernels measured are not this engine's
-                                 (cost/measured.h), and for operators that were not measured */
+                                 (cost/profile/measured.h), and for operators that were not measured */
 
     enum km_experts_kernel experts_kernel;
 

@@ -2,7 +2,7 @@
 
 #include "base/pool.h"
 #include "base/wall_clock.h"
-#include "cost/profile_store.h"
+#include "cost/profile/store.h"
 #include "planner/bounds.h"
 #include "planner/model_len.h"
 #include "planner/pareto.h"

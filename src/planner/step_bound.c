@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "cost/collective.h"
-#include "cost/profile.h"
+#include "cost/profile/profile.h"
 #include "cost/share.h"
 
 #include <math.h>

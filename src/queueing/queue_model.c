@@ -1,7 +1,7 @@
 #include "queueing/queue_model.h"
 
-#include "queueing/fixed.h"
-#include "queueing/mg1_impatient.h"
+#include "queueing/bulk/fixed.h"
+#include "queueing/single/mg1_impatient.h"
 
 const char *const km_discipline_names[] = {"mg1",           "dynamic", "fixed", "elastic_dynamic",
                                            "elastic_fixed", "ggc",     NULL};

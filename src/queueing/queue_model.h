@@ -3,7 +3,7 @@
 #define KM_QUEUEING_QUEUE_MODEL_H
 
 #include "queueing/answer.h"
-#include "queueing/dynamic.h"
+#include "queueing/bulk/dynamic.h"
 #include "queueing/servers.h"
 #include "queueing/token_law.h"
 

@@ -29,7 +29,7 @@
 #define KM_QUEUEING_SERVERS_H
 
 #include "queueing/answer.h"
-#include "queueing/erlang.h"
+#include "queueing/numeric/erlang.h"
 
 struct km_servers {
     double rate_per_s, service_s;  /* > 0: arrivals, mean time in service */

@@ -1,6 +1,6 @@
 #include "scenario/profile_choice.h"
 
-#include "cost/profile_head.h"
+#include "cost/profile/head.h"
 #include "engine/engine.h"
 #include "scenario/lookup.h"
 

@@ -9,8 +9,8 @@
 #define KM_SCENARIO_QUEUE_QUESTION_H
 
 #include "base/memory.h"
-#include "queueing/continuous.h"
-#include "queueing/fit.h"
+#include "queueing/continuous/continuous.h"
+#include "queueing/continuous/fit.h"
 #include "scenario/run.h"
 
 struct km_queue_question {

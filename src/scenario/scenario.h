@@ -86,7 +86,7 @@ enum km_status km_scenario_override(struct km_yaml *root, const struct km_overri
 enum km_status km_scenario_read(const char *path, const struct km_override *overrides, size_t override_count,
                                 struct km_scenario *out, struct km_error *error);
 void km_scenario_release(struct km_scenario *scenario);
-/* For who makes many runs: profiles are taken from `store` (cost/profile_store.h) from now on. */
+/* For who makes many runs: profiles are taken from `store` (cost/profile/store.h) from now on. */
 void km_scenario_share_profiles(struct km_scenario *scenario, struct km_profile_store *store);
 
 /* The kinds of replicas: the groups, or the scenario itself. */

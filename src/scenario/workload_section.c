@@ -1,7 +1,7 @@
 #include "base/file.h"
 #include "scenario/lookup.h"
 #include "scenario/sections.h"
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 /* --- arrivals ------------------------------------------------------------------------------------------ */
 

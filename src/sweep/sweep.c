@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "base/settings.h"
-#include "cost/profile_store.h"
+#include "cost/profile/store.h"
 #include "scenario/lookup.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 #include "workload/recording.h"
 
 #include "base/memory.h"
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
 #include "base/memory.h"
 #include "base/simtime.h"
 #include "workload/resample.h"
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 #include <stdlib.h>
 

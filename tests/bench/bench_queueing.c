@@ -4,10 +4,10 @@
  * three points of the waiting-time tail where the model has one. The token law is prepared before, as a
  * planner does it once a workload; that is timed by itself. Each case runs once to warm up, then RUNS times;
  * the median and the 10th and 90th percentile are told. */
-#include "queueing/erlang.h"
+#include "queueing/numeric/erlang.h"
 #include "queueing/queue_model.h"
 #include "queueing/servers.h"
-#include "queueing/token_limit.h"
+#include "queueing/single/token_limit.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* The approximation of continuous batching (src/queueing/continuous.h) against the event core, over models,
+/* The approximation of continuous batching (src/queueing/continuous/continuous.h) against the event core, over models,
  * devices, engines, lengths and loads: prints the tables of tests/bench/continuous-approximation.md. Run it
  * in the repository's root.
  *
@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "scenario/fleet.h"
 #include "scenario/queue_question.h"
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 #include <math.h>
 #include <stdbool.h>

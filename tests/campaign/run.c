@@ -1,7 +1,7 @@
 #include "campaign/run.h"
 
+#include "answer/describe.h"
 #include "base/file.h"
-#include "cli/describe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static void describe(struct sink *sink, const struct run_options *options)
     struct km_arena arena = {0};
     struct km_report report;
     km_scenario_write_json(&run->scenario, &run->resolved);
-    km_cli_describe(&run->fleet, &run->result, options->without_scenario ? NULL : km_text_c(&run->resolved),
+    km_describe_run(&run->fleet, &run->result, options->without_scenario ? NULL : km_text_c(&run->resolved),
                     run->scenario.seed, 0, &arena, &report);
     report.events = 0; /* fast-forward takes fewer */
     report.replica_count = sink->replica_count;

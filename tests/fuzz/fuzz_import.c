@@ -1,7 +1,7 @@
 /* Any bytes as a table that an importer reads: a profile that reads again, or exactly one error. The first
  * line says which table of which importer it is; the tables beside it are sound. Start from the tables of
  * tests/data/profiles as the corpus. */
-#include "calibration/import.h"
+#include "calibration/import/import.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Any bytes as a profile: tables that answer finite shares, or exactly one error. Start from
  * tests/data/profiles as the corpus. */
-#include "cost/profile.h"
+#include "cost/profile/profile.h"
 
 #include <math.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Any bytes as a step log and as requests: one error or what the headers promise, and then a run or one error
  * again. A line "===" parts log and requests. */
-#include "calibration/steps_run.h"
+#include "calibration/steplog/run.h"
 
 #include <math.h>
 #include <stdint.h>

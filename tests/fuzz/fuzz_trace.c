@@ -1,6 +1,6 @@
 /* Any bytes as a trace: an ordered stream of valid requests, or exactly one error. Start from traces/ and
  * tests/data/traces/ as the corpus. */
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 #include "base/simtime.h"
 #include "workload/distribution.h"

@@ -2,7 +2,7 @@
 #ifndef KM_TESTS_IMPORTING_H
 #define KM_TESTS_IMPORTING_H
 
-#include "calibration/import.h"
+#include "calibration/import/import.h"
 #include "support/shipped.h"
 
 /* Import as `kingman calibrate --import KIND SOURCE` and read the JSON that comes out. */

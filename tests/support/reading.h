@@ -2,7 +2,7 @@
 #ifndef KM_TESTS_READING_H
 #define KM_TESTS_READING_H
 
-#include "workload/trace.h"
+#include "workload/trace/trace.h"
 
 const struct km_trace_format *format_named(const char *name);
 
