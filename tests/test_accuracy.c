@@ -3,6 +3,7 @@
 #include "accuracy/accuracy.h"
 
 #include "base/outfile.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -15,8 +16,7 @@
 
 #include <cmocka.h>
 
-#define POINTS       KM_SOURCE_DIR "/configs/accuracy/points.csv"
-#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define POINTS KM_SOURCE_DIR "/configs/accuracy/points.csv"
 
 /* --- the points that ship ------------------------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
 #include "cost/profile/measured.h"
+#include "support/check.h"
 #include "support/importing.h"
 #include "support/shipped.h"
 
@@ -12,8 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* What calibrate/README.md states. */
 #define STEPS_MEDIAN 0.050
@@ -72,10 +71,10 @@ static void launch_decides(void **state)
 {
     (void)state;
     const struct km_chunk small = {.tokens = 256}, large = {.tokens = 600};
-    assert_close(attention_us(told, &small, 1, 1024), 30.0, 1e-9);
-    assert_close(attention_us(told, &large, 1, 1024), 70.0, 1e-9);
-    assert_close(attention_us(untold, &small, 1, 1024), 31.0, 1e-9);
-    assert_close(attention_us(untold, &large, 1, 1024), 51.0, 1e-9);
+    assert_near(attention_us(told, &small, 1, 1024), 30.0, 1e-9);
+    assert_near(attention_us(told, &large, 1, 1024), 70.0, 1e-9);
+    assert_near(attention_us(untold, &small, 1, 1024), 31.0, 1e-9);
+    assert_near(attention_us(untold, &large, 1, 1024), 51.0, 1e-9);
 }
 
 /* Six chunks of 100 fill 8 * ceil(400 / 128) = 32 multiprocessors, each as if alone: sequences are shared
@@ -91,7 +90,7 @@ static void small_chunks_leave_room(void **state)
     const double decodes = (16384.0 * 4096.0 + 16.0 * 16384.0) / bytes + launch;
     const double row = 4.0 * 600.0 * 601.0 / 2.0 * 4096.0 / flops + launch + decodes;
     const double asked = (600.0 * 4096.0 + 600.0 * 16384.0) / bytes + launch + decodes;
-    assert_close(attention_us(told, chunks, COUNT(chunks), 1024), 50.0 * asked / row, 1e-6);
+    assert_near(attention_us(told, chunks, COUNT(chunks), 1024), 50.0 * asked / row, 1e-6);
 }
 
 /* Where nothing is shared out, no launch ends before its longest sequence: a tile of 128 rows against 131,072
@@ -105,9 +104,9 @@ static void longest_sequence_ends_last(void **state)
                        (16384.0 * 4096.0 + 16.0 * 16384.0) / bytes + launch;
     const double piece = 4.0 * 128.0 * 128.0 * 131072.0 * 132.0 / flops + launch;
     assert_true(piece > 10.0 * row);
-    assert_close(attention_us(told, &large, 1, 131072), 70.0 * piece / row, 1e-6);
-    assert_close(attention_us(told, &small, 1, 131072), 30.0, 1e-9);   /* shared out */
-    assert_close(attention_us(untold, &large, 1, 131072), 51.0, 1e-9); /* as it was before rows told */
+    assert_near(attention_us(told, &large, 1, 131072), 70.0 * piece / row, 1e-6);
+    assert_near(attention_us(told, &small, 1, 131072), 30.0, 1e-9);   /* shared out */
+    assert_near(attention_us(untold, &large, 1, 131072), 51.0, 1e-9); /* as it was before rows told */
 }
 
 /* A step of h200-vllm-attention-steps.csv, of this layout and cache format; false for others. */

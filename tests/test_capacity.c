@@ -5,6 +5,7 @@
 #include "capacity/capacity.h"
 #include "capacity/order.h"
 #include "capacity/vary.h"
+#include "support/check.h"
 
 #include <gsl/gsl_rng.h>
 #include <math.h>
@@ -44,8 +45,6 @@ static struct plan *make(const char *const *changes)
     return plan;
 }
 #define MAKE(...) make((const char *const[]){__VA_ARGS__, NULL})
-
-#define assert_near(a, b, within) assert_true(fabs((a) - (b)) <= (within))
 
 static void drop(struct plan *plan)
 {
@@ -104,18 +103,18 @@ static void test_order(void **state)
     for (int32_t i = 0; i < 20; i++)
         twenty[i] = 19 - i;
     km_order_of(six, 6, &order);
-    assert_near(order.mean, 3.5, 1e-12);
-    assert_near(order.median, 3.5, 1e-12);
-    assert_near(order.deviation, 1.870829, 1e-6);
-    assert_near(order.half_width, 2.570582 * 1.870829 / sqrt(6), 1e-5);
+    assert_within(order.mean, 3.5, 1e-12);
+    assert_within(order.median, 3.5, 1e-12);
+    assert_within(order.deviation, 1.870829, 1e-6);
+    assert_within(order.half_width, 2.570582 * 1.870829 / sqrt(6), 1e-5);
     assert_false(order.has_twentieth);
     km_order_of(same, 6, &order);
-    assert_near(order.half_width, 0.5, 1e-12);
+    assert_within(order.half_width, 0.5, 1e-12);
     km_order_of(six, 5, &order);
     assert_true(isnan(order.half_width));
-    assert_near(order.median, 3, 1e-12);
+    assert_within(order.median, 3, 1e-12);
     km_order_of(twenty, 20, &order);
-    assert_near(order.half_width, 2.093024 * 5.916080 / sqrt(20), 1e-5);
+    assert_within(order.half_width, 2.093024 * 5.916080 / sqrt(20), 1e-5);
     assert_true(order.has_twentieth);
     assert_int_equal(order.twentieth, 1); /* 19 of the 20 are at least 1 */
     km_order_of(six, 1, &order);
@@ -316,14 +315,14 @@ static void test_scan(void **state)
                 last = k;
             }
         assert_true(last > -10 && last < 40);
-        assert_near(found.scale, pow(1.1, last + 0.5), 1e-9 * found.scale);
-        assert_near(found.recorded_scale, found.scale, 1e-12);
+        assert_within(found.scale, pow(1.1, last + 0.5), 1e-9 * found.scale);
+        assert_within(found.recorded_scale, found.scale, 1e-12);
         assert_true(isnan(found.low) && !found.settled);
         assert_true(found.runs < 14);
         /* From a guess, the same answer for less. */
         options.guess = found.scale;
         const struct km_capacity guessed = find(plan, demand, &options);
-        assert_near(guessed.scale, found.scale, 1e-12);
+        assert_within(guessed.scale, found.scale, 1e-12);
         assert_true(guessed.runs <= found.runs);
         options.guess = 0;
         km_demand_destroy(demand);
@@ -350,7 +349,7 @@ static void test_theory(void **state)
     assert_true(found.settled);
     assert_true(found.length > 1 && found.requests > 4000); /* a wait near saturation needs longer runs */
     assert_true(found.low <= truth && truth <= found.high);
-    assert_near(found.rate_per_s, 0.5 * found.scale, 1e-9);
+    assert_within(found.rate_per_s, 0.5 * found.scale, 1e-9);
     assert_true(found.holds && found.failed == 0 && !found.saturated);
     drop(plan);
 }
@@ -368,8 +367,8 @@ static void test_rate_scale(void **state)
     struct km_capacity_options options = km_capacity_coarse();
     const struct km_capacity found = find(plan, NULL, &options);
     assert_int_equal(found.kind, KM_CAPACITY_FOUND);
-    assert_near(found.rate_per_s, 2.0 / 3.0, 0.1);
-    assert_near(found.rate_per_s, 0.5 * found.scale, 1e-9);
+    assert_within(found.rate_per_s, 2.0 / 3.0, 0.1);
+    assert_within(found.rate_per_s, 0.5 * found.scale, 1e-9);
     drop(plan);
 }
 
@@ -553,10 +552,10 @@ static void test_sensitivity(void **state)
     struct km_error error = {0};
     assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &off, &options, &one, &error),
                      KM_OK);
-    assert_near(one.time_error.slow, 1.1, 1e-12);
+    assert_within(one.time_error.slow, 1.1, 1e-12);
     assert_true(one.low < found.scale && found.scale < one.high);
     assert_true(one.slower_scale < one.low && one.longer_scale < found.scale && one.slower_scale > 0);
-    assert_near(one.headroom, found.scale - 1, 1e-12);
+    assert_within(one.headroom, found.scale - 1, 1e-12);
     assert_true(one.less_load.holds && one.more_load.holds);
     options.workers = 2;
     assert_int_equal(km_capacity_sensitivity(&plan->scenario, NULL, &found, &off, &options, &two, &error),
@@ -589,8 +588,8 @@ static void test_time_error(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct plan *plan = MAKE(SHORT, cases[i].change);
         const struct km_time_error error = km_time_error_of(&plan->scenario, &closest);
-        assert_near(error.fast, cases[i].fast, 1e-12);
-        assert_near(error.slow, cases[i].slow, 1e-12);
+        assert_within(error.fast, cases[i].fast, 1e-12);
+        assert_within(error.slow, cases[i].slow, 1e-12);
         assert_true(error.measured == cases[i].measured && error.source[0]);
         drop(plan);
     }

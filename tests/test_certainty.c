@@ -1,6 +1,7 @@
 /* What a plan could cost if the cost model errs as it did against measurements, and which ranks that leaves
  * open. */
 #include "planner/certainty.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void test_cost_interval(void **state)
 {

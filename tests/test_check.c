@@ -1,6 +1,7 @@
 #include "calibration/check.h"
 #include "calibration/compare.h"
 #include "cost/profile/ideal.h"
+#include "support/check.h"
 #include "support/shipped.h"
 
 #include <math.h>
@@ -15,7 +16,6 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)  (sizeof(a) / sizeof *(a))
 #define PROFILES  KM_SOURCE_DIR "/configs/profiles/"
 #define RESULTS   KM_SOURCE_DIR "/calibrate/results/"
 #define NO_FORMAT KM_DTYPE_COUNT
@@ -200,11 +200,11 @@ static void tells_errors_and_repeats(void **state)
     assert_int_equal(check.unanswered, 1);
     const struct km_check_line *again = line_of(&check, KM_PROFILE_GEMM, KM_BF16, true);
     assert_int_equal(again->shapes, 1);
-    assert_close(again->bias, -0.5, 1e-12);
-    assert_close(again->worst, 0.5, 1e-12);
+    assert_near(again->bias, -0.5, 1e-12);
+    assert_near(again->worst, 0.5, 1e-12);
     const struct km_check_line *far = line_of(&check, KM_PROFILE_GEMM, KM_BF16, false);
     assert_int_equal(far->beyond, 1);
-    assert_close(far->bias, -1.0, 1e-3);
+    assert_near(far->bias, -1.0, 1e-3);
     unlink(path);
 }
 

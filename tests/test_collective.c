@@ -1,4 +1,5 @@
 #include "cost/collective.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -11,8 +12,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)           (sizeof(a) / sizeof *(a))
-#define assert_close(a, b) assert_true(fabs((a) - (b)) <= 1e-12 + 1e-9 * fabs(b))
+#define assert_close(a, b) assert_near(a, b, 1e-9)
 
 static const struct km_group whole_node = {.ranks = 8, .stride = 1};
 

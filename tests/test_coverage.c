@@ -1,5 +1,6 @@
 /* What a cost model knew and what it guessed: which answers are doubtful, and what is said of them. */
 #include "cost/coverage.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 struct part {
     const char *op;

@@ -1,4 +1,5 @@
 #include "hardware/device.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,9 +13,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)                     (sizeof(a) / sizeof *(a))
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
-#define FOLDER                       KM_SOURCE_DIR "/configs/devices/"
+#define FOLDER KM_SOURCE_DIR "/configs/devices/"
 
 static void read_device(const char *name, struct km_arena *arena, struct km_device *device)
 {
@@ -45,12 +44,12 @@ static void datasheets(void **state)
         struct km_arena arena = {0};
         struct km_device d;
         read_device(cases[i].name, &arena, &d);
-        assert_near(d.peak_flops_per_s[KM_BF16] / 1e12, cases[i].bf16_tflops, 0.01);
-        assert_near(d.peak_flops_per_s[KM_FP16] / 1e12, cases[i].bf16_tflops, 0.01);
-        assert_near(d.peak_flops_per_s[KM_FP8] / 1e12, cases[i].fp8_tflops, 0.01);
-        assert_near(d.bandwidth_bytes_per_s / 1e9, cases[i].bandwidth_gb_s, 0.1);
-        assert_near(d.memory_bytes / 0x1p30, cases[i].memory_gib, 0.006);
-        assert_near(d.node.link.bandwidth_bytes_per_s / 1e9, cases[i].link_gb_s, 0.01);
+        assert_within(d.peak_flops_per_s[KM_BF16] / 1e12, cases[i].bf16_tflops, 0.01);
+        assert_within(d.peak_flops_per_s[KM_FP16] / 1e12, cases[i].bf16_tflops, 0.01);
+        assert_within(d.peak_flops_per_s[KM_FP8] / 1e12, cases[i].fp8_tflops, 0.01);
+        assert_within(d.bandwidth_bytes_per_s / 1e9, cases[i].bandwidth_gb_s, 0.1);
+        assert_within(d.memory_bytes / 0x1p30, cases[i].memory_gib, 0.006);
+        assert_within(d.node.link.bandwidth_bytes_per_s / 1e9, cases[i].link_gb_s, 0.01);
         assert_true(d.node.gpus_per_node >= 1);
         assert_true(d.idle_power_w < d.power_w);
         assert_true(d.kernel_graph_s > 0.0 && d.kernel_graph_s < 10e-6);
@@ -70,8 +69,8 @@ static void measurements(void **state)
     double gemm = peak * d.gemm_efficiency;
     assert_true(gemm > 670e12 && gemm < 760e12);
     double flops = 4.0 * 8192 * (8192 + 1) / 2 * 32 * 128;
-    assert_near(flops / (peak * d.attention_prefill_efficiency) * 1e3, 0.90, 0.01);
-    assert_near(d.bandwidth_bytes_per_s * d.memory_efficiency / 1e12, 4.3, 0.01);
+    assert_within(flops / (peak * d.attention_prefill_efficiency) * 1e3, 0.90, 0.01);
+    assert_within(d.bandwidth_bytes_per_s * d.memory_efficiency / 1e12, 4.3, 0.01);
     double bytes = 64.0 * 1024 * 2 * 8 * 128 * 2;
     double decode_us = bytes / (d.bandwidth_bytes_per_s * d.attention_decode_efficiency) * 1e6;
     assert_true(decode_us < 69 && decode_us > 69 * 0.9); /* the rest is cost a sequence */

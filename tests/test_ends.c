@@ -7,14 +7,13 @@
  * whose result finds no request. Aborts are taken before a batch is formed, and before the results of one are
  * (_process_aborts_queue). */
 #include "base/simtime.h"
+#include "support/check.h"
 #include "support/expect.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 struct end {
     enum km_outcome outcome;

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 #include "engine/launch.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,9 +14,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)                     (sizeof(a) / sizeof *(a))
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
-#define FOLDER                       KM_SOURCE_DIR "/configs/engines/"
+#define FOLDER KM_SOURCE_DIR "/configs/engines/"
 
 static void read_engine(const char *name, struct km_arena *arena, struct km_engine *engine)
 {
@@ -45,9 +44,9 @@ static void vllm(void **state)
     assert_int_equal(e.num_gpu_blocks_override, 0);
     assert_int_equal(e.graph_size_count, 51); /* as the recorded engine listed them */
     assert_int_equal(e.mixed_tile_rows, 128);
-    assert_near(e.launch_scale * e.launch_layer_s * 32, 22e-3, 2e-3);
-    assert_near(e.reserve_bytes / 0x1p30, 0.22, 0.005);
-    assert_near(e.graph_reserve_bytes / 0x1p30, 0.59, 0.005);
+    assert_within(e.launch_scale * e.launch_layer_s * 32, 22e-3, 2e-3);
+    assert_within(e.reserve_bytes / 0x1p30, 0.22, 0.005);
+    assert_within(e.graph_reserve_bytes / 0x1p30, 0.59, 0.005);
     static const struct {
         uint32_t tokens, padded;
         bool captured;
@@ -203,16 +202,16 @@ static void launching_layers(void **state)
     for (int slow = 0; slow < 2; slow++) {
         double times = slow ? 2.0 : 1.0;
         e.launch_scale = slow ? 2.0 : 0.0;
-        assert_near(launch_ms(&e, dense, true, false, true), 0.1, 1e-12);
-        assert_near(launch_ms(&e, dense, true, true, false), times * 1.5, 1e-9);
-        assert_near(launch_ms(&e, dense, false, true, false), times * 4.0, 1e-9);
-        assert_near(launch_ms(&e, dense, false, false, false), times * 4.0, 1e-9);
-        assert_near(launch_ms(&e, all, true, true, false), times * 1.5, 1e-9);
-        assert_near(launch_ms(&e, all, false, true, false), times * (4.0 + 6.3 + 5.0 + 1.0), 1e-9);
-        assert_near(launch_ms(&e, none, false, true, false), 0.0, 1e-12);
+        assert_within(launch_ms(&e, dense, true, false, true), 0.1, 1e-12);
+        assert_within(launch_ms(&e, dense, true, true, false), times * 1.5, 1e-9);
+        assert_within(launch_ms(&e, dense, false, true, false), times * 4.0, 1e-9);
+        assert_within(launch_ms(&e, dense, false, false, false), times * 4.0, 1e-9);
+        assert_within(launch_ms(&e, all, true, true, false), times * 1.5, 1e-9);
+        assert_within(launch_ms(&e, all, false, true, false), times * (4.0 + 6.3 + 5.0 + 1.0), 1e-9);
+        assert_within(launch_ms(&e, none, false, true, false), 0.0, 1e-12);
     }
     e.launch_piecewise_layer_s = 0.0; /* the graphs hold attention too */
-    assert_near(launch_ms(&e, all, true, true, true), 0.1, 1e-12);
+    assert_within(launch_ms(&e, all, true, true, true), 0.1, 1e-12);
 }
 
 static void launched_layers_of_models(void **state)

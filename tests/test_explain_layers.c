@@ -2,6 +2,7 @@
  * calculations by hand. Windows and linear attention stop growing; full attention does not. */
 #include "base/file.h"
 #include "cli/command.h"
+#include "support/check.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -15,8 +16,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 extern const struct km_command km_command_explain;
 

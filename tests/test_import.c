@@ -2,6 +2,7 @@
 #include "support/importing.h"
 
 #include "cost/profile/ideal.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -15,8 +16,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define DATA     KM_SOURCE_DIR "/tests/data/profiles/"
+#define DATA KM_SOURCE_DIR "/tests/data/profiles/"
 
 static int open_world(void **state)
 {

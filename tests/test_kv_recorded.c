@@ -5,6 +5,7 @@
  * number of each is carried over). Public logs: llm-d-benchmark,
  * config_explorer/empirical-vllm-memory-results.md, H100, 1,024 sequences, late 2025 (here engine vllm-0.19). */
 #include "scenario/run.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,8 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 struct started {
     const char *name, *engine, *model, *device, *weights, *kv_cache;

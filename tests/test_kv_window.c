@@ -3,6 +3,7 @@
  * behind, one batch later; hits; kv_cache_utils.py: groups). */
 #include "base/random.h"
 #include "model/kv_groups.h"
+#include "support/check.h"
 #include "support/kv_moves.h"
 
 #include <math.h>
@@ -12,8 +13,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* A model of so many full and so many windowed layers, one KV head each. */
 static void layers(struct km_layer *out, uint32_t full, uint32_t windowed, uint32_t window)

@@ -2,6 +2,7 @@
 #include "model/layout.h"
 #include "model/memory.h"
 #include "model/operators.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,9 +14,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)               (sizeof(a) / sizeof *(a))
-#define assert_close(a, b)     assert_true(fabs((a) - (b)) <= 1e-9 * fabs(b))
-#define assert_within(a, b, t) assert_true(fabs((a) - (b)) <= (t)*fabs(b))
+#define assert_close(a, b) assert_near(a, b, 1e-9)
 
 static void read_model(const char *name, struct km_arena *arena, struct km_model *model)
 {
@@ -294,7 +293,7 @@ static void ranks_share_the_work(void **state)
         read_model(cases[i].model, &arena, &model);
         build(&model, &single, 0, &arena, &one);
         build(&model, &layout, 0, &arena, &many);
-        assert_within(total_flops(&many, 100.0) * cases[i].tensor, total_flops(&one, 100.0), 1e-3);
+        assert_near(total_flops(&many, 100.0) * cases[i].tensor, total_flops(&one, 100.0), 1e-3);
         assert_close(find(&many, "attention")->pair_flops * cases[i].tensor,
                      find(&one, "attention")->pair_flops);
         /* two all-reduces a layer (one where attention and MLP add up at once), one of the embedding */
@@ -357,7 +356,7 @@ static void data_and_experts(void **state)
     assert_int_equal(dispatch->group.ranks, 8);
     assert_int_equal(dispatch->count, 58); /* 61 layers, 3 dense */
     /* A row reaches 8 (1 - (7/8)^8) = 5.2511287 of the ranks; each rank sends an eighth of all rows. */
-    assert_within(dispatch->message_bytes_per_row, 5.2511287 * 7168 * 2 / 8, 1e-7);
+    assert_near(dispatch->message_bytes_per_row, 5.2511287 * 7168 * 2 / 8, 1e-7);
     assert_close(collect->message_bytes_per_row, dispatch->message_bytes_per_row);
     assert_null(find(&stage, "all_reduce"));
     /* attention is not cut: all heads, on an eighth of the sequences */

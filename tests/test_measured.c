@@ -1,5 +1,6 @@
 #include "cost/profile/ideal.h"
 #include "cost/profile/measured.h"
+#include "support/check.h"
 #include "support/shipped.h"
 
 #include <math.h>
@@ -13,8 +14,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define DATA     KM_SOURCE_DIR "/tests/data/profiles/"
+#define DATA KM_SOURCE_DIR "/tests/data/profiles/"
 
 extern const struct km_cost_model km_cost_profile, km_cost_roofline;
 
@@ -36,17 +36,17 @@ static void model_takes_measured_times(void **state)
                                                   .below_window = 64,
                                                   .max_context = 4096}};
     struct op_times o_proj = time_op(&km_cost_profile, profile, &step, "o_proj");
-    assert_close(o_proj.time_s, o_proj.count * 12e-6, 1e-9);
+    assert_near(o_proj.time_s, o_proj.count * 12e-6, 1e-9);
     assert_int_equal(o_proj.origin, KM_ORIGIN_MEASURED);
     struct op_times attention = time_op(&km_cost_profile, profile, &step, "attention");
-    assert_close(attention.time_s, attention.count * 260e-6, 1e-9);
+    assert_near(attention.time_s, attention.count * 260e-6, 1e-9);
     struct op_times norm = time_op(&km_cost_profile, profile, &step, "norm");
     assert_int_equal(norm.origin, KM_ORIGIN_INTERPOLATED);
     struct op_times down = time_op(&km_cost_profile, profile, &step, "down_proj");
     assert_int_equal(down.origin, KM_ORIGIN_EXTRAPOLATED); /* k = 14336: only 4096 was measured */
     struct op_times rope = time_op(&km_cost_profile, profile, &step, "rope");
     assert_int_equal(rope.origin, KM_ORIGIN_MODEL);
-    assert_close(rope.time_s, time_op(&km_cost_roofline, roofline, &step, "rope").time_s, 1e-12);
+    assert_near(rope.time_s, time_op(&km_cost_roofline, roofline, &step, "rope").time_s, 1e-12);
     assert_int_equal(time_op(&km_cost_roofline, roofline, &step, "o_proj").origin, KM_ORIGIN_MODEL);
 
     /* a step is its parts, however it is asked for */
@@ -54,12 +54,12 @@ static void model_takes_measured_times(void **state)
     km_cost_profile.step(profile, &step, &whole);
     km_cost_profile.decode_fixed(profile, 64, &fixed);
     km_cost_profile.decode_attention(profile, &step.decode, &attending);
-    assert_close(fixed + attending, whole, 1e-12);
-    assert_close(rope.total_s, whole, 1e-12);
+    assert_near(fixed + attending, whole, 1e-12);
+    assert_near(rope.total_s, whole, 1e-12);
     struct km_coverage coverage;
     km_cost_profile.coverage(profile, &coverage);
-    assert_close(coverage.time_s[KM_ORIGIN_MEASURED] / 2.0, o_proj.time_s + attention.time_s,
-                 1e-9); /* asked twice */
+    assert_near(coverage.time_s[KM_ORIGIN_MEASURED] / 2.0, o_proj.time_s + attention.time_s,
+                1e-9); /* asked twice */
     km_cost_profile.destroy(profile);
     km_cost_roofline.destroy(roofline);
     km_arena_release(&w.arena);
@@ -194,7 +194,7 @@ static void skew(void **state)
     double even_s = time_op(&km_cost_profile, cost, &step, "attention").time_s;
     step.decode.max_context = 2 * 4096;
     double ragged_s = time_op(&km_cost_profile, cost, &step, "attention").time_s;
-    assert_close(ragged_s, 1.5 * even_s, 1e-9);
+    assert_near(ragged_s, 1.5 * even_s, 1e-9);
     km_cost_profile.destroy(cost);
     km_arena_release(&w.arena);
 }
@@ -238,7 +238,7 @@ static void stand_ins(void **state)
                 struct op_times answer = time_op(&km_cost_profile, profile, &step, ops[j].name);
                 double measured_s = ops[j].measured_s * answer.count;
                 bool measured = cases[i].own || ops[j].shared || measured_s > described.time_s;
-                assert_close(answer.time_s, measured ? measured_s : described.time_s, 1e-9);
+                assert_near(answer.time_s, measured ? measured_s : described.time_s, 1e-9);
                 assert_int_equal(answer.origin, measured ? KM_ORIGIN_MEASURED : KM_ORIGIN_MODEL);
             }
         }
@@ -311,11 +311,11 @@ static void collectives(void **state)
         double one_s = answer.time_s / answer.count;
         assert_int_equal(answer.origin, cases[i].origin);
         if (cases[i].measured_s > 0.0)
-            assert_close(one_s, cases[i].measured_s, 1e-9);
+            assert_near(one_s, cases[i].measured_s, 1e-9);
         else if (cases[i].origin == KM_ORIGIN_MODEL)
-            assert_close(answer.time_s, described.time_s, 1e-12);
+            assert_near(answer.time_s, described.time_s, 1e-12);
         else
-            assert_close(one_s, one_shot_s(&w.device, 8192.0 * n), 1e-9);
+            assert_near(one_s, one_shot_s(&w.device, 8192.0 * n), 1e-9);
         km_cost_profile.destroy(profile);
         km_cost_roofline.destroy(roofline);
         km_arena_release(&w.arena);

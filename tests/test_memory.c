@@ -3,6 +3,7 @@
 #include "model/memory.h"
 
 #include "model/operators.h"
+#include "support/check.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -14,8 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static void read_model(const char *name, struct km_arena *arena, struct km_model *model)
 {

@@ -1,4 +1,5 @@
 #include "model/model.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* One file of tests/data/bad-models each, and its exact message. */
 static void test_bad_models(void **state)

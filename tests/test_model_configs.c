@@ -7,6 +7,7 @@
 #include "model/memory.h"
 #include "model/model.h"
 #include "model/operators.h"
+#include "support/check.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -19,8 +20,7 @@
 
 #include <cmocka.h>
 
-#define FOLDER       KM_SOURCE_DIR "/../shared/data/model-configs/"
-#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define FOLDER KM_SOURCE_DIR "/../shared/data/model-configs/"
 
 static const struct {
     const char *file;         /* before _config.json */

@@ -1,5 +1,6 @@
 /* Families of models differ in numbers alone: no code outside the reader of configurations names one. */
 #include "model/config.h"
+#include "support/check.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -13,8 +14,6 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* Blanks comments out; with `strings` all but the text in quotes. */
 static void strip_comments(char *text, bool strings)

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "scenario/lookup.h"
 #include "scenario/model_id.h"
+#include "support/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +15,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define IDS      KM_SOURCE_DIR "/models/ids.csv"
+#define IDS KM_SOURCE_DIR "/models/ids.csv"
 
 static char *slurp(const char *path)
 {

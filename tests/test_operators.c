@@ -1,5 +1,6 @@
 /* The operators of a step against hand-computed shapes, and against what the model holds. */
 #include "model/operators.h"
+#include "support/check.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -11,8 +12,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 struct built {
     struct km_arena arena;

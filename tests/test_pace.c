@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "engine/pace_run.h"
 #include "executor/step_account.h"
+#include "support/check.h"
 #include "support/expect.h"
 
 #include <gsl/gsl_rng.h>
@@ -13,8 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const struct pace_case {
     const char *what;

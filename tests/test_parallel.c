@@ -2,6 +2,7 @@
 #include "scenario/sections.h"
 
 #include "scenario/lookup.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -15,9 +16,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)               (sizeof(a) / sizeof *(a))
-#define assert_within(a, b, t) assert_true(fabs((a) - (b)) <= (t)*fabs(b))
-#define MOST                   64
+#define MOST 64
 
 /* --- a scenario in one call ---------------------------------------------------------------------------- */
 
@@ -180,7 +179,7 @@ static void bubble(void **state)
             sum_s += stage_s[s];
             slowest_s = fmax(slowest_s, stage_s[s]);
         }
-        assert_within(ran.result.summary.duration_s, sum_s + (m - 1) * slowest_s, 1e-9);
+        assert_near(ran.result.summary.duration_s, sum_s + (m - 1) * slowest_s, 1e-9);
         double idle = 1.0 - ran.result.busy, expected = (p - 1.0) / (m + p - 1.0);
         assert_true(fabs(idle - expected) < 0.02); /* stages differ by the LM head and the embedding */
         done(&ran);
@@ -240,7 +239,7 @@ static void chunks_follow_each_other(void **state)
         }
     }
     double ttft_s = (double)ran.records[0].first_token_ps * 1e-12;
-    assert_within(ttft_s, ready_s[STAGES - 1], 1e-9);
+    assert_near(ttft_s, ready_s[STAGES - 1], 1e-9);
     assert_true(ttft_s < 0.4 * one_by_one_s);
     done(&ran);
 }

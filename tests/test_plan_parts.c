@@ -3,6 +3,7 @@
 #include "planner/bounds.h"
 #include "planner/pareto.h"
 #include "planner/round.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,8 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const struct km_search plain = {.rate_scale = 1.0};
 

@@ -2,6 +2,7 @@
  * requests the scenario happens to state, nor on longer runs. */
 #include "planner/length.h"
 #include "planner/plan.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,8 +15,6 @@
 #include <cmocka.h>
 
 #include <gsl/gsl_rng.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static char path[] = "/tmp/kingman-questions-XXXXXX";
 

@@ -1,4 +1,5 @@
 #include "executor/executor.h"
+#include "support/check.h"
 #include "support/shipped.h"
 
 #include <setjmp.h>
@@ -49,10 +50,10 @@ static void profile_says(void **state)
     assert_true(recent.power.share > 0.6 && recent.power.share < 1.0);
     assert_true(recent.power.rise > 0.2 &&
                 recent.power.rise < 0.26); /* of these shapes; 0.18 of 8192 cubed */
-    assert_close(recent.power.stream, (592.21 - 80.0) / (708.98 - 80.0), 1e-9);
+    assert_near(recent.power.stream, (592.21 - 80.0) / (708.98 - 80.0), 1e-9);
     assert_true(recent.power.time_s > 0.01 && recent.power.time_s < 1.0);
-    assert_close((double)sustained.stage_ps[0],
-                 (double)burst.stage_ps[0] * (1.0 + recent.power.share * recent.power.rise), 1e-9);
+    assert_near((double)sustained.stage_ps[0],
+                (double)burst.stage_ps[0] * (1.0 + recent.power.share * recent.power.rise), 1e-9);
     km_arena_release(&w.arena);
 }
 

@@ -2,6 +2,7 @@
 #include "model/memory.h"
 #include "scenario/run.h"
 #include "scenario/scenario.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,8 +14,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)           (sizeof(a) / sizeof *(a))
-#define assert_close(a, b) assert_true(fabs((a) - (b)) <= 1e-9 * fabs(b))
+#define assert_close(a, b) assert_near(a, b, 1e-9)
 
 static void read_device(const char *name, struct km_arena *arena, struct km_device *device)
 {

@@ -1,5 +1,6 @@
 #include "cost/profile/ideal.h"
 #include "cost/profile/profile.h"
+#include "support/check.h"
 #include "support/shipped.h"
 
 #include <math.h>
@@ -13,8 +14,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define DATA     KM_SOURCE_DIR "/tests/data/profiles/"
+#define DATA KM_SOURCE_DIR "/tests/data/profiles/"
 
 static struct km_profile read_small(const struct km_device *device)
 {
@@ -117,7 +117,7 @@ static void writes_what_it_reads(void **state)
         for (size_t i = 0; i < again.tables[class].count; i++) {
             assert_memory_equal(profile.tables[class].rows[i].dims, again.tables[class].rows[i].dims,
                                 sizeof again.tables[class].rows[i].dims);
-            assert_close(again.tables[class].rows[i].us, profile.tables[class].rows[i].us, 5e-4);
+            assert_near(again.tables[class].rows[i].us, profile.tables[class].rows[i].us, 5e-4);
         }
     }
     km_profile_write(&again, &second);
@@ -142,9 +142,9 @@ static void rows_answer_for_themselves(void **state)
             assert_true(km_profile_lookup(&profile, (enum km_profile_class) class, row->dims, &answer));
             assert_true(answer.exact && !answer.outside);
             if (!km_profile_schemas[class].value)
-                assert_close(km_profile_ideal_s(&w.device, (enum km_profile_class) class, row->dims) /
-                                 answer.value,
-                             row->us * 1e-6, 1e-12);
+                assert_near(km_profile_ideal_s(&w.device, (enum km_profile_class) class, row->dims) /
+                                answer.value,
+                            row->us * 1e-6, 1e-12);
             else
                 assert_true(answer.value == row->us);
         }
@@ -174,12 +174,12 @@ static void inside_and_outside(void **state)
     struct km_profile_answer between = ask(&profile, KM_PROFILE_GEMM, at);
     assert_true(!between.exact && !between.outside);
     double weight = (log(513.0) - log(65.0)) / (log(4097.0) - log(65.0));
-    assert_close(between.value, low * pow(high / low, weight), 1e-12);
+    assert_near(between.value, low * pow(high / low, weight), 1e-12);
     /* beyond the last row: its share, and so a time that grows with the work */
     at[KM_GEMM_M] = 65536;
     struct km_profile_answer beyond = ask(&profile, KM_PROFILE_GEMM, at);
     assert_true(beyond.outside && !beyond.exact);
-    assert_close(beyond.value, high, 1e-12);
+    assert_near(beyond.value, high, 1e-12);
     /* no rows of this format */
     at[KM_GEMM_WEIGHTS] = KM_INT8;
     struct km_profile_answer none;
@@ -201,7 +201,7 @@ static void a_neighbour_stands_in(void **state)
     struct km_profile_answer a = ask(&profile, KM_PROFILE_DECODE, measured),
                              b = ask(&profile, KM_PROFILE_DECODE, asked);
     assert_true(b.outside);
-    assert_close(b.value, a.value, 1e-12);
+    assert_near(b.value, a.value, 1e-12);
     km_profile_release(&profile);
     km_arena_release(&w.arena);
 }
@@ -254,7 +254,7 @@ static void random_tables(void **state)
         double least = HUGE_VAL, most = -HUGE_VAL;
         for (size_t i = 0; i < table->count; i++) {
             struct km_profile_answer answer = ask(&profile, KM_PROFILE_GEMM, table->rows[i].dims);
-            assert_close(log(answer.value) + 100.0, table->answers[i] + 100.0, 1e-12);
+            assert_near(log(answer.value) + 100.0, table->answers[i] + 100.0, 1e-12);
             least = fmin(least, table->answers[i]);
             most = fmax(most, table->answers[i]);
         }

@@ -1,4 +1,5 @@
 #include "model/model.h"
+#include "support/check.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -10,8 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* What publishers count as active: everything read for a token; less the embedding table; less both tables.
  */

@@ -1,4 +1,5 @@
 /* `kingman queue` as its users meet it: answers, exit codes, one line for every mistake. */
+#include "support/check.h"
 #include "support/program.h"
 
 #include <cjson/cJSON.h>
@@ -56,12 +57,6 @@ static double at(const cJSON *json, const char *path)
     return cJSON_IsNumber(json) ? json->valuedouble : (double)NAN;
 }
 
-static void near(double got, double want, double tolerance)
-{
-    if (!(fabs(got - want) <= tolerance * fabs(want)))
-        fail_msg("%.10g is not %.10g within %g", got, want, tolerance);
-}
-
 static const char *const theory_keys[] = {"utilization",     "stable",     "mean_wait_s", "var_wait_s",
                                           "mean_response_s", "mean_batch", "idle",        "loss",
                                           "wait_tail"};
@@ -115,12 +110,12 @@ static void test_token_limit(void **state)
     cJSON *json = answer(CONFIG " --sweep max_tokens=1600:3000:2 --theory-only --json -", 0);
     const cJSON *points = cJSON_GetObjectItem(cJSON_GetObjectItem(json, "sweep"), "points");
     assert_int_equal(cJSON_GetArraySize(points), 2);
-    near(at(cJSON_GetArrayItem(points, 0), "theory.mean_wait_s"), 22.340, 2e-5);
-    near(at(cJSON_GetArrayItem(points, 1), "theory.mean_wait_s"), 55.365, 2e-5);
+    assert_near(at(cJSON_GetArrayItem(points, 0), "theory.mean_wait_s"), 22.340, 2e-5);
+    assert_near(at(cJSON_GetArrayItem(points, 1), "theory.mean_wait_s"), 55.365, 2e-5);
     cJSON_Delete(json);
     json = answer(CONFIG " --optimize max_tokens --epsilon 0.3 --theory-only --json -", 0);
-    near(at(json, "best_limit.max_tokens"), 1584, 0);
-    near(at(json, "best_limit.mean_wait_s"), at(json, "theory.mean_wait_s"), 1e-9);
+    assert_near(at(json, "best_limit.max_tokens"), 1584, 0);
+    assert_near(at(json, "best_limit.mean_wait_s"), at(json, "theory.mean_wait_s"), 1e-9);
     cJSON_Delete(json);
 }
 
@@ -135,7 +130,7 @@ static void test_flags_and_file(void **state)
     cJSON *from_file = answer("--theory-only queue.yaml --json -", 0);
     cJSON *from_both = answer("queue.yaml --theory-only --arrival-rate-per-s=0.03 --json -", 0);
     assert_true(cJSON_Compare(from_flags, from_file, 1));
-    near(at(from_both, "theory.utilization"), at(from_file, "theory.utilization") * 1.2, 1e-12);
+    assert_near(at(from_both, "theory.utilization"), at(from_file, "theory.utilization") * 1.2, 1e-12);
     cJSON_Delete(from_flags);
     cJSON_Delete(from_file);
     cJSON_Delete(from_both);
@@ -181,7 +176,7 @@ static void test_simulation_agrees(void **state)
             /* Fourteen intervals of 95 %: none should miss by twice its half-width. */
             assert_true(fabs(at(json, mean) - at(json, theory)) < 2 * at(json, ci95));
         }
-        near(at(json, "simulation.mean_batch.mean"), at(json, "theory.mean_batch"), 0.02);
+        assert_near(at(json, "simulation.mean_batch.mean"), at(json, "theory.mean_batch"), 0.02);
         cJSON_Delete(json);
     }
 }
@@ -216,11 +211,11 @@ static void test_servers(void **state)
         if (!(fabs(wait - simulated) <= 2 * ci95 + cases[i].worst * wait) || !(ci95 < 0.1 * wait))
             fail_msg("%s: %g is not %g +- %g", cases[i].arguments, wait, simulated, ci95);
         assert_true(simulated < bound + 2 * ci95);
-        near(at(json, "simulation.utilization.mean"), at(json, "theory.utilization"), 0.02);
+        assert_near(at(json, "simulation.utilization.mean"), at(json, "theory.utilization"), 0.02);
         if (isfinite(at(json, "theory.idle")))
             assert_true(fabs(at(json, "simulation.idle.mean") - at(json, "theory.idle")) < 0.01);
         if (isfinite(at(json, "theory.var_wait_s")))
-            near(at(json, "simulation.var_wait_s.mean"), at(json, "theory.var_wait_s"), 0.15);
+            assert_near(at(json, "simulation.var_wait_s.mean"), at(json, "theory.var_wait_s"), 0.15);
         cJSON_Delete(json);
     }
     /* Nothing varies: nobody waits, to the bit; the same seed says the same. */
@@ -248,7 +243,7 @@ static void test_servers(void **state)
     assert_false(cJSON_IsTrue(
         cJSON_GetObjectItem(cJSON_GetObjectItem(cJSON_GetArrayItem(points, 1), "theory"), "stable")));
     for (int i = 2; i < 5; i++)
-        near(at(cJSON_GetArrayItem(points, i), "theory.utilization"), 3.0 / (2 + i), 1e-12);
+        assert_near(at(cJSON_GetArrayItem(points, i), "theory.utilization"), 3.0 / (2 + i), 1e-12);
     cJSON_Delete(json);
 }
 

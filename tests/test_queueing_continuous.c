@@ -3,6 +3,7 @@
 #include "queueing/continuous/continuous.h"
 #include "scenario/fleet.h"
 #include "scenario/queue_question.h"
+#include "support/check.h"
 
 #include <gsl/gsl_rng.h>
 #include <math.h>
@@ -15,14 +16,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static void close_to(double got, double want, double relative)
-{
-    if (!(fabs(got - want) <= relative * fabs(want)))
-        fail_msg("got %.12g, want %.12g", got, want);
-}
 
 /* A step takes step_s + decode_s a decode + prompt_s a prompt token. */
 struct affine {
@@ -67,12 +60,12 @@ static void test_constant_steps(void **state)
     mix_of(&mix, 10, 101);
     const struct km_continuous_question question = question_of(&clock, &mix, 50);
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
-    close_to(answer.mean_tpot_s, 0.01, 1e-9);
-    close_to(answer.mean_wait_s, 0.005, 1e-6); /* half a step */
-    close_to(answer.mean_ttft_s, 0.015, 1e-6);
-    close_to(answer.mean_e2e_s, 1.015, 1e-6);
-    close_to(answer.mean_running, 50 * 1.01, 1e-6);
-    close_to(answer.stable_below_per_s, 1000 / 1.01, 1e-9); /* 1000 slots, each 101 steps a request */
+    assert_near(answer.mean_tpot_s, 0.01, 1e-9);
+    assert_near(answer.mean_wait_s, 0.005, 1e-6); /* half a step */
+    assert_near(answer.mean_ttft_s, 0.015, 1e-6);
+    assert_near(answer.mean_e2e_s, 1.015, 1e-6);
+    assert_near(answer.mean_running, 50 * 1.01, 1e-6);
+    assert_near(answer.stable_below_per_s, 1000 / 1.01, 1e-9); /* 1000 slots, each 101 steps a request */
 }
 
 /* What the frontend takes before the scheduler sees a request is waited for by everyone, and by nothing else.
@@ -88,10 +81,10 @@ static void test_ingest(void **state)
     struct km_continuous_question question = question_of(&clock, &mix, 50);
     question.ingest_s = 0.02;
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
-    close_to(answer.mean_tpot_s, 0.01, 1e-9);
-    close_to(answer.mean_wait_s, 0.025, 1e-6);
-    close_to(answer.mean_ttft_s, 0.035, 1e-6);
-    close_to(answer.mean_e2e_s, 1.035, 1e-6);
+    assert_near(answer.mean_tpot_s, 0.01, 1e-9);
+    assert_near(answer.mean_wait_s, 0.025, 1e-6);
+    assert_near(answer.mean_ttft_s, 0.035, 1e-6);
+    assert_near(answer.mean_e2e_s, 1.035, 1e-6);
 
     /* A server on the way, busy for 10 ms with each: M/D/1 at half its load, 50 * 1e-4 / (2 * 0.5) = 5 ms of waiting. It takes in a
      * hundred a second, fewer than the engine could serve. */
@@ -99,10 +92,10 @@ static void test_ingest(void **state)
     question.ingest_busy_square_s2 = 1e-4;
     question.delivery_s = 0.001;
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
-    close_to(answer.mean_wait_s, 0.030, 1e-6);
-    close_to(answer.mean_ttft_s, 0.041, 1e-6);
-    close_to(answer.mean_e2e_s, 1.041, 1e-6);
-    close_to(answer.stable_below_per_s, 100, 1e-9);
+    assert_near(answer.mean_wait_s, 0.030, 1e-6);
+    assert_near(answer.mean_ttft_s, 0.041, 1e-6);
+    assert_near(answer.mean_e2e_s, 1.041, 1e-6);
+    assert_near(answer.stable_below_per_s, 100, 1e-9);
     question.arrival_rate_per_s = 100;
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_NO);
 }
@@ -122,7 +115,7 @@ static void test_growing_steps(void **state)
         const struct km_continuous_question question = question_of(&clock, &mix, rates[i]);
         assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
         double a = rates[i] * 100 * 0.01, b = rates[i] * 100 * 1e-4, mean = (a + b) / (1 - b);
-        close_to(answer.mean_tpot_s, mean / rates[i] / 100, 1e-6);
+        assert_near(answer.mean_tpot_s, mean / rates[i] / 100, 1e-6);
     }
 }
 
@@ -141,7 +134,7 @@ static void test_slots_make_a_queue(void **state)
         question.arrival_rate_per_s = load * 10 / 2.001;
         struct km_continuous_answer answer;
         assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
-        close_to(answer.utilization, load, 1e-6);
+        assert_near(answer.utilization, load, 1e-6);
         double offered = load * 10, term = 1, sum = 0;
         for (int k = 0; k < 10; k++) {
             sum += term;
@@ -149,7 +142,7 @@ static void test_slots_make_a_queue(void **state)
         }
         double erlang_c = term / (1 - load) / (sum + term / (1 - load)),
                wait_s = erlang_c * 2.001 / (10 * (1 - load));
-        close_to(answer.mean_wait_s, wait_s + 0.5e-3, 0.05);
+        assert_near(answer.mean_wait_s, wait_s + 0.5e-3, 0.05);
     }
 }
 
@@ -168,7 +161,7 @@ static void test_unstable_says_where_it_is_stable(void **state)
     assert_true(!answer.stable && answer.utilization > 1 && isnan(answer.mean_e2e_s));
     question.arrival_rate_per_s = 0.98 * answer.stable_below_per_s;
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
-    close_to(answer.utilization, 0.98, 1e-9);
+    assert_near(answer.utilization, 0.98, 1e-9);
 }
 
 static void test_what_limits_the_slots(void **state)
@@ -185,7 +178,7 @@ static void test_what_limits_the_slots(void **state)
     question.max_num_batched_tokens = 512;
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
     assert_int_equal(answer.slots_by, KM_SLOTS_BY_TOKENS);
-    close_to(answer.slots, 512.0 * 100 / 600, 1e-9);
+    assert_near(answer.slots, 512.0 * 100 / 600, 1e-9);
     question.kv_blocks = 400;
     assert_int_equal(km_continuous_solve(&question, &answer, NULL), KM_OK);
     assert_int_equal(answer.slots_by, KM_SLOTS_BY_KV);
@@ -244,7 +237,7 @@ static void test_random_questions(void **state)
                          mix.decode_mean * (affine.step_s + affine.decode_s),
                before_s = 0;
         if (clock.pace.stages == 1 && mix.prompt_mean <= 16)
-            close_to(idle.mean_e2e_s, alone_s, 0.02);
+            assert_near(idle.mean_e2e_s, alone_s, 0.02);
         static const double loads[] = {0.05, 0.4, 0.8, 0.97};
         for (size_t i = 0; i < COUNT(loads); i++) {
             question.arrival_rate_per_s = loads[i] * idle.stable_below_per_s;
@@ -352,14 +345,14 @@ static void test_question_of_a_trace(void **state)
     assert_int_equal(ask("{trace: ../traces/conversation-synthetic.csv}", "1", &question, &rate, NULL),
                      KM_OK);
     assert_true(!question.poisson);
-    close_to(rate, 5.4, 0.05); /* drawn at that rate */
-    close_to(question.mix.prompt_mean, 1155, 0.05);
+    assert_near(rate, 5.4, 0.05); /* drawn at that rate */
+    assert_near(question.mix.prompt_mean, 1155, 0.05);
     assert_int_equal(question.output_tokens.kind, KM_DIST_EMPIRICAL);
-    close_to(km_distribution_mean_tokens(&question.output_tokens), question.mix.output_mean, 1e-12);
+    assert_near(km_distribution_mean_tokens(&question.output_tokens), question.mix.output_mean, 1e-12);
     assert_int_equal(
         ask("{trace: ../traces/conversation-synthetic.csv, rate_scale: 3}", "2", &half, &half_rate, NULL),
         KM_OK);
-    close_to(half_rate, 1.5 * rate, 1e-6);
+    assert_near(half_rate, 1.5 * rate, 1e-6);
     km_queue_question_release(&question);
     km_queue_question_release(&half);
 }

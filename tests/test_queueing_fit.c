@@ -2,6 +2,7 @@
  * and the lengths the fit rests on. */
 #include "queueing/continuous/fit.h"
 #include "scenario/queue_question.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -11,14 +12,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static void close_to(double got, double want, double relative)
-{
-    if (!(fabs(got - want) <= relative * fabs(want)))
-        fail_msg("got %.12g, want %.12g", got, want);
-}
 
 static void mix_of(struct km_length_mix *mix, double prompt_mean, double output_mean)
 {
@@ -35,15 +28,15 @@ static void test_recorded_lengths(void **state)
     const uint32_t prompts[] = {10, 20, 30, 40}, outputs[] = {1, 3, 5, 7};
     struct km_length_mix mix;
     assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 4, NULL), KM_OK);
-    close_to(mix.prompt_mean, 25, 1e-12);
-    close_to(mix.prompt_square, 750, 1e-12);
-    close_to(mix.output_mean, 4, 1e-12);
-    close_to(mix.decode_mean, 3, 1e-12);
-    close_to(mix.decode_square, 14, 1e-12);                         /* (0 + 4 + 16 + 36) / 4 */
-    close_to(mix.prompt_decode_mean, 100, 1e-12);                   /* (0 + 40 + 120 + 240) / 4 */
-    close_to(km_length_mix_context(&mix), 36.1666666666667, 1e-12); /* (100 + (14 + 3) / 2) / 3 */
-    close_to(mix.prompt_class[0], 10, 1e-12);
-    close_to(mix.prompt_top[KM_LENGTH_TOP - 1], 40, 1e-12);
+    assert_near(mix.prompt_mean, 25, 1e-12);
+    assert_near(mix.prompt_square, 750, 1e-12);
+    assert_near(mix.output_mean, 4, 1e-12);
+    assert_near(mix.decode_mean, 3, 1e-12);
+    assert_near(mix.decode_square, 14, 1e-12);                         /* (0 + 4 + 16 + 36) / 4 */
+    assert_near(mix.prompt_decode_mean, 100, 1e-12);                   /* (0 + 40 + 120 + 240) / 4 */
+    assert_near(km_length_mix_context(&mix), 36.1666666666667, 1e-12); /* (100 + (14 + 3) / 2) / 3 */
+    assert_near(mix.prompt_class[0], 10, 1e-12);
+    assert_near(mix.prompt_top[KM_LENGTH_TOP - 1], 40, 1e-12);
 }
 
 static void test_classes_keep_the_mean(void **state)
@@ -60,8 +53,8 @@ static void test_classes_keep_the_mean(void **state)
     }
     for (unsigned i = 0; i < KM_LENGTH_TOP; i++)
         top += mix.prompt_top[i] * km_length_top_share(i);
-    close_to(sum, mix.prompt_mean, 1e-7); /* what lies beyond the cut */
-    close_to(top, mix.prompt_class[KM_LENGTH_CLASSES - 1], 1e-9);
+    assert_near(sum, mix.prompt_mean, 1e-7); /* what lies beyond the cut */
+    assert_near(top, mix.prompt_class[KM_LENGTH_CLASSES - 1], 1e-9);
     assert_true(km_length_mix_context(&mix) == 0); /* nobody decodes */
     assert_true(mix.decode_mean == 0);
 }
@@ -72,14 +65,14 @@ static void test_pieces(void **state)
     const uint32_t prompts[] = {100, 350}, outputs[] = {5, 5};
     struct km_length_mix mix, pieces;
     assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 2, NULL), KM_OK);
-    close_to(km_length_mix_pieces(&mix, 150, &pieces), 2, 1e-12); /* 100; 150, 150, 50 */
-    close_to(pieces.prompt_mean, 112.5, 1e-12);
-    close_to(pieces.prompt_square, (10000 + 2 * 22500 + 2500) / 4.0, 1e-12);
-    close_to(pieces.prompt_class[0], 50, 1e-12);
-    close_to(pieces.prompt_class[KM_LENGTH_CLASSES - 1], 150, 1e-12);
+    assert_near(km_length_mix_pieces(&mix, 150, &pieces), 2, 1e-12); /* 100; 150, 150, 50 */
+    assert_near(pieces.prompt_mean, 112.5, 1e-12);
+    assert_near(pieces.prompt_square, (10000 + 2 * 22500 + 2500) / 4.0, 1e-12);
+    assert_near(pieces.prompt_class[0], 50, 1e-12);
+    assert_near(pieces.prompt_class[KM_LENGTH_CLASSES - 1], 150, 1e-12);
     assert_true(pieces.decode_mean == mix.decode_mean);
-    close_to(km_length_mix_pieces(&mix, 350, &pieces), 1, 1e-12);
-    close_to(pieces.prompt_mean, mix.prompt_mean, 1e-12);
+    assert_near(km_length_mix_pieces(&mix, 350, &pieces), 1, 1e-12);
+    assert_near(pieces.prompt_mean, mix.prompt_mean, 1e-12);
 }
 
 static void test_window_cuts_contexts(void **state)
@@ -88,11 +81,11 @@ static void test_window_cuts_contexts(void **state)
     const uint32_t prompts[] = {100}, outputs[] = {101};
     struct km_length_mix mix;
     assert_int_equal(km_length_mix_recorded(&mix, prompts, outputs, 1, NULL), KM_OK);
-    close_to(km_length_mix_context(&mix), 150.5, 1e-12);
-    close_to(km_length_mix_windowed(&mix, 0), 150.5, 1e-12);
-    close_to(km_length_mix_windowed(&mix, 64), 64, 1e-12);
-    close_to(km_length_mix_windowed(&mix, 150), (50 * 125.5 + 50 * 150) / 100, 1e-12);
-    close_to(km_length_mix_context_variance(&mix), (100.0 * 100.0 - 1.0) / 12.0, 1e-9);
+    assert_near(km_length_mix_context(&mix), 150.5, 1e-12);
+    assert_near(km_length_mix_windowed(&mix, 0), 150.5, 1e-12);
+    assert_near(km_length_mix_windowed(&mix, 64), 64, 1e-12);
+    assert_near(km_length_mix_windowed(&mix, 150), (50 * 125.5 + 50 * 150) / 100, 1e-12);
+    assert_near(km_length_mix_context_variance(&mix), (100.0 * 100.0 - 1.0) / 12.0, 1e-9);
 }
 
 /* --- an engine with the paper's law --------------------------------------------------------------------- */
@@ -134,14 +127,14 @@ static void test_linear_is_found_again(void **state)
         struct km_law_fit law;
         struct km_service_fit service;
         assert_int_equal(km_fit_law(&question, &law, NULL), KM_OK);
-        close_to(law.law.k1 + 1, laws[i].k1 + 1, 1e-7);
-        close_to(law.law.k2 + 1, laws[i].k2 + 1, 1e-7);
-        close_to(law.law.k3 + 1, laws[i].k3 + 1, 1e-7);
-        close_to(law.law.k4 + 1, laws[i].k4 + 1, 1e-7);
+        assert_near(law.law.k1 + 1, laws[i].k1 + 1, 1e-7);
+        assert_near(law.law.k2 + 1, laws[i].k2 + 1, 1e-7);
+        assert_near(law.law.k3 + 1, laws[i].k3 + 1, 1e-7);
+        assert_near(law.law.k4 + 1, laws[i].k4 + 1, 1e-7);
         assert_true(law.quality.max_relative < 1e-4 && !law.quality.poor);
         assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
-        close_to(service.a_s, laws[i].k3 + laws[i].k4, 1e-6);
-        close_to(service.c_s + 1, laws[i].k1 + laws[i].k2 + 1, 1e-6);
+        assert_near(service.a_s, laws[i].k3 + laws[i].k4, 1e-6);
+        assert_near(service.c_s + 1, laws[i].k1 + laws[i].k2 + 1, 1e-6);
         linear_model()->destroy(model);
     }
 }
@@ -196,8 +189,8 @@ static void test_host_time_is_part_of_a_serial_engine(void **state)
             assert_int_equal(km_fit_service(&question, &fit, NULL), KM_OK);
             a_s[overlapped][host] = fit.a_s;
         }
-    close_to(a_s[0][1] - a_s[0][0], 4e-4, 1e-6);
-    close_to(a_s[1][1], a_s[1][0], 1e-12); /* hidden behind a longer step */
+    assert_near(a_s[0][1] - a_s[0][0], 4e-4, 1e-6);
+    assert_near(a_s[1][1], a_s[1][0], 1e-12); /* hidden behind a longer step */
 }
 
 static void test_a_batch_of_one_leaves_no_batch_terms(void **state)
@@ -212,9 +205,9 @@ static void test_a_batch_of_one_leaves_no_batch_terms(void **state)
     struct km_service_fit service;
     assert_int_equal(km_fit_law(&question, &law, NULL), KM_OK);
     assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
-    close_to(law.law.k3 + law.law.k4, 1e-3, 1e-3);
-    close_to(law.law.k1 + law.law.k2, 1e-3 * (sqrt(50) - 1), 0.02);
-    close_to(service.a_s, 1e-3, 1e-6);
+    assert_near(law.law.k3 + law.law.k4, 1e-3, 1e-3);
+    assert_near(law.law.k1 + law.law.k2, 1e-3 * (sqrt(50) - 1), 0.02);
+    assert_near(service.a_s, 1e-3, 1e-6);
 }
 
 static void test_prompts_beyond_the_budget_take_more_steps(void **state)
@@ -233,7 +226,7 @@ static void test_prompts_beyond_the_budget_take_more_steps(void **state)
         const struct km_fit_question question = {&clock, &mix, 1, cases[i].budget};
         struct km_service_fit fit;
         assert_int_equal(km_fit_service(&question, &fit, NULL), KM_OK);
-        close_to(fit.a_s + fit.c_s, cases[i].seconds, 1e-9);
+        assert_near(fit.a_s + fit.c_s, cases[i].seconds, 1e-9);
     }
 }
 
@@ -259,7 +252,7 @@ static void test_roofline(void **state)
     assert_true(service.quality.rms_relative < 2e-3);
     /* The recorded engine's clean decode step at batch 1 takes 4.97 ms; contexts here are a few times longer.
      */
-    close_to(service.a_s, 5.0e-3, 0.03);
+    assert_near(service.a_s, 5.0e-3, 0.03);
     km_queue_question_release(&question);
     km_setup_release(&setup);
     km_scenario_release(&scenario);
@@ -281,8 +274,8 @@ static void test_constant_lengths(void **state)
     const struct km_fit_question question = {&clock, &mix, 8, UINT32_MAX};
     struct km_service_fit service;
     assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
-    close_to(service.a_s, 5.1e-3, 1e-6);
-    close_to(service.c_s, 0.03, 1e-6);
+    assert_near(service.a_s, 5.1e-3, 1e-6);
+    assert_near(service.c_s, 0.03, 1e-6);
     linear_model()->destroy(model);
 }
 

@@ -2,6 +2,7 @@
 #include "queueing/single/cramer_lundberg.h"
 #include "queueing/single/mg1_impatient.h"
 #include "queueing/single/token_limit.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,12 +14,6 @@
 #include <gsl/gsl_rng.h>
 
 #include <cmocka.h>
-
-static void near(double got, double want, double tolerance)
-{
-    if (!(fabs(got - want) <= tolerance * fmax(fabs(want), 1e-12)))
-        fail_msg("%.12g is not %.12g within %g", got, want, tolerance);
-}
 
 static struct km_token_law law_of(struct km_distribution distribution)
 {
@@ -54,11 +49,11 @@ static void test_md1(void **state)
         struct km_mg1 queue = {loads[i], 0.02, 0.2, &law};
         struct km_queue_answer answer;
         assert_int_equal(km_mg1_solve(&queue, &tail, &answer, NULL), KM_OK);
-        near(answer.utilization, loads[i], 1e-14);
-        near(answer.mean_wait_s, loads[i] / (2 * (1 - loads[i])), 1e-13);
+        assert_near(answer.utilization, loads[i], 1e-14);
+        assert_near(answer.mean_wait_s, loads[i] / (2 * (1 - loads[i])), 1e-13);
         for (size_t k = 0; k < 6; k++)
             if (1 - md1_cdf(loads[i], 1, t_s[k]) > 1e-6)
-                near(p[k], 1 - md1_cdf(loads[i], 1, t_s[k]), 1e-5);
+                assert_near(p[k], 1 - md1_cdf(loads[i], 1, t_s[k]), 1e-5);
     }
     km_token_law_release(&law);
 }
@@ -81,14 +76,14 @@ static void test_mm1_and_impatience(void **state)
         if (rho < 1) {
             assert_int_equal(km_mg1_solve(&queue, &tail, &answer, NULL), KM_OK);
             for (int k = 0; k < 2; k++)
-                near(p[k], rho * exp(-(1 - rho) * t_s[k]), 1e-3);
+                assert_near(p[k], rho * exp(-(1 - rho) * t_s[k]), 1e-3);
         }
         assert_int_equal(km_mg1_impatient_solve(&queue, tau, NULL, &answer, NULL), KM_OK);
         double h = fabs(rho - 1) < 1e-9 ? 1 + tau : 1 + rho * -expm1(-(1 - rho) * tau) / (1 - rho);
-        near(answer.loss, 1 - h / (1 + rho * h), 2e-3);
-        near(answer.idle, 1 / (1 + rho * h), 1e-3);
+        assert_near(answer.loss, 1 - h / (1 + rho * h), 2e-3);
+        assert_near(answer.idle, 1 / (1 + rho * h), 1e-3);
         /* What is served keeps the server busy: lambda (1 - loss) E[S] = 1 - idle. */
-        near(answer.utilization * (1 - answer.loss), 1 - answer.idle, 1e-9);
+        assert_near(answer.utilization * (1 - answer.loss), 1 - answer.idle, 1e-9);
     }
     km_token_law_release(&law);
 }
@@ -104,7 +99,7 @@ static void test_patience_limits(void **state)
 
     /* No patience at all: a loss system. */
     assert_int_equal(km_mg1_impatient_solve(&queue, 0, NULL, &answer, NULL), KM_OK);
-    near(answer.loss, answer.utilization / (1 + answer.utilization), 1e-14);
+    assert_near(answer.loss, answer.utilization / (1 + answer.utilization), 1e-14);
     assert_true(answer.mean_wait_s == 0 && answer.var_wait_s == 0);
 
     /* Endless patience: the queue without it, or beyond saturation a server that never idles. */
@@ -112,14 +107,14 @@ static void test_patience_limits(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(km_mg1_impatient_solve(&queue, ample[i], NULL, &answer, NULL), KM_OK);
         assert_int_equal(km_mg1_solve(&queue, NULL, &other, NULL), KM_OK);
-        near(answer.mean_wait_s, other.mean_wait_s, 1e-6);
-        near(answer.idle, other.idle, 1e-6);
+        assert_near(answer.mean_wait_s, other.mean_wait_s, 1e-6);
+        assert_near(answer.idle, other.idle, 1e-6);
         assert_true(answer.loss < 1e-9);
         struct km_mg1 overload = queue;
         overload.rate_per_s = 1.5 / service_s;
         assert_int_equal(km_mg1_impatient_solve(&overload, ample[i], NULL, &answer, NULL), KM_OK);
-        near(answer.loss, 1 - 1 / 1.5, 1e-12);
-        near(answer.mean_wait_s, ample[i], 1e-3);
+        assert_near(answer.loss, 1 - 1 / 1.5, 1e-12);
+        assert_near(answer.mean_wait_s, ample[i], 1e-3);
         assert_true(answer.idle >= 0 && answer.idle < 1e-12);
     }
     km_token_law_release(&law);
@@ -140,9 +135,9 @@ static void test_patience_is_smooth(void **state)
             assert_int_equal(
                 km_mg1_impatient_solve(&queue, patience[i] * longest_s, NULL, &at[side + 1], NULL), KM_OK);
         }
-        near(at[1].loss, (at[0].loss + at[2].loss) / 2, 1e-6);
-        near(at[1].mean_wait_s, (at[0].mean_wait_s + at[2].mean_wait_s) / 2, 1e-6);
-        near(at[1].var_wait_s, (at[0].var_wait_s + at[2].var_wait_s) / 2, 1e-5);
+        assert_near(at[1].loss, (at[0].loss + at[2].loss) / 2, 1e-6);
+        assert_near(at[1].mean_wait_s, (at[0].mean_wait_s + at[2].mean_wait_s) / 2, 1e-6);
+        assert_near(at[1].var_wait_s, (at[0].var_wait_s + at[2].var_wait_s) / 2, 1e-5);
     }
     for (double load = 0.5; load < 1.6; load += 0.45) {
         struct km_queue_answer below, above;
@@ -152,8 +147,8 @@ static void test_patience_is_smooth(void **state)
         assert_int_equal(km_mg1_impatient_solve(&queue, 20 * longest_s * (1 + 1e-6), NULL, &above, NULL),
                          KM_OK);
         assert_true(fabs(below.loss - above.loss) < 1e-6);
-        near(below.mean_wait_s, above.mean_wait_s, 1e-5);
-        near(below.var_wait_s, above.var_wait_s, 1e-4);
+        assert_near(below.mean_wait_s, above.mean_wait_s, 1e-5);
+        assert_near(below.var_wait_s, above.var_wait_s, 1e-4);
     }
     km_token_law_release(&law);
 }
@@ -184,14 +179,14 @@ static void test_tail_integrates_to_moments(void **state)
             t_s[i] = end * pow((double)i / (POINTS - 1), 2);
         struct km_wait_tail tail = {POINTS, t_s, p};
         assert_int_equal(km_mg1_solve(&queue, &tail, &answer, NULL), KM_OK);
-        near(p[0], load, 1e-6);
+        assert_near(p[0], load, 1e-6);
         for (int i = 1; i < POINTS; i++) {
             assert_true(p[i] <= p[i - 1] + 1e-9 && p[i] >= 0);
             mean += (t_s[i] - t_s[i - 1]) * (p[i] + p[i - 1]) / 2;
             square += (t_s[i] - t_s[i - 1]) * (t_s[i] * p[i] + t_s[i - 1] * p[i - 1]);
         }
-        near(mean, answer.mean_wait_s, 1e-3);
-        near(square - mean * mean, answer.var_wait_s, 3e-3);
+        assert_near(mean, answer.mean_wait_s, 1e-3);
+        assert_near(square - mean * mean, answer.var_wait_s, 3e-3);
         km_token_law_release(&law);
     }
     gsl_rng_free(rng);
@@ -212,8 +207,8 @@ static void test_asymptote(void **state)
             mgf += expm1(far.eta_per_s * s) / 500;
             slope += s * exp(far.eta_per_s * s) / 500;
         }
-        near(queue.rate_per_s * mgf, far.eta_per_s, 1e-10);
-        near(far.coefficient, (1 - rho) / (queue.rate_per_s * slope - 1), 1e-8);
+        assert_near(queue.rate_per_s * mgf, far.eta_per_s, 1e-10);
+        assert_near(far.coefficient, (1 - rho) / (queue.rate_per_s * slope - 1), 1e-8);
         if (1 - rho < 1e-4)
             break;
     }
@@ -244,10 +239,10 @@ static void test_token_limit(void **state)
         struct km_mg1 short_queue = {0.3, 0.02, 0.05, &limited};
         assert_int_equal(km_mg1_solve(&short_queue, NULL, &answer, NULL), KM_OK);
         struct km_token_limit at = km_token_limit_at(&queue, limits[i]);
-        near(at.mean_wait_s, answer.mean_wait_s, 1e-12);
-        near(at.mean_tokens, limited.mean, 1e-12);
-        near(at.utilization, answer.utilization, 1e-12);
-        near(at.clipped, km_distribution_survival(&d, limits[i]), 1e-9);
+        assert_near(at.mean_wait_s, answer.mean_wait_s, 1e-12);
+        assert_near(at.mean_tokens, limited.mean, 1e-12);
+        assert_near(at.utilization, answer.utilization, 1e-12);
+        assert_near(at.clipped, km_distribution_survival(&d, limits[i]), 1e-9);
         km_token_law_release(&limited);
     }
     /* The best by value beats its neighbours. */
@@ -347,9 +342,9 @@ static void test_token_laws(void **state)
 
     assert_int_equal(km_token_law_init_limited(&law, &die, 1000, NULL), KM_OK);
     assert_int_equal(law.max, 6);
-    near(law.mean, 3.5, 1e-15);
-    near(km_token_law_limited_mean(&law, 2.5), (1 + 2 * 1 + 2.5 * 4) / 6, 1e-14);
-    near(km_token_law_limited_square(&law, 2.5), (1 + 4 + 6.25 * 4) / 6, 1e-14);
+    assert_near(law.mean, 3.5, 1e-15);
+    assert_near(km_token_law_limited_mean(&law, 2.5), (1 + 2 * 1 + 2.5 * 4) / 6, 1e-14);
+    assert_near(km_token_law_limited_square(&law, 2.5), (1 + 4 + 6.25 * 4) / 6, 1e-14);
     assert_int_equal(km_token_law_quantile_above(&law, 0.5), 3);
     assert_int_equal(km_token_law_quantile_above(&law, 0), 6);
     km_token_law_release(&law);

@@ -2,6 +2,7 @@
 #include "queueing/numeric/erlang.h"
 #include "queueing/servers.h"
 #include "queueing/single/mg1.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -10,12 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static void near(double got, double want, double tolerance)
-{
-    if (!(fabs(got - want) <= tolerance * fmax(fabs(want), 1e-300)))
-        fail_msg("%.12g is not %.12g within %g", got, want, tolerance);
-}
 
 /* a^c / c! over the sum of a^n / n!, as Erlang wrote it. */
 static double plain_erlang_b(double a, int c)
@@ -33,14 +28,14 @@ static void test_erlang(void **state)
     (void)state;
     for (int c = 0; c <= 60; c += 4)
         for (double a = 0.1; a < 100; a *= 3)
-            near(km_erlang_b(a, (uint32_t)c), plain_erlang_b(a, c), 1e-12);
+            assert_near(km_erlang_b(a, (uint32_t)c), plain_erlang_b(a, c), 1e-12);
     /* One server: B = a / (1 + a), C = a. Two: C = a^2 / (2 + a). */
-    near(km_erlang_b(0.7, 1), 0.7 / 1.7, 1e-15);
-    near(km_erlang_c(0.7, 1), 0.7, 1e-15);
-    near(km_erlang_c(1.2, 2), 1.44 / 3.2, 1e-14);
-    near(km_erlang_c(5, 5), 1, 0);
+    assert_near(km_erlang_b(0.7, 1), 0.7 / 1.7, 1e-15);
+    assert_near(km_erlang_c(0.7, 1), 0.7, 1e-15);
+    assert_near(km_erlang_c(1.2, 2), 1.44 / 3.2, 1e-14);
+    assert_near(km_erlang_c(5, 5), 1, 0);
     /* Where a^c / c! itself is far beyond doubles; large a: B ~ (1 - c/a) when overloaded. */
-    near(km_erlang_b(1e6, 1000), 1 - 1000 / 1e6, 1e-5);
+    assert_near(km_erlang_b(1e6, 1000), 1 - 1000 / 1e6, 1e-5);
     assert_true(km_erlang_b(1, 1000000) == 0);
 
     uint32_t servers;
@@ -67,15 +62,15 @@ static void test_tables(void **state)
     } rows[] = {{1, 0.0101, 0.0526}, {2, 0.153, 0.381}, {5, 1.36, 2.22},  {10, 4.46, 6.22},
                 {20, 12.0, 15.2},    {50, 37.9, 44.5},  {100, 84.1, 95.2}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        near(km_erlang_b(rows[i].one_percent, rows[i].servers), 0.01, 0.05);
-        near(km_erlang_b(rows[i].five_percent, rows[i].servers), 0.05, 0.02);
+        assert_near(km_erlang_b(rows[i].one_percent, rows[i].servers), 0.01, 0.05);
+        assert_near(km_erlang_b(rows[i].five_percent, rows[i].servers), 0.05, 0.02);
     }
     struct km_queue_answer answer;
     struct km_servers three = {6.0 / 3600, 1200, 3, 1, 1};
     assert_int_equal(km_servers_solve(&three, NULL, &answer, NULL), KM_OK);
-    near(answer.idle, 1.0 / 9, 1e-12);
-    near(answer.mean_wait_s, 3600 * 4.0 / 27, 1e-12);
-    near(answer.mean_wait_s * three.rate_per_s, 8.0 / 9, 1e-12);
+    assert_near(answer.idle, 1.0 / 9, 1e-12);
+    assert_near(answer.mean_wait_s, 3600 * 4.0 / 27, 1e-12);
+    assert_near(answer.mean_wait_s * three.rate_per_s, 8.0 / 9, 1e-12);
 }
 
 static void test_mmc(void **state)
@@ -87,17 +82,17 @@ static void test_mmc(void **state)
     struct km_wait_tail tail = {2, t_s, p};
     /* M/M/1: W = rho / (mu - lambda), its variance (2 - rho) rho / (mu - lambda)^2. */
     assert_int_equal(km_servers_solve(&(struct km_servers){0.8, 1, 1, 1, 1}, &tail, &answer, NULL), KM_OK);
-    near(answer.mean_wait_s, 4, 1e-13);
-    near(answer.var_wait_s, 0.8 * 1.2 / 0.04, 1e-12);
-    near(answer.mean_response_s, 5, 1e-13);
-    near(answer.idle, 0.2, 1e-13);
-    near(p[0], 0.8, 1e-14);
-    near(p[1], 0.8 * exp(-0.4), 1e-13);
+    assert_near(answer.mean_wait_s, 4, 1e-13);
+    assert_near(answer.var_wait_s, 0.8 * 1.2 / 0.04, 1e-12);
+    assert_near(answer.mean_response_s, 5, 1e-13);
+    assert_near(answer.idle, 0.2, 1e-13);
+    assert_near(p[0], 0.8, 1e-14);
+    assert_near(p[1], 0.8 * exp(-0.4), 1e-13);
     /* M/M/2: W = rho^2 / (1 - rho^2) / mu, nobody there (1 - rho) / (1 + rho). */
     assert_int_equal(km_servers_solve(&(struct km_servers){1.2, 1, 2, 1, 1}, &tail, &answer, NULL), KM_OK);
-    near(answer.mean_wait_s, 0.36 / 0.64, 1e-13);
-    near(answer.idle, 0.4 / 1.6, 1e-12);
-    near(p[0], km_erlang_c(1.2, 2), 0);
+    assert_near(answer.mean_wait_s, 0.36 / 0.64, 1e-13);
+    assert_near(answer.idle, 0.4 / 1.6, 1e-12);
+    assert_near(p[0], km_erlang_c(1.2, 2), 0);
     /* Extremes answer in numbers: next to no load, nearly full, more servers than GSL's tables. */
     static const struct km_servers extremes[] = {{1e-300, 1, 7, 1, 1},
                                                  {1e-9, 1, 1u << 20, 1, 1},
@@ -131,17 +126,18 @@ static void test_approximations(void **state)
     double cv = sqrt(m.m2 / (m.m1 * m.m1) - 1);
     struct km_servers one = {0.15, m.m1, 1, 1, cv};
     assert_int_equal(km_mg1_solve(&queue, NULL, &exact, NULL), KM_OK);
-    near(wait_of(one), exact.mean_wait_s, 1e-12);
+    assert_near(wait_of(one), exact.mean_wait_s, 1e-12);
     assert_int_equal(km_servers_formula(&one), KM_POLLACZEK_KHINCHINE);
     /* Kingman's bound of one server, lambda (Var[gap] + Var[S]) / (2 (1 - rho)), above the exact wait. */
     double rho = 0.15 * m.m1, gap = 1 / 0.15;
-    near(km_servers_wait_bound_s(&one), 0.15 * (gap * gap + cv * cv * m.m1 * m.m1) / (2 * (1 - rho)), 1e-12);
+    assert_near(km_servers_wait_bound_s(&one), 0.15 * (gap * gap + cv * cv * m.m1 * m.m1) / (2 * (1 - rho)),
+                1e-12);
     assert_true(km_servers_wait_bound_s(&one) > exact.mean_wait_s);
     km_token_law_release(&law);
 
     assert_true(wait_of((struct km_servers){7, 1, 8, 0, 0}) == 0);
     struct km_servers eight = {7, 1, 8, 1, 1}, general = {7, 1, 8, 0.5, 2};
-    near(wait_of(general), wait_of(eight) * (0.25 + 4) / 2, 1e-14);
+    assert_near(wait_of(general), wait_of(eight) * (0.25 + 4) / 2, 1e-14);
     assert_int_equal(km_servers_formula(&eight), KM_ERLANG_C);
     assert_int_equal(km_servers_formula(&general), KM_ALLEN_CUNNEEN);
     assert_int_equal(km_servers_formula(&(struct km_servers){0.5, 1, 1, 0.5, 2}), KM_KINGMAN);
@@ -155,7 +151,7 @@ static void test_approximations(void **state)
                         assert_true(wait_of(any) <= km_servers_wait_bound_s(&any) * (1 + 1e-12));
                     if (ca + cs > 0 && c == 1) {
                         struct km_servers full = {0.99999 * c, 1, c, ca, cs};
-                        near(wait_of(full), km_servers_wait_bound_s(&full), 1e-4);
+                        assert_near(wait_of(full), km_servers_wait_bound_s(&full), 1e-4);
                     }
                 }
 }

@@ -1,6 +1,7 @@
 /* The cost model `roofline`: against measured operators of an H200, against hand-computed FLOPs and bytes,
  * and against itself. */
 #include "cost/cost.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,7 +14,6 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)            (sizeof(a) / sizeof *(a))
 #define MOST_STAGES         8
 #define WITHIN(p, m, share) (fabs((p) - (m)) <= (share) * (m))
 

@@ -3,6 +3,7 @@
 #include "base/registry.h"
 #include "executor/executor.h"
 #include "scenario/lookup.h"
+#include "support/check.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -17,10 +18,8 @@
 
 #include <cmocka.h>
 
-#define COUNT(a)                     (sizeof(a) / sizeof *(a))
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
-#define GOOD                         "tests/data/good-scenarios/"
-#define BAD                          "tests/data/bad-scenarios/"
+#define GOOD "tests/data/good-scenarios/"
+#define BAD  "tests/data/bad-scenarios/"
 
 static void read_good(const char *path, const struct km_override *overrides, size_t count,
                       struct km_scenario *out)
@@ -210,8 +209,8 @@ static void everything_is_read(void **state)
     /* Moments of the lognormal: E = exp(mu + sigma^2/2), Var = (exp(sigma^2) - 1) E^2. */
     const struct km_distribution *d = &s.workload.prompt_tokens;
     double mean = exp(d->mu + d->sigma * d->sigma / 2);
-    assert_near(mean, 1020, 1e-9 * 1020);
-    assert_near(sqrt(expm1(d->sigma * d->sigma)) * mean, 980, 1e-9 * 980);
+    assert_within(mean, 1020, 1e-9 * 1020);
+    assert_within(sqrt(expm1(d->sigma * d->sigma)) * mean, 980, 1e-9 * 980);
     assert_true(d->min == 1 && d->max == 14000);
     static const struct km_slo_term terms[] = {{KM_TTFT, 0.99, 2, false, ""},
                                                {KM_TPOT, -1, 0.05, false, ""},
@@ -224,7 +223,7 @@ static void everything_is_read(void **state)
     assert_int_equal(s.slo_count, COUNT(terms));
     for (size_t i = 0; i < COUNT(terms); i++) {
         assert_int_equal(s.slo[i].metric, terms[i].metric);
-        assert_near(s.slo[i].quantile, terms[i].quantile, 1e-12);
+        assert_within(s.slo[i].quantile, terms[i].quantile, 1e-12);
         assert_true(s.slo[i].limit == terms[i].limit);
     }
     assert_true(s.seed == UINT64_MAX);
@@ -291,7 +290,7 @@ static void overrides_win(void **state)
     assert_int_equal(s.workload.process, KM_ARRIVAL_POISSON);
     assert_true(s.workload.rate_per_s == 9);
     assert_int_equal(s.slo_count, 3); /* with the shares that it need not state */
-    assert_near(s.slo[0].quantile, 0.999, 1e-12);
+    assert_within(s.slo[0].quantile, 0.999, 1e-12);
     km_scenario_release(&s);
 }
 

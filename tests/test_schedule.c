@@ -1,6 +1,7 @@
 /* Schedules worked out by hand from the serving semantics (continuous batching in vLLM V1's order, overlapped
  * and not), compared time by time. Times are in picoseconds of a synthetic executor. */
 #include "base/simtime.h"
+#include "support/check.h"
 #include "support/expect.h"
 
 #include <math.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Five requests in 5 blocks of 4 tokens, at most 8 tokens a step; a step takes 1000 + 100 a token.
  *         arrival  prompt  output

@@ -1,6 +1,7 @@
 #include "base/settings.h"
 
 #include "base/suggest.h"
+#include "support/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 enum colour { RED, GREEN };
 static const char *const colours[] = {"red", "green", NULL};

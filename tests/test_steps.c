@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "engine/engine.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,8 +17,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static const char *put(const char *name, const char *text)
 {

@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "cost/power.h"
+#include "support/check.h"
 
 #include <gsl/gsl_randist.h>
 #include <math.h>
@@ -18,8 +19,7 @@
 
 #include <cmocka.h>
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define STEPS    2000u
+#define STEPS 2000u
 
 struct world {
     struct km_arena arena;

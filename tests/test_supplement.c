@@ -1,4 +1,5 @@
 #include "cost/profile/measured.h"
+#include "support/check.h"
 #include "support/importing.h"
 
 #include <math.h>
@@ -11,8 +12,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 extern const struct km_cost_model km_cost_profile, km_cost_roofline;
 
@@ -138,7 +137,7 @@ static void answers(void **state)
         config.layout.tensor_parallel = 4;
         must(km_cost_profile.create(&config, &cost, &error), &error);
         struct noted noted = ask(cost, cases[i].op);
-        assert_close(noted.one_s + 1.0, cases[i].us * 1e-6 + 1.0, 1e-12);
+        assert_near(noted.one_s + 1.0, cases[i].us * 1e-6 + 1.0, 1e-12);
         assert_int_equal(noted.origin, KM_ORIGIN_MEASURED);
         assert_int_equal(noted.supplement, cases[i].supplement);
         km_cost_profile.destroy(cost);
@@ -165,7 +164,7 @@ static void custom_within_its_sizes(void **state)
     const struct km_step_shape prompt = {
         .chunks = &chunk, .chunk_count = 1, .prefill_tokens = 256, .sampled = 1};
     struct op_times times = time_op(&km_cost_profile, cost, &prompt, "all_reduce");
-    assert_close(times.time_s, 50e-6 * times.count, 1e-9);
+    assert_near(times.time_s, 50e-6 * times.count, 1e-9);
     assert_int_equal(times.origin, KM_ORIGIN_MEASURED);
     km_cost_profile.destroy(cost);
     close_world(&w);
@@ -192,7 +191,7 @@ static void whose_kernels(void **state)
     must(km_cost_roofline.create(&config, &described, &error), &error);
     struct noted norm = ask(cost, "norm");
     assert_true(norm.supplement && norm.origin == KM_ORIGIN_MEASURED);
-    assert_close(norm.one_s, 5e-6, 1e-9);
+    assert_near(norm.one_s, 5e-6, 1e-9);
     assert_true(time_op(&km_cost_roofline, described, &step, "norm").time_s > 0.0);
     struct noted reduce = ask(cost, "all_reduce"); /* one-shot of 6 us, less than the description's 50 */
     assert_true(reduce.origin == KM_ORIGIN_MODEL && !reduce.supplement);
@@ -202,7 +201,7 @@ static void whose_kernels(void **state)
     struct km_coverage coverage;
     km_cost_profile.coverage(cost, &coverage);
     assert_true(coverage.supplement_s > 0.0 && coverage.supplement_s < step_s);
-    assert_close(coverage.supplement_s, supplement_s, 1e-9);
+    assert_near(coverage.supplement_s, supplement_s, 1e-9);
     km_cost_profile.destroy(cost);
     km_cost_roofline.destroy(described);
     close_world(&w);
@@ -230,9 +229,9 @@ static void chain_of_three(void **state)
         config.layout.tensor_parallel = 4;
         if (!endless) {
             must(km_cost_profile.create(&config, &cost, &error), &error);
-            assert_close(ask(cost, "o_proj").one_s, 9e-6, 1e-9);
-            assert_close(ask(cost, "experts_up").one_s, 60e-6, 1e-9); /* 2/3 of the second's 90 */
-            assert_close(ask(cost, "norm").one_s, 6e-6, 1e-9);
+            assert_near(ask(cost, "o_proj").one_s, 9e-6, 1e-9);
+            assert_near(ask(cost, "experts_up").one_s, 60e-6, 1e-9); /* 2/3 of the second's 90 */
+            assert_near(ask(cost, "norm").one_s, 6e-6, 1e-9);
             assert_true(ask(cost, "norm").supplement && !ask(cost, "o_proj").supplement);
             km_cost_profile.destroy(cost);
             continue;
@@ -272,8 +271,8 @@ static void routing_of_rows(void **state)
         struct km_cost_config config = shipped_config(&w.shipped, w.path);
         config.layout.tensor_parallel = 4;
         must(km_cost_profile.create(&config, &cost, &error), &error);
-        assert_close(ask(cost, "experts_up").one_s, 1e-6 * whole_us[i] * 2.0 / 3.0, 1e-9);
-        assert_close(ask(cost, "experts_down").one_s, 1e-6 * whole_us[i] / 3.0, 1e-9);
+        assert_near(ask(cost, "experts_up").one_s, 1e-6 * whole_us[i] * 2.0 / 3.0, 1e-9);
+        assert_near(ask(cost, "experts_down").one_s, 1e-6 * whole_us[i] / 3.0, 1e-9);
         km_cost_profile.destroy(cost);
         close_world(&w);
     }
@@ -298,7 +297,7 @@ static void tokens_that_choose_alike(void **state)
         struct km_cost_config config = shipped_config(&w.shipped, w.path);
         config.layout.tensor_parallel = 4;
         must(km_cost_profile.create(&config, &cost, &error), &error);
-        assert_close(ask(cost, "experts_up").one_s, 1e-6 * cases[i].us * 2.0 / 3.0, 1e-9);
+        assert_near(ask(cost, "experts_up").one_s, 1e-6 * cases[i].us * 2.0 / 3.0, 1e-9);
         km_cost_profile.destroy(cost);
         close_world(&w);
     }

@@ -1,6 +1,7 @@
 /* The tail of ragged attention and the power limit, by numbers worked out by hand. */
 #include "cost/attention_tail.h"
 #include "cost/power.h"
+#include "support/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -10,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define assert_near(a, b) assert_true(fabs((a) - (b)) <= 1e-9 * fabs(b))
+#define assert_close(a, b) assert_near(a, b, 1e-9)
 
 /* 100 multiprocessors at 1 TB/s and 1 PFLOP/s; 4 KV heads of 1,000 bytes a token, 16 query heads. */
 static const struct km_device device = {.multiprocessors = 100,
@@ -56,7 +57,7 @@ static void mixed_tails(void **state)
     const struct km_attention_load load = {
         .decodes = 10, .decode_context = 20000, .longest_context = 8000, .mixed = true};
     /* a token: 128 rows of 500 FLOPs, at a hundredth of half a PFLOP/s */
-    assert_near(km_attention_tail_s(&device, &engine, &op, &load), 0.8 * 8000 * 128 * 500 / 5e12);
+    assert_close(km_attention_tail_s(&device, &engine, &op, &load), 0.8 * 8000 * 128 * 500 / 5e12);
     const struct km_engine none = {.mixed_tail_share = 0.8};
     assert_true(km_attention_tail_s(&device, &none, &op, &load) == 0.0);
     struct km_device unknown = device;
@@ -86,11 +87,11 @@ static void power(void **state)
     struct km_power whole = {0}, cut = {0};
     (void)state;
     double mean = km_power_step(&whole, &use, 1.0, 0.1);
-    assert_near(mean, 0.8 * (1.0 - (1.0 - exp(-2.0)) / 2.0));
-    assert_near(whole.duty, 0.8 * (1.0 - exp(-2.0)));
+    assert_close(mean, 0.8 * (1.0 - (1.0 - exp(-2.0)) / 2.0));
+    assert_close(whole.duty, 0.8 * (1.0 - exp(-2.0)));
     double first = km_power_step(&cut, &use, 1.0, 0.03), second = km_power_step(&cut, &use, 1.03, 0.07);
-    assert_near(0.3 * first + 0.7 * second, mean);
-    assert_near(cut.duty, whole.duty);
+    assert_close(0.3 * first + 0.7 * second, mean);
+    assert_close(cut.duty, whole.duty);
     /* a pause of one time constant */
     double after = km_power_step(&whole, &use, 1.15, 1e-9);
     assert_true(fabs(after - cut.duty * exp(-1.0)) < 1e-6);

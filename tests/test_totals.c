@@ -1,6 +1,7 @@
 /* What a replica adds up and what a fleet says of its groups, worked out by hand. */
 #include "base/simtime.h"
 #include "scenario/fleet.h"
+#include "support/check.h"
 #include "support/expect.h"
 
 #include <math.h>
@@ -9,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* --- one replica ---------------------------------------------------------------------------------------- */
 

@@ -1,3 +1,4 @@
+#include "support/check.h"
 #include "support/reading.h"
 #include "workload/trace/stats.h"
 
@@ -10,8 +11,6 @@
 
 #define AZURE    KM_SOURCE_DIR "/../shared/data/traces/azure-conv-2023.csv"
 #define MOONCAKE KM_SOURCE_DIR "/../shared/data/traces/mooncake-conversation.jsonl"
-
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
 
 /* --- recorded traces ----------------------------------------------------------------------------------- */
 
@@ -38,14 +37,14 @@ static void test_recorded_azure(void **state)
     struct km_trace_summary s;
     km_trace_stats_summarize(stats, &s);
     assert_int_equal(s.requests, 19366);
-    assert_near(km_token_counts_mean(s.prompt), 1154.6974, 1e-4);
-    assert_near(km_token_counts_mean(s.output), 211.1259, 1e-4);
+    assert_within(km_token_counts_mean(s.prompt), 1154.6974, 1e-4);
+    assert_within(km_token_counts_mean(s.output), 211.1259, 1e-4);
     assert_int_equal(s.prompt->max, 14050);
     assert_int_equal(s.output->max, 1000);
     assert_int_equal(s.output->tokens, 4088665);
     assert_int_equal(km_token_counts_quantile(s.prompt, 0.5), 1020); /* the paper's medians */
     assert_int_equal(km_token_counts_quantile(s.output, 0.5), 129);
-    assert_near(s.span_s, 3501.721937, 1e-9); /* 18:15:46.68059 to 19:14:08.402527 */
+    assert_within(s.span_s, 3501.721937, 1e-9); /* 18:15:46.68059 to 19:14:08.402527 */
     assert_int_equal(s.blocks, 0);
     km_trace_stats_destroy(stats);
 }
@@ -60,7 +59,7 @@ static void test_recorded_mooncake(void **state)
     assert_int_equal(s.hashed_requests, 12031);
     assert_int_equal(s.distinct_blocks, 182790); /* hashes are numbered from 0 to 182789 */
     assert_int_equal(s.blocks, 288500);
-    assert_near(s.span_s, 3536.999, 1e-9);
+    assert_within(s.span_s, 3536.999, 1e-9);
     km_trace_stats_destroy(stats);
 }
 
@@ -109,19 +108,19 @@ static void test_statistics(void **state)
     assert_int_equal(s.sessions, 2);
     assert_int_equal(s.session_requests, 3);
     assert_int_equal(km_trace_stats_class(stats, 1), 2);
-    assert_near(s.rate_per_s, 1, 1e-12);
-    assert_near(s.gap_cv, 0.816496580927726, 1e-12); /* gaps 1, 2, 0: variance 2/3 */
-    assert_int_equal(s.dispersion[0].windows, 3);    /* counts 1, 1, 0: variance 1/3, mean 2/3 */
-    assert_near(s.dispersion[0].index, 0.5, 1e-12);
+    assert_within(s.rate_per_s, 1, 1e-12);
+    assert_within(s.gap_cv, 0.816496580927726, 1e-12); /* gaps 1, 2, 0: variance 2/3 */
+    assert_int_equal(s.dispersion[0].windows, 3);      /* counts 1, 1, 0: variance 1/3, mean 2/3 */
+    assert_within(s.dispersion[0].index, 0.5, 1e-12);
     assert_int_equal(km_token_counts_quantile(s.output, 0.5), 20);
     assert_int_equal(km_token_counts_quantile(s.output, 0.51), 30);
     assert_int_equal(km_token_counts_quantile(s.output, 1), 40);
-    assert_near(km_token_counts_sd(s.output), 12.9099444873581, 1e-9);
+    assert_within(km_token_counts_sd(s.output), 12.9099444873581, 1e-9);
     double requests = 0;
     for (size_t i = 0; i < s.rate_count; i++)
         requests += s.rates_per_s[i] *
                     (i + 1 < s.rate_count ? s.rate_window_s : s.span_s - s.rate_window_s * (double)i);
-    assert_near(requests, 4, 1e-9);
+    assert_within(requests, 4, 1e-9);
     km_trace_stats_destroy(stats);
     km_trace_close(reader);
 }

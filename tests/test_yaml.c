@@ -1,4 +1,5 @@
 #include "base/yaml.h"
+#include "support/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static struct km_yaml *parse(const char *text, struct km_arena *arena)
 {

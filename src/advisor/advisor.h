@@ -120,8 +120,8 @@ struct km_advice {
     struct km_advice_run runs[3];
     uint32_t tried_count; /* what might help, where advice was withdrawn */
     struct km_advice_run tried[KM_ADVICE_TRIED];
-    uint32_t
-        instead; /* tried[instead - 1] is the best of those that help; 0 = none does, or nothing was tried */
+    /* tried[instead - 1] is the best of those that help; 0 = none does, or nothing was tried */
+    uint32_t instead;
 };
 
 /* Was the advised batch withdrawn? */

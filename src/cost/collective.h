@@ -8,10 +8,12 @@
  *     all-reduce one-shot   alpha + (P-1) b/beta                        every rank reads all others' messages
  *                two-shot   2 alpha + 2 (P-1)/P b/beta                  reduce a share each, read the others'
  *                ring       2 (P-1) alpha + 2 (P-1)/P b/beta
- *                tree       2 ceil(log2 P) alpha + 2 b/beta             two trees (Sanders, Speck, Traff
- * 2009, doi:10.1016/j.parco.2009.09.001) all-gather  ring      (P-1) alpha + (P-1) b/beta reduce-scatter ring
- * (P-1) alpha + (P-1)/P b/beta all-to-all            alpha + (P-1)/P b/beta                      all P-1
- * messages at once send/receive          alpha + b/beta
+ *                tree       2 ceil(log2 P) alpha + 2 b/beta             two trees (Sanders, Speck, Traff 2009,
+ *                                                                       doi:10.1016/j.parco.2009.09.001)
+ *     all-gather ring       (P-1) alpha + (P-1) b/beta
+ *     reduce-scatter ring   (P-1) alpha + (P-1)/P b/beta
+ *     all-to-all            alpha + (P-1)/P b/beta                      all P-1 messages at once
+ *     send/receive          alpha + b/beta
  *
  * Over N nodes with L = P/N ranks in each, every rank with its own way into the network, in two levels:
  *

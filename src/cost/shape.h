@@ -14,8 +14,8 @@ struct km_chunk {
 struct km_decode_shape {
     uint32_t count;       /* sequences, one token each */
     uint64_t sum_context; /* tokens attended to, the new one included, summed over the sequences */
-    uint64_t
-        sum_windowed; /* the same with each context cut to the model's window; sum_context without a window */
+    /* the same with each context cut to the model's window; sum_context without a window */
+    uint64_t sum_windowed;
     uint32_t below_window; /* sequences whose context still grows inside the window; count without a window */
     uint64_t max_context;
     uint32_t padding; /* rows that finished sequences still fill in a batch that runs to its longest member's

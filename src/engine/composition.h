@@ -9,7 +9,8 @@
  *     attention, prompts                     one of round(sqrt(sum c_i^2)) tokens after sum up(p_i), times
  *                                            1.1 when there are several
  *     attention, decodes                     n of them over up(floor(mean x_j)) tokens of cache, times 1.1
- * when n > 1 all-reduce                             as measured, and 0.02 ms to launch it
+ *                                            when n > 1
+ *     all-reduce                             as measured, and 0.02 ms to launch it
  *
  * up() rounding up to multiples of 64 tokens, the factors 1.1 for models whose query heads share KV heads
  * only. Both attentions are added up. The embedding, the last norm, the LM head and sampling take no time,

@@ -24,8 +24,8 @@ struct km_growth {
     uint64_t window_tokens; /* context at which it is: a multiple of block_size */
     uint64_t inside_count;
     uint32_t *inside; /* [block_size] as members */
-    uint32_t
-        *leaving; /* [window_tokens] by the clock, modulo window_tokens, at which they are members only */
+    /* [window_tokens] by the clock, modulo window_tokens, at which they are members only */
+    uint32_t *leaving;
     uint32_t *scratch; /* [block_size] */
 };
 

@@ -34,9 +34,9 @@ struct km_sequence {
     int64_t session;
     const uint64_t *prefix_hashes; /* [prefix_hash_count], borrowed for the sequence's life; NULL = unique */
     uint32_t prefix_hash_count;
-    uint32_t
-        window_excess_blocks; /* the KV manager's: held in each windowed group beyond a full window, until computed */
-    void *kv;                 /* the KV manager's own record */
+    /* the KV manager's: held in each windowed group beyond a full window, until computed */
+    uint32_t window_excess_blocks;
+    void *kv; /* the KV manager's own record */
 };
 
 /* Doubly linked list of sequences. */

@@ -88,8 +88,9 @@ struct km_summary {
     uint64_t cancelled, cancelled_tokens; /* requests whose clients gave up, and the output tokens they got */
     uint64_t prompt_tokens, output_tokens; /* of completed requests */
     double duration_s;                     /* first arrival to last completion; NAN when nothing completed */
-    double
-        span_s; /* first arrival to the end of the last request that was let in, or of the last step; NAN as duration_s */
+    /* first arrival to the end of the last request that was let in, or of the last step; NAN as
+     * duration_s */
+    double span_s;
     double requests_per_s, output_tokens_per_s, total_tokens_per_s;
     struct km_latency_summary latency[KM_LATENCY_COUNT];
     uint64_t steps;

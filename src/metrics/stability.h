@@ -9,13 +9,16 @@
  * much as a fluid queue whose capacity is their mean rate, fed with the arrivals counted in up to 64 windows
  * of time. So let chance = sqrt(c2 * arrivals), limit = 3 chance + what the fluid queue holds at the end, and
  * let a quantity rise when its slope is significant at 1 % and its last quarter lies more than 15 % above its
- * third (steady growth from nothing gives 40 %). The verdict is saturated  the backlog exceeds the limit, and
- * delays rise, or the backlog is more than a third of all arrivals and the number in the system still grows
- * (by 5 %: in a closed loop it stays level); unknown    fewer than 100 arrivals, all at one time, or fewer
- * than half of them served when they end; delays rise and the backlog exceeds chance; the number in the
- * system rises to more than the limit (long service may still be filling the system up); or the backlog
- * exceeds chance while the number in the system moves by 5 % (a crest or an early burst being worked off);
+ * third (steady growth from nothing gives 40 %). The verdict is
+ *
+ *   saturated  the backlog exceeds the limit, and delays rise, or the backlog is more than a third of all
+ *              arrivals and the number in the system still grows (by 5 %: in a closed loop it stays level);
+ *   unknown    fewer than 100 arrivals, all at one time, or fewer than half of them served when they end;
+ *              delays rise and the backlog exceeds chance; the number in the system rises to more than the
+ *              limit (long service may still be filling the system up); or the backlog exceeds chance while
+ *              the number in the system moves by 5 % (a crest or an early burst being worked off);
  *   stable     otherwise.
+ *
  * Everything is integer and bounded (33 KiB); nothing depends on how steps were grouped. */
 #ifndef KM_METRICS_STABILITY_H
 #define KM_METRICS_STABILITY_H

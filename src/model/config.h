@@ -98,8 +98,8 @@ struct km_config {
     const cJSON *root;
     const cJSON *text; /* the language model's object: root, or its text_config */
     const struct km_family *family;
-    const char
-        *letters; /* of hybrids, one a block: M mixer, * attention, - MLP, E experts; NULL = not spelt so */
+    /* of hybrids, one a block: M mixer, * attention, - MLP, E experts; NULL = not spelt so */
+    const char *letters;
     const struct km_json *beside; /* hf_quant_config.json, which ModelOpt puts beside the file; NULL = none */
     struct km_arena *arena;
     struct km_error *error;

@@ -46,8 +46,8 @@ struct km_precision {
     enum km_dtype weights;     /* linear layers and experts */
     enum km_dtype activations; /* operands of the matrix multiplications */
     enum km_dtype kv_cache;
-    enum km_dtype
-        embeddings; /* embedding and LM head: engines leave them in 16 bits when weights are quantised */
+    /* embedding and LM head: engines leave them in 16 bits when weights are quantised */
+    enum km_dtype embeddings;
     enum km_dtype attention; /* weights of the mixers: as `weights`, except in checkpoints that quantise
                                 experts only (gpt-oss); set it wherever `weights` is set */
 };

@@ -22,8 +22,8 @@
 #define KM_MOST_BLOCK_SIZE 65536u /* as the engine key's limit */
 
 struct km_kv_groups { /* all 0: one group, in which nothing is let go */
-    uint32_t
-        window_tokens; /* keys that a query of a windowed layer sees, its own included; 0 = no such groups */
+    /* keys that a query of a windowed layer sees, its own included; 0 = no such groups */
+    uint32_t window_tokens;
     uint32_t full, windowed, recurrent;
     uint32_t layers; /* of one group; the last of each kind may have fewer, and is padded */
 };

@@ -59,8 +59,8 @@ struct km_memory_map {
     bool graphs_in_budget;
     double kv_bytes; /* left for blocks; negative when the model does not fit */
     struct km_kv_groups groups;
-    const char
-        *ungrouped; /* why windowed and recurrent layers are no groups; NULL = they are, or there are none */
+    /* why windowed and recurrent layers are no groups; NULL = they are, or there are none */
+    const char *ungrouped;
     double block_bytes; /* this rank's share of a block of block_size tokens: with windows, of one group */
     double kv_bytes_per_token; /* this rank's share of a token, over all layers */
     /* Part of kv_bytes: the last block of a sequence is half empty on average (Kwon et al. 2023, arXiv

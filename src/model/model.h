@@ -64,8 +64,8 @@ struct km_layer {
     /* Sparse attention (DeepSeek-V3.2): a query attends to the index_topk tokens that an indexer of
      * its own scores highest, or to those of the last layer that has one (index_heads 0). 0 = attention to all */
     uint32_t index_topk, index_heads, index_dim;
-    uint32_t
-        index_block; /* keys are chosen so many together, and kept in 16 bits (MiniMax-M3); 0 = singly, in 8 */
+    /* keys are chosen so many together, and kept in 16 bits (MiniMax-M3); 0 = singly, in 8 */
+    uint32_t index_block;
     int32_t kv_source; /* index of the layer whose KV this layer reads (cross-layer sharing); -1 = its own */
     bool value_of_key; /* V is computed from K's projection (Gemma 4): kept, but without weights of its own */
     bool qkv_bias, output_bias;
@@ -73,8 +73,8 @@ struct km_layer {
     bool qk_norm_full; /* with qk_norm: one norm over the q (k) of all heads together (OLMo 2) */
     bool sinks;        /* one learned attention-sink logit a query head (gpt-oss) */
     bool rope;         /* rotary embedding applied here */
-    uint32_t
-        gate_width; /* values of a learned gate on attention's output (a value each, or a head); 0 = none */
+    /* values of a learned gate on attention's output (a value each, or a head); 0 = none */
+    uint32_t gate_width;
     /* MLA */
     uint32_t q_lora_rank; /* 0 = no low-rank query */
     uint32_t kv_lora_rank, qk_nope_dim, qk_rope_dim;
@@ -93,16 +93,16 @@ struct km_layer {
     bool mlp_bias;
     uint32_t intermediate; /* dense width */
     uint32_t experts, experts_per_token, expert_intermediate;
-    uint32_t
-        expert_hidden; /* routed experts work on rows projected to so many values (latent experts); 0 = hidden */
+    /* routed experts work on rows projected to so many values (latent experts); 0 = hidden */
+    uint32_t expert_hidden;
     bool expert_norm;             /* a norm on what latent experts put out */
     uint32_t shared_intermediate; /* width of all shared experts together; 0 = none */
     bool shared_gate;             /* a learned scalar gate on the shared expert (Qwen2-MoE) */
     bool router_bias;
     bool expert_bias;
     bool parallel_block; /* attention and MLP read the same normed input and add once (GPT-J, Falcon, phi) */
-    uint32_t
-        norms; /* norm vectors of width hidden in this layer (2 usually, 4 with sandwich norms, 1 parallel) */
+    /* norm vectors of width hidden in this layer (2 usually, 4 with sandwich norms, 1 parallel) */
+    uint32_t norms;
     /* Attention residuals (Kimi-K3, arXiv 2607.24653, section 2.2): before mixer and MLP a token's vector is a
      * weighted sum of so many outputs of earlier blocks. 0 = the residual stream alone */
     uint32_t residual_sources;
@@ -121,8 +121,9 @@ struct km_model {
     uint32_t learned_positions; /* rows of a learned position table; 0 = none (rotary) */
     uint32_t embedding_dim;     /* width of the embedding when projected to hidden (OPT-350m); 0 = hidden */
     uint32_t max_position_embeddings;
-    uint32_t
-        distinct_experts; /* of a layer's experts tokens choose, at random, among so many; 0 = all. Not of the file: who serves it says so */
+    /* of a layer's experts tokens choose, at random, among so many; 0 = all. Not of the file: who serves
+     * it says so */
+    uint32_t distinct_experts;
     struct km_precision precision; /* what the checkpoint stores: torch_dtype and quantization_config */
     struct km_stored lm_head;
     const char *towers;      /* beside the language model: "vision", "audio"; NULL = none */

@@ -74,8 +74,8 @@ struct km_plan {
     struct km_accuracy accuracy; /* what was measured, and predicted for it */
     struct km_candidates candidates;
     struct km_plan_entry *entries; /* [candidates.count] */
-    struct km_sensitivity
-        *sensitivity; /* of the winner; NULL when it has no maximum rate, or in a quick plan */
+    /* of the winner; NULL when it has no maximum rate, or in a quick plan */
+    struct km_sensitivity *sensitivity;
     uint64_t holding; /* the first so many hold: entries[0] is the winner */
     /* A recording cannot tell: the first term of the SLO whose quantile has too few samples beyond it
      * (planner/length.h); nothing was searched. Else -1. */

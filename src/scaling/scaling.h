@@ -53,8 +53,8 @@ struct km_scaling_settings {
     enum km_scaling_metric metric;
     double target_tokens_per_s;              /* predictive: of prompts and outputs, a replica */
     double level_smoothing, trend_smoothing; /* predictive: 0..1 */
-    const struct km_schedule_entry
-        *schedule; /* [schedule_count] ascending from the first at_s >= 0; borrowed */
+    /* [schedule_count] ascending from the first at_s >= 0; borrowed */
+    const struct km_schedule_entry *schedule;
     uint32_t schedule_count;
     double period_s; /* schedule: repeats; 0 = once */
 };
@@ -67,8 +67,8 @@ struct km_scaling_view {
     double sequences, kv_cache, busy; /* shares, as enum km_scaling_metric says */
     /* Of the whole fleet since the last look. */
     uint64_t arrived_requests;
-    double
-        arrived_tokens; /* prompts, and as many output tokens as completed requests had on average so far */
+    /* prompts, and as many output tokens as completed requests had on average so far */
+    double arrived_tokens;
 };
 
 struct km_scaling_policy {

@@ -16,8 +16,8 @@ struct km_cohort {
     uint64_t clock; /* steps taken */
     uint32_t count;
     int64_t base_sum;
-    uint64_t
-        last_token_ps;   /* when the members' latest tokens came; valid once that batch has been processed */
+    /* when the members' latest tokens came; valid once that batch has been processed */
+    uint64_t last_token_ps;
     uint64_t last_batch; /* number of the batch that took its latest step */
     bool in_flight;      /* may not join a batch (pipeline stages): its previous batch has not returned */
     bool changed;        /* members came or went since the step line was last drawn */

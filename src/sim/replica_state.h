@@ -89,8 +89,8 @@ struct km_replica {
 
     struct km_flight *flights; /* ring of max_flights */
     uint32_t max_flights, flight_first, flight_count;
-    uint64_t
-        batches; /* opened so far; their numbers. One that stays empty has a number, too, as vLLM counts */
+    /* opened so far; their numbers. One that stays empty has a number, too, as vLLM counts */
+    uint64_t batches;
     uint64_t stage_free_ps[KM_MAX_STAGES];
     struct km_power stage_power[KM_MAX_STAGES];
     uint64_t host_free_ps, workers_free_ps;

@@ -27,8 +27,8 @@ struct km_sweep {
     struct km_axes axes;
     uint32_t replications;
     uint64_t runs; /* axes.points * replications */
-    const struct km_yaml
-        *show; /* `show: [ttft_s.p99]`: figures that the table is to show; NULL = not stated */
+    /* `show: [ttft_s.p99]`: figures that the table is to show; NULL = not stated */
+    const struct km_yaml *show;
     struct km_profile_store *profiles; /* owned: measured profiles, read once for all runs */
     /* Of the question: the scenario with its overrides (comments aside), the replications, `version`, and the
      * contents of every file that it or an axis names. 16 hexadecimal digits. */

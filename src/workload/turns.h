@@ -30,8 +30,8 @@ enum km_turn_prompts {
 struct km_turns_settings {
     const struct km_recording *recording; /* read at the beginning alone */
     uint64_t start_ps, end_ps;            /* window, in the recording's time */
-    const struct km_distribution
-        *think_s; /* of all later turns, instead of the recording's delays; NULL = those */
+    /* of all later turns, instead of the recording's delays; NULL = those */
+    const struct km_distribution *think_s;
     enum km_turn_prompts prompts;
     uint64_t seed;
 };

@@ -68,8 +68,8 @@ struct km_workload_settings {
     double cancel_share; /* of the requests, whose clients give up; 0 = none do */
     bool has_cancel_after, has_cancel_tokens;
     struct km_distribution cancel_after_s; /* so long after they sent it, or ... */
-    struct km_distribution
-        cancel_tokens; /* ... with so many output tokens, if there are as many; the sooner */
+    /* ... with so many output tokens, if there are as many; the sooner */
+    struct km_distribution cancel_tokens;
     enum km_turns_arrive turns;
     enum km_turn_prompts turn_prompts; /* after_answer, as what follows */
     bool has_turn_think;               /* else the trace's delays */

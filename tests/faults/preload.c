@@ -3,11 +3,11 @@
  * backwards. What is wanted is in the environment:
  *
  *   KM_FAULT_ALLOCATION=N   the N-th allocation (from 1) of the process fails; N+ that and all later ones
- *   KM_FAULT_CALL=N:WHAT    the N-th system call that changes a file: an errno's name (ENOSPC, EIO, EINTR: it
- * fails so), `full` (it and all later ones fail with ENOSPC), `short` (a write takes half of its bytes),
- * `kill` (SIGKILL in its place), `term` (SIGTERM to the process before it) KM_FAULT_CLOCK=back     the wall
- * clock goes back an hour at every look, the monotonic one ahead by a second KM_FAULT_REPORT=FILE    at a
- * usual end, FILE gets the line "allocations A calls C synced S"
+ *   KM_FAULT_CALL=N:WHAT    the N-th system call that changes a file: an errno's name (ENOSPC, EIO, EINTR: it fails
+ *                           so), `full` (it and all later ones fail with ENOSPC), `short` (a write takes half of its
+ *                           bytes), `kill` (SIGKILL in its place), `term` (SIGTERM to the process before it)
+ *   KM_FAULT_CLOCK=back     the wall clock goes back an hour at every look, the monotonic one ahead by a second
+ *   KM_FAULT_REPORT=FILE    at a usual end, FILE gets the line "allocations A calls C synced S"
  *
  * Allocations are counted in malloc(), calloc(), realloc() and the aligned ones, in which all libraries end.
  * Calls that change a file are write(), pwrite(), writev(), fsync(), fdatasync(), ftruncate(), rename(),

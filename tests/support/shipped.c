@@ -18,12 +18,6 @@ void must(enum km_status status, const struct km_error *error)
     fail_msg("%s", line);
 }
 
-void assert_close(double a, double b, double relative)
-{
-    if (!(fabs(a - b) <= relative * fabs(b)))
-        fail_msg("%.12g is not %.12g within %g", a, b, relative);
-}
-
 void open_shipped(const char *device, const char *model, const char *engine, struct shipped *out)
 {
     struct km_error error;

@@ -8,7 +8,6 @@
 
 /* Fails the test with the error's line, unless the status is KM_OK. */
 void must(enum km_status status, const struct km_error *error);
-void assert_close(double a, double b, double relative);
 
 struct shipped {
     struct km_arena arena;

@@ -11,13 +11,13 @@
 struct km_step_solution {
     double by[KM_STEP_COLUMNS_MOST];
     double se[KM_STEP_COLUMNS_MOST];
-    double
-        inflation[KM_STEP_COLUMNS_MOST]; /* variance over what it were if the other columns were not there */
-    size_t twin[KM_STEP_COLUMNS_MOST];   /* the column whose estimate goes most with it; itself when alone */
-    double noise;                        /* standard deviation of a row, by the median */
-    size_t outliers;                     /* rows that count less than half */
-    bool
-        singular; /* the columns, or too few rows, do not determine it; only `inflation` and `twin` are set */
+    /* variance over what it were if the other columns were not there */
+    double inflation[KM_STEP_COLUMNS_MOST];
+    size_t twin[KM_STEP_COLUMNS_MOST]; /* the column whose estimate goes most with it; itself when alone */
+    double noise;                      /* standard deviation of a row, by the median */
+    size_t outliers;                   /* rows that count less than half */
+    /* the columns, or too few rows, do not determine it; only `inflation` and `twin` are set */
+    bool singular;
 };
 
 struct km_step_range {

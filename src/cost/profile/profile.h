@@ -155,8 +155,8 @@ struct km_profile {
     const char *device;     /* name of a device description */
     const char *provenance; /* a JSON object */
     const char *kernels_of; /* program whose kernels these are; NULL = of whatever engine it is used for */
-    const char
-        *supplement;    /* name of a profile that answers what this one cannot (measured.h); NULL = none */
+    /* name of a profile that answers what this one cannot (measured.h); NULL = none */
+    const char *supplement;
     const char **names; /* [name_count] interned words of open dims */
     size_t name_count, name_capacity;
     struct km_profile_table tables[KM_PROFILE_CLASSES];

@@ -5,10 +5,16 @@
  *            member j leaves after k1 b + k2 + k4 N_j + k3 sum_i min(N_i, N_j)
  *
  * (prefill of b requests, then decode steps of k3 m + k4 with m active members; arXiv 2407.05347). Below, T
- * is either. With F the cdf of N: P(L <= l) = F(l)^b, and E[e^{-sT}] = e^{-s (k1 b + k2)} sum_l e^{-s k4 l}
- * (phi_l^b - phi_{l-1}^b),  phi_l = sum_{n<=l} p_n e^{-s k3 n} for elastic batches. Time spent in service by
- * a member on average: E[H_b] padded, V_b = k1 b + k2 + k4 mu + k3 (mu + (b - 1) m),  m = sum_{l>=1} P(N >=
- * l)^2    elastic. */
+ * is either. With F the cdf of N:
+ *
+ *   P(L <= l)  = F(l)^b
+ *   E[e^{-sT}] = e^{-s (k1 b + k2)} sum_l e^{-s k4 l} (phi_l^b - phi_{l-1}^b),
+ *                phi_l = sum_{n<=l} p_n e^{-s k3 n} for elastic batches
+ *
+ * Time spent in service by a member on average:
+ *
+ *   padded   E[H_b]
+ *   elastic  V_b = k1 b + k2 + k4 mu + k3 (mu + (b - 1) m),   m = sum_{l>=1} P(N >= l)^2 */
 #ifndef KM_QUEUEING_BULK_BATCH_LAW_H
 #define KM_QUEUEING_BULK_BATCH_LAW_H
 

@@ -9,13 +9,21 @@
  * prompts' share in it, what an arrival waits and takes until its first token, and the burden B(m): what its
  * tokens are delayed by prompts that came during its own long first step, beyond what a decode step meets on
  * average.
+ *
  * 2. The number of decodes. Each advances one token a step, so they share a server of rate m / E[S](m) tokens
  * per second: generalised processor sharing, whose stationary law depends on D through its mean alone (Cohen
- * 1979, doi:10.1007/BF00264436), pi(m) / pi(m-1) = lambda (E[D] E[S](m) + B(m)) / m. Prompts interrupt
- * everyone, so an arrival also undoes part of the service: with f = 1 - S_0 / E[S] the share of time that
- *    prompts take, it is worth 1 + x sequences, x = f / (1 - f), in the mean. The second moment of that jump
- * enters as extra flows up and down, c times the rate of ends each, c = x + x^2 (1 + cv^2) / 2, cv that of
- * the prompt lengths: the drift stays, the diffusion coefficient is matched.
+ * 1979, doi:10.1007/BF00264436),
+ *
+ *   pi(m) / pi(m-1) = lambda (E[D] E[S](m) + B(m)) / m
+ *
+ * Prompts interrupt everyone, so an arrival also undoes part of the service: with f = 1 - S_0 / E[S] the share
+ * of time that prompts take, it is worth 1 + x sequences, x = f / (1 - f), in the mean. The second moment of
+ * that jump enters as extra flows up and down, c times the rate of ends each,
+ *
+ *   c = x + x^2 (1 + cv^2) / 2,   cv that of the prompt lengths:
+ *
+ * the drift stays, the diffusion coefficient is matched.
+ *
  * 3. Slots. At most M sequences decode at once: the least of what max_num_seqs, the KV pool over the mean
  * blocks held, and the token budget allow, each less what requests in prefill or about to be replaced hold. M
  * of the KV pool is normal, its variance that of the blocks held; of n in the system E[min(n, M)] decode. The

@@ -2,9 +2,11 @@
  *
  * A lower limit n shortens every wait and cuts more answers short. Two ways to weigh them (arXiv 2407.05347,
  * section on the optimal max-token limit):
- *   KM_LIMIT_CLIP   the smallest n that cuts at most a share epsilon: P(N > n) <= epsilon. E[W] rises in n,
- * so it is also the shortest wait under that constraint. KM_LIMIT_VALUE  the n that minimises E[W(n)] - kappa
- * E[min(N, n)]: a token delivered is worth kappa seconds of waiting. Every stable n is tried. */
+ *
+ *   KM_LIMIT_CLIP   the smallest n that cuts at most a share epsilon: P(N > n) <= epsilon. E[W] rises in n, so
+ *                   it is also the shortest wait under that constraint.
+ *   KM_LIMIT_VALUE  the n that minimises E[W(n)] - kappa E[min(N, n)]: a token delivered is worth kappa seconds
+ *                   of waiting. Every stable n is tried. */
 #ifndef KM_QUEUEING_SINGLE_TOKEN_LIMIT_H
 #define KM_QUEUEING_SINGLE_TOKEN_LIMIT_H
 

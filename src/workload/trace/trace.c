@@ -41,8 +41,8 @@ struct km_trace_reader {
     struct km_trace_time base; /* of the first request line */
     bool has_base;
     int64_t line_ps; /* time of the last line, which untimed turns take over */
-    struct slot
-        *slots; /* ordered by (time, line) from head to tail; twice the window, so that moves are rare */
+    /* ordered by (time, line) from head to tail; twice the window, so that moves are rare */
+    struct slot *slots;
     size_t head, tail;
     uint64_t hashes;   /* held by the window */
     int64_t last_ps;   /* of the last request handed out */
