@@ -123,16 +123,16 @@ static void test_linear_is_found_again(void **state)
         assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
         struct cost_clock source = {linear_model(), model};
         const struct km_step_clock clock = {.context = &source, .time = cost_time, .pace.stages = 1};
-        const struct km_fit_question question = {&clock, &mix, 64, UINT32_MAX};
+        const struct km_law_question question = {&clock, &mix, 64, UINT32_MAX};
         struct km_law_fit law;
         struct km_service_fit service;
-        assert_int_equal(km_fit_law(&question, &law, NULL), KM_OK);
+        assert_int_equal(km_law_fit_find(&question, &law, NULL), KM_OK);
         assert_near(law.law.k1 + 1, laws[i].k1 + 1, 1e-7);
         assert_near(law.law.k2 + 1, laws[i].k2 + 1, 1e-7);
         assert_near(law.law.k3 + 1, laws[i].k3 + 1, 1e-7);
         assert_near(law.law.k4 + 1, laws[i].k4 + 1, 1e-7);
         assert_true(law.quality.max_relative < 1e-4 && !law.quality.poor);
-        assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
+        assert_int_equal(km_service_fit_find(&question, &service, NULL), KM_OK);
         assert_near(service.a_s, laws[i].k3 + laws[i].k4, 1e-6);
         assert_near(service.c_s + 1, laws[i].k1 + laws[i].k2 + 1, 1e-6);
         linear_model()->destroy(model);
@@ -161,9 +161,9 @@ static void test_estimates_are_never_negative(void **state)
     for (double power = -0.5; power <= 3.0; power += 0.25) {
         struct shaped shaped = {.power = power};
         const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
-        const struct km_fit_question question = {&clock, &mix, 64, UINT32_MAX};
+        const struct km_law_question question = {&clock, &mix, 64, UINT32_MAX};
         struct km_law_fit fit;
-        assert_int_equal(km_fit_law(&question, &fit, NULL), KM_OK);
+        assert_int_equal(km_law_fit_find(&question, &fit, NULL), KM_OK);
         assert_true(fit.law.k1 >= 0 && fit.law.k2 >= 0 && fit.law.k3 >= 0 && fit.law.k4 >= 0);
         assert_true(fit.law.k1 + fit.law.k2 + fit.law.k3 + fit.law.k4 > 0);
         assert_true(fit.quality.rms_relative <= fit.quality.max_relative);
@@ -184,9 +184,9 @@ static void test_host_time_is_part_of_a_serial_engine(void **state)
             struct shaped shaped = {.host_s = host ? 4e-4 : 0, .power = 0};
             const struct km_step_clock clock = {
                 .context = &shaped, .time = shaped_time, .pace.stages = 1, .pace.overlapped = overlapped};
-            const struct km_fit_question question = {&clock, &mix, 1, UINT32_MAX};
+            const struct km_law_question question = {&clock, &mix, 1, UINT32_MAX};
             struct km_service_fit fit;
-            assert_int_equal(km_fit_service(&question, &fit, NULL), KM_OK);
+            assert_int_equal(km_service_fit_find(&question, &fit, NULL), KM_OK);
             a_s[overlapped][host] = fit.a_s;
         }
     assert_near(a_s[0][1] - a_s[0][0], 4e-4, 1e-6);
@@ -200,11 +200,11 @@ static void test_a_batch_of_one_leaves_no_batch_terms(void **state)
     mix_of(&mix, 50, 120);
     struct shaped shaped = {.power = 0.5};
     const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
-    const struct km_fit_question question = {&clock, &mix, 1, UINT32_MAX};
+    const struct km_law_question question = {&clock, &mix, 1, UINT32_MAX};
     struct km_law_fit law;
     struct km_service_fit service;
-    assert_int_equal(km_fit_law(&question, &law, NULL), KM_OK);
-    assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
+    assert_int_equal(km_law_fit_find(&question, &law, NULL), KM_OK);
+    assert_int_equal(km_service_fit_find(&question, &service, NULL), KM_OK);
     assert_near(law.law.k3 + law.law.k4, 1e-3, 1e-3);
     assert_near(law.law.k1 + law.law.k2, 1e-3 * (sqrt(50) - 1), 0.02);
     assert_near(service.a_s, 1e-3, 1e-6);
@@ -223,9 +223,9 @@ static void test_prompts_beyond_the_budget_take_more_steps(void **state)
         double seconds;
     } cases[] = {{1000, 1e-3}, {999, 2e-3}, {300, 4e-3}, {1, 1.0}};
     for (size_t i = 0; i < COUNT(cases); i++) {
-        const struct km_fit_question question = {&clock, &mix, 1, cases[i].budget};
+        const struct km_law_question question = {&clock, &mix, 1, cases[i].budget};
         struct km_service_fit fit;
-        assert_int_equal(km_fit_service(&question, &fit, NULL), KM_OK);
+        assert_int_equal(km_service_fit_find(&question, &fit, NULL), KM_OK);
         assert_near(fit.a_s + fit.c_s, cases[i].seconds, 1e-9);
     }
 }
@@ -245,8 +245,8 @@ static void test_roofline(void **state)
     assert_int_equal(km_scenario_read("configs/quickstart.yaml", overrides, 1, &scenario, NULL), KM_OK);
     assert_int_equal(km_setup_create(&scenario, &setup, NULL), KM_OK);
     assert_int_equal(km_queue_question_init(&question, &setup, NULL), KM_OK);
-    assert_int_equal(km_fit_law(&question.fit, &law, NULL), KM_OK);
-    assert_int_equal(km_fit_service(&question.fit, &service, NULL), KM_OK);
+    assert_int_equal(km_law_fit_find(&question.fit, &law, NULL), KM_OK);
+    assert_int_equal(km_service_fit_find(&question.fit, &service, NULL), KM_OK);
     assert_true(law.quality.points == 9 * (KM_LENGTH_CLASSES + 1)); /* b = 1, 2, 4 .. 256 */
     assert_true(law.quality.rms_relative < 0.03 && law.quality.max_relative < 0.2 && !law.quality.poor);
     assert_true(service.quality.rms_relative < 2e-3);
@@ -271,9 +271,9 @@ static void test_constant_lengths(void **state)
     assert_int_equal(linear_model()->create(&config, &model, NULL), KM_OK);
     struct cost_clock source = {linear_model(), model};
     const struct km_step_clock clock = {.context = &source, .time = cost_time, .pace.stages = 1};
-    const struct km_fit_question question = {&clock, &mix, 8, UINT32_MAX};
+    const struct km_law_question question = {&clock, &mix, 8, UINT32_MAX};
     struct km_service_fit service;
-    assert_int_equal(km_fit_service(&question, &service, NULL), KM_OK);
+    assert_int_equal(km_service_fit_find(&question, &service, NULL), KM_OK);
     assert_near(service.a_s, 5.1e-3, 1e-6);
     assert_near(service.c_s, 0.03, 1e-6);
     linear_model()->destroy(model);
@@ -296,15 +296,15 @@ static void test_bad_input(void **state)
     struct shaped shaped = {.power = 1};
     const struct km_step_clock clock = {.context = &shaped, .time = shaped_time, .pace.stages = 1};
     const struct km_step_clock nothing = {.time = zero_time, .pace.stages = 1};
-    const struct km_fit_question questions[] = {
+    const struct km_law_question questions[] = {
         {&clock, &mix, 0, 100}, {&clock, &mix, 1, 0}, {&nothing, &mix, 4, 100}};
     for (size_t i = 0; i < COUNT(questions); i++) {
         struct km_error error = {0};
         struct km_law_fit law;
         struct km_service_fit service;
-        assert_int_equal(km_fit_law(&questions[i], &law, &error), KM_BAD_INPUT);
+        assert_int_equal(km_law_fit_find(&questions[i], &law, &error), KM_BAD_INPUT);
         assert_true(error.message[0] != '\0');
-        assert_int_equal(km_fit_service(&questions[i], &service, NULL), KM_BAD_INPUT);
+        assert_int_equal(km_service_fit_find(&questions[i], &service, NULL), KM_BAD_INPUT);
     }
     const struct km_distribution good = {.kind = KM_DIST_CONSTANT, .value = 5},
                                  bad = {.kind = KM_DIST_GEOMETRIC};

@@ -505,13 +505,13 @@ static void test_fit(void **state)
     /* Kolmogorov-Smirnov: D sqrt(n) exceeds 1.95 once in a thousand samples of the right distribution. */
     double bound = 1.95 / sqrt(60000);
 
-    assert_int_equal(km_fit_lengths(summary.prompt, lengths), 2);
+    assert_int_equal(km_length_fit_find(summary.prompt, lengths), 2);
     assert_int_equal(lengths[0].distribution.kind, KM_DIST_LOGNORMAL);
     assert_true(fabs(lengths[0].distribution.mu - 6) < 0.02);
     assert_true(fabs(lengths[0].distribution.sigma - 1) < 0.02);
     assert_true(lengths[0].distance < bound && lengths[1].distance > 2 * bound);
 
-    assert_int_equal(km_fit_lengths(summary.output, lengths), 2);
+    assert_int_equal(km_length_fit_find(summary.output, lengths), 2);
     assert_int_equal(lengths[0].distribution.kind, KM_DIST_GAMMA);
     assert_true(fabs(lengths[0].distribution.mean - 300) < 4);
     assert_true(fabs(lengths[0].distribution.cv - 0.6) < 0.01);
@@ -543,7 +543,7 @@ static void test_fit_of_constants(void **state)
     assert_int_equal(arrivals[0].process, KM_ARRIVAL_CONSTANT);
     assert_true(fabs(arrivals[0].rate_per_s - 2) < 1e-12);
     km_trace_stats_summarize(stats, &summary);
-    assert_int_equal(km_fit_lengths(summary.prompt, lengths), 1);
+    assert_int_equal(km_length_fit_find(summary.prompt, lengths), 1);
     assert_int_equal(lengths[0].distribution.kind, KM_DIST_CONSTANT);
     assert_true(lengths[0].distribution.value == 5);
     km_trace_stats_destroy(stats);

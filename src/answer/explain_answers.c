@@ -1,6 +1,6 @@
 #include "answer/explain_answers.h"
 
-#include "scenario/fit.h"
+#include "scenario/remedy.h"
 
 #include <math.h>
 #include <string.h>
@@ -217,8 +217,8 @@ void km_explain_memory(const struct km_scenario *scenario, const struct km_memor
     out->concurrency = rows;
     if (out->blocks > 0)
         return;
-    struct km_fit fit;
-    km_fit_find(scenario, &fit);
+    struct km_remedy fit;
+    km_remedy_find(scenario, &fit);
     out->fit_tensor_parallel_size = fit.tensor_parallel_size;
     out->fit_tensor_parallel_blocks = fit.tensor_parallel_size ? fit.ranks_map.blocks : 0;
     out->fit_weights = fit.has_weights ? km_dtype_name(fit.weights) : NULL;

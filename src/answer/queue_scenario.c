@@ -98,7 +98,7 @@ static void put_cell(double value, struct km_text *out)
         km_text_printf(out, " %11s", "-");
 }
 
-static void put_quality(const struct km_fit_quality *quality, struct km_text *out)
+static void put_quality(const struct km_law_quality *quality, struct km_text *out)
 {
     km_text_printf(out, "rms %.1f %%, worst %.1f %%%s\n", 100.0 * quality->rms_relative,
                    100.0 * quality->max_relative,
@@ -158,7 +158,7 @@ static void write_text(const struct answers *a, const struct km_scenario *scenar
 /* --- JSON ---------------------------------------------------------------------------------------------- */
 
 static void put_fit(struct km_json_writer *w, const char *key, const char *const *names, const double *values,
-                    size_t count, const struct km_fit_quality *quality)
+                    size_t count, const struct km_law_quality *quality)
 {
     km_json_put_open(w, key, '{');
     for (size_t i = 0; i < count; i++)
@@ -257,9 +257,9 @@ enum km_status km_queue_scenario_answer(const struct km_scenario *scenario,
     status = km_queue_question_init(&a.question, fleet.groups, error);
     if (status != KM_OK)
         goto out;
-    status = km_fit_service(&a.question.fit, &a.service, error);
+    status = km_service_fit_find(&a.question.fit, &a.service, error);
     if (status == KM_OK)
-        status = km_fit_law(&a.question.fit, &a.law, error);
+        status = km_law_fit_find(&a.question.fit, &a.law, error);
     if (status == KM_OK)
         status = solve_disciplines(&a, effort, &arena, error);
     if (status == KM_OK)

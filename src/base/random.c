@@ -1,20 +1,13 @@
 #include "base/random.h"
 
 #include "base/memory.h"
-
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15ULL;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-    return x ^ (x >> 31);
-}
+#include "base/mix.h"
 
 gsl_rng *km_random_stream(uint64_t seed, enum km_purpose purpose)
 {
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
     if (!rng)
         km_out_of_memory();
-    gsl_rng_set(rng, (unsigned long)(mix(mix(seed) ^ (uint64_t)purpose) & 0xffffffffUL));
+    gsl_rng_set(rng, (unsigned long)(km_mix_next(km_mix_next(seed) ^ (uint64_t)purpose) & 0xffffffffUL));
     return rng;
 }

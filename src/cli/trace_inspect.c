@@ -244,7 +244,7 @@ static int inspect(int argc, char **argv, struct km_error *error)
 static void print_length_fits(const char *key, const struct km_token_counts *counts, struct km_text *out)
 {
     struct km_length_fit fits[2];
-    size_t count = km_fit_lengths(counts, fits);
+    size_t count = km_length_fit_find(counts, fits);
     for (size_t i = 0; i < count; i++) {
         const struct km_distribution *d = &fits[i].distribution;
         km_text_printf(out, "  %s%s: ", i ? "# " : "", key);

@@ -24,6 +24,7 @@
  * Keys are 64-bit mixtures. With n named blocks at a time, the chance that a look-up meets the wrong one is
  * n / 2^64: 1e-8 over a billion look-ups among 200 blocks, 1e-5 among 200,000. */
 #include "base/memory.h"
+#include "base/mix.h"
 #include "kv/block_cache.h"
 #include "kv/kv.h"
 #include "workload/request.h"
@@ -77,35 +78,25 @@ static uint32_t windowed_pages(const struct km_kv *kv)
 
 /* ---- keys ---- */
 
-#define GOLDEN 0x9e3779b97f4a7c15u /* 2^64 / golden ratio, odd */
-
-/* The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA'14). */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static uint64_t chain_on(uint64_t chain, uint64_t hash)
 {
-    return mix(chain * GOLDEN + mix(hash + GOLDEN));
+    return km_mix(chain * KM_GOLDEN + km_mix(hash + KM_GOLDEN));
 }
 
 static uint64_t block_key(uint64_t chain, uint64_t block)
 {
-    return mix(chain + (block + 1) * GOLDEN);
+    return km_mix(chain + (block + 1) * KM_GOLDEN);
 }
 
 /* The key of the same tokens in windowed groups. */
 static uint64_t windowed_key(uint64_t key)
 {
-    return mix(key ^ GOLDEN);
+    return km_mix(key ^ KM_GOLDEN);
 }
 
 static uint64_t hash_at(const struct km_sequence *sequence, uint32_t i)
 {
-    return i < sequence->prefix_hash_count ? sequence->prefix_hashes[i] : chain_on(mix(sequence->id), i);
+    return i < sequence->prefix_hash_count ? sequence->prefix_hashes[i] : chain_on(km_mix(sequence->id), i);
 }
 
 /* Hashes that `blocks` >= 1 blocks come under. */

@@ -1,6 +1,7 @@
 #include "metrics/batch_means.h"
 
 #include "base/memory.h"
+#include "base/wide.h"
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
@@ -12,10 +13,8 @@
 #define MIN_BATCHES 20u
 #define MAX_BATCHES 40u
 
-__extension__ typedef unsigned __int128 u128;
-
 struct batch {
-    u128 sum;
+    km_u128 sum;
     uint64_t count;
 };
 

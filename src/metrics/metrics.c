@@ -2,14 +2,13 @@
 
 #include "base/memory.h"
 #include "base/simtime.h"
+#include "base/wide.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-__extension__ typedef unsigned __int128 u128;
 
 #define NO_GROUP (-1)
 
@@ -33,10 +32,10 @@ struct km_metrics {
     uint64_t first_arrival_ps, last_end_ps; /* last_end_ps: of a request that was let in */
 
     uint64_t in_system, peak_in_system, in_system_since_ps;
-    u128 in_system_ps; /* time integral */
+    km_u128 in_system_ps; /* time integral */
 
     uint64_t steps;
-    u128 step_ps, step_sequences, step_tokens;
+    km_u128 step_ps, step_sequences, step_tokens;
     double busy_s, block_seconds;
     uint64_t peak_blocks, queried_tokens, hit_tokens;
 };
@@ -227,8 +226,8 @@ void km_metrics_steps(struct km_metrics *m, uint64_t steps, uint64_t sequences, 
                       uint64_t duration_ps)
 {
     m->steps += steps;
-    m->step_sequences += (u128)steps * sequences;
-    m->step_tokens += (u128)steps * tokens;
+    m->step_sequences += (km_u128)steps * sequences;
+    m->step_tokens += (km_u128)steps * tokens;
     m->step_ps += duration_ps;
 }
 
@@ -246,7 +245,7 @@ void km_metrics_kv(struct km_metrics *m, double block_seconds, uint64_t peak_blo
 void km_metrics_in_system(struct km_metrics *m, uint64_t now_ps, uint64_t in_system)
 {
     assert(now_ps >= m->in_system_since_ps);
-    m->in_system_ps += (u128)(now_ps - m->in_system_since_ps) * m->in_system;
+    m->in_system_ps += (km_u128)(now_ps - m->in_system_since_ps) * m->in_system;
     m->in_system_since_ps = now_ps;
     m->in_system = in_system;
     if (in_system > m->peak_in_system)

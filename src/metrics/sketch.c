@@ -1,6 +1,7 @@
 #include "metrics/sketch.h"
 
 #include "base/memory.h"
+#include "base/wide.h"
 
 #include <assert.h>
 #include <math.h>
@@ -12,11 +13,9 @@
 #define SUB      (1u << SUB_BITS)
 #define BUCKETS  ((63 - SUB_BITS) * SUB + 2 * SUB)
 
-__extension__ typedef unsigned __int128 u128;
-
 struct km_sketch {
     uint64_t count, min_ps, max_ps;
-    u128 sum_ps;
+    km_u128 sum_ps;
     uint64_t weights[BUCKETS];
 };
 
@@ -66,7 +65,7 @@ void km_sketch_add(struct km_sketch *sketch, uint64_t value_ps, uint64_t weight)
         return;
     sketch->weights[bucket_index(value_ps)] += weight;
     sketch->count += weight;
-    sketch->sum_ps += (u128)value_ps * weight;
+    sketch->sum_ps += (km_u128)value_ps * weight;
     widen(sketch, value_ps, value_ps);
 }
 
@@ -77,14 +76,14 @@ void km_sketch_add_progression(struct km_sketch *sketch, uint64_t first_ps, int6
         return;
     bool falling = slope_ps < 0;
     uint64_t stride = falling ? 0 - (uint64_t)slope_ps : (uint64_t)slope_ps;
-    u128 travel = (u128)stride * (count - 1);
+    km_u128 travel = (km_u128)stride * (count - 1);
     assert(!falling || travel <= first_ps);
     assert(falling || travel <= UINT64_MAX - first_ps);
     uint64_t last_ps = falling ? first_ps - (uint64_t)travel : first_ps + (uint64_t)travel;
 
-    u128 steps = count;
-    u128 pairs = count % 2 ? steps * ((steps - 1) / 2) : (steps / 2) * (steps - 1);
-    u128 sum = falling ? steps * first_ps - pairs * stride : steps * first_ps + pairs * stride;
+    km_u128 steps = count;
+    km_u128 pairs = count % 2 ? steps * ((steps - 1) / 2) : (steps / 2) * (steps - 1);
+    km_u128 sum = falling ? steps * first_ps - pairs * stride : steps * first_ps + pairs * stride;
     sketch->sum_ps += sum * weight;
     sketch->count += count * weight;
     widen(sketch, falling ? last_ps : first_ps, falling ? first_ps : last_ps);

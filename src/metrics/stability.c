@@ -1,6 +1,7 @@
 #include "metrics/stability.h"
 
 #include "base/memory.h"
+#include "base/wide.h"
 
 #include <assert.h>
 #include <math.h>
@@ -10,11 +11,9 @@
 #define WINDOWS      64u
 #define MIN_ARRIVALS 100u
 
-__extension__ typedef unsigned __int128 u128;
-
 struct km_stability {
     uint64_t arrivals, first_ps, last_ps;
-    u128 gap_squares;                    /* at most (2^62)^2 together, as the gaps add up to a time */
+    km_u128 gap_squares;                 /* at most (2^62)^2 together, as the gaps add up to a time */
     uint64_t width_ps, windows[WINDOWS]; /* arrivals in [first + i * width, ...) */
     struct km_batch_means *levels;       /* number in the system as each arrival sees it */
     uint64_t in_system;                  /* at the last arrival */
@@ -43,7 +42,7 @@ void km_stability_arrival(struct km_stability *s, uint64_t now_ps, uint64_t in_s
         s->first_ps = s->last_ps = now_ps;
     assert(now_ps >= s->last_ps);
     uint64_t gap = now_ps - s->last_ps;
-    s->gap_squares += (u128)gap * gap;
+    s->gap_squares += (km_u128)gap * gap;
     s->last_ps = now_ps;
     s->arrivals++;
     while ((now_ps - s->first_ps) / s->width_ps >= WINDOWS) {

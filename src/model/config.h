@@ -124,6 +124,8 @@ const cJSON *km_config_array(struct km_config *config, const char *key, int coun
 /* The same, one element a layer, with or without those of the layers that predict further tokens. */
 const cJSON *km_config_layers_array(struct km_config *config, const char *key, int count);
 /* Element i of an array of 0 and 1; false without an array. */
+/* Is `i` one of the numbers of a list (NULL: none)? */
+bool km_config_lists(struct km_config *config, const cJSON *list, uint32_t i);
 bool km_config_listed_flag(struct km_config *config, const cJSON *array, uint32_t i);
 /* Refuse `count` times `size` values that are too wide. `value`: the place; NULL = the object. */
 void km_config_check_width(struct km_config *config, const cJSON *value, uint32_t count, uint32_t size);

@@ -94,21 +94,6 @@ uint32_t km_config_pattern_layers(struct km_config *config)
     return layers;
 }
 
-static bool has_index(struct km_config *config, const cJSON *indices, uint32_t i)
-{
-    const cJSON *element;
-    cJSON_ArrayForEach(element, indices)
-    {
-        int64_t index = -1;
-        if (config->status == KM_OK)
-            config->status =
-                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
-        if (index == (int64_t)i)
-            return true;
-    }
-    return false;
-}
-
 /* linear_attn_config names every layer, counted from 1, in one of two lists. */
 static void read_kda_layers(struct km_config *config, uint32_t count, struct layout *out)
 {
@@ -126,7 +111,7 @@ static void read_kda_layers(struct km_config *config, uint32_t count, struct lay
         km_config_fail(config, inner.text, "full_attn_layers and kda_layers name %d layers of %u", listed,
                        count);
     for (uint32_t i = 1; i <= count && config->status == KM_OK; i++)
-        if (has_index(config, full, i) == has_index(config, out->recurrent_indices, i))
+        if (km_config_lists(config, full, i) == km_config_lists(config, out->recurrent_indices, i))
             km_config_fail(config, inner.text, "layer %u is not in one of full_attn_layers and kda_layers",
                            i);
 }
@@ -249,10 +234,10 @@ static bool is_attention(struct km_config *config, const struct layout *layout, 
     if (letter)
         return letter == '*';
     if (layout->recurrent_indices)
-        return !has_index(config, layout->recurrent_indices, i + 1); /* counted from 1 */
+        return !km_config_lists(config, layout->recurrent_indices, i + 1); /* counted from 1 */
     if (layout->attention_period)
         return i % layout->attention_period == layout->attention_offset % layout->attention_period;
-    return layout->attention_indices && has_index(config, layout->attention_indices, i);
+    return layout->attention_indices && km_config_lists(config, layout->attention_indices, i);
 }
 
 static bool has_rope(struct km_config *config, const struct layout *layout, bool windowed, uint32_t i)

@@ -43,21 +43,6 @@ static void read_placement(struct km_config *config, uint32_t layer_count, struc
     out->period_offset %= out->period;
 }
 
-static bool listed(struct km_config *config, const cJSON *list, uint32_t i)
-{
-    const cJSON *element;
-    cJSON_ArrayForEach(element, list)
-    {
-        int64_t index = -1;
-        if (config->status == KM_OK)
-            config->status =
-                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
-        if (index == (int64_t)i)
-            return true;
-    }
-    return false;
-}
-
 static bool is_spelt(struct km_config *config, const char *list, uint32_t i)
 {
     bool found = false;
@@ -82,9 +67,9 @@ static bool has_experts(struct km_config *config, const struct placement *p, uin
     if (p->spelt)
         return is_spelt(config, p->spelt, i);
     if (p->sparse && cJSON_GetArraySize(p->sparse) > 0)
-        return listed(config, p->sparse, i);
+        return km_config_lists(config, p->sparse, i);
     return i >= p->first && i <= p->last && i % p->frequency == 0 && (i + 1) % p->step == 0 &&
-           i % p->period == p->period_offset && !listed(config, p->dense, i);
+           i % p->period == p->period_offset && !km_config_lists(config, p->dense, i);
 }
 
 static uint32_t read_shared(struct km_config *config, uint32_t expert_width)

@@ -106,3 +106,18 @@ void km_config_check_width(struct km_config *config, const cJSON *value, uint32_
         km_config_fail(config, value ? value : config->text, "%u heads of %u are wider than %u", count, size,
                        KM_MAX_WIDTH);
 }
+
+bool km_config_lists(struct km_config *config, const cJSON *list, uint32_t i)
+{
+    const cJSON *element;
+    cJSON_ArrayForEach(element, list)
+    {
+        int64_t index = -1;
+        if (config->status == KM_OK)
+            config->status =
+                km_json_value_integer(config->json, element, 0, KM_MAX_LAYERS, &index, config->error);
+        if (index == (int64_t)i)
+            return true;
+    }
+    return false;
+}

@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "planner/model_len.h"
 #include "scenario/bill.h"
-#include "scenario/fit.h"
+#include "scenario/remedy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,10 +137,10 @@ static void fall(struct reading *reading, uint64_t i, enum km_fate fate)
 static void tell_memory(struct reading *reading, uint64_t i, const struct km_scenario *scenario,
                         const struct km_memory_map *map)
 {
-    struct km_fit fit;
+    struct km_remedy fit;
     struct km_text would = {0};
-    km_fit_find(scenario, &fit);
-    km_fit_describe(&fit, &would);
+    km_remedy_find(scenario, &fit);
+    km_remedy_describe(&fit, &would);
     km_fail(&reading->errors[i], KM_NO, NULL, 0, 0,
             "weights %.1f GiB + %.1f others leave no KV block of %.1f GiB a GPU; %s",
             map->weight_bytes / KM_GIB, km_memory_others(map) / KM_GIB, map->budget_bytes / KM_GIB,

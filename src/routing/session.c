@@ -8,6 +8,7 @@
  * AnchorHash chooses among `most_accepting` buckets, of which the working ones have a replica each. Of the
  * removed buckets the one removed last comes back first; any replica may take it. */
 #include "base/memory.h"
+#include "base/mix.h"
 #include "routing/routing.h"
 
 #include <stdlib.h>
@@ -27,15 +28,6 @@ struct state {
     uint32_t *bucket_of;              /* [capacity] by replica */
     size_t capacity;
 };
-
-/* SplitMix64's finaliser (Steele et al. 2014, doi:10.1145/2660193.2660195). */
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15ULL;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-    return x ^ (x >> 31);
-}
 
 static void remove_bucket(struct state *s, uint32_t index)
 {
@@ -94,11 +86,12 @@ static uint32_t route(void *state, const struct km_routing_view *view, const str
     const struct state *s = state;
     const struct bucket *b = s->buckets;
     (void)view;
-    uint64_t key = request->session >= 0 ? mix((uint64_t)request->session) : ~mix(request->id);
-    uint32_t index = (uint32_t)(mix(key) % s->count);
+    uint64_t key =
+        request->session >= 0 ? km_mix_next((uint64_t)request->session) : ~km_mix_next(request->id);
+    uint32_t index = (uint32_t)(km_mix_next(key) % s->count);
     while (b[index].removed_at > 0) {
         uint32_t among = b[index].removed_at;
-        uint32_t next = (uint32_t)(mix(key ^ mix(index + 1ULL)) % among);
+        uint32_t next = (uint32_t)(km_mix_next(key ^ km_mix_next(index + 1ULL)) % among);
         while (b[next].removed_at >= among)
             next = b[next].successor;
         index = next;

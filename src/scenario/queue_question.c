@@ -188,7 +188,7 @@ enum km_status km_queue_question_init(struct km_queue_question *out, const struc
             frontend.token_s * frontend.token_s * out->mix.prompt_square,
         .delivery_s = frontend.chunk_s,
     };
-    out->fit = (struct km_fit_question){.clock = &out->clock,
+    out->fit = (struct km_law_question){.clock = &out->clock,
                                         .mix = &out->mix,
                                         .max_batch = largest_batch(setup, &out->mix),
                                         .max_num_batched_tokens = engine->max_num_batched_tokens};

@@ -20,7 +20,7 @@ struct km_queue_question {
     struct km_distribution output_tokens; /* the workload's, or the trace's as an empirical one */
     struct km_step_clock clock;           /* reads the setup's executor: one question a thread and setup */
     struct km_continuous_question continuous;
-    struct km_fit_question fit; /* max_batch: the policy's batch, or what max_num_seqs and the KV pool hold */
+    struct km_law_question fit; /* max_batch: the policy's batch, or what max_num_seqs and the KV pool hold */
 
     struct km_arena arena; /* owns the arrays of output_tokens */
 };

@@ -1,7 +1,7 @@
 #include "scenario/run.h"
 
 #include "batching/batching.h"
-#include "scenario/fit.h"
+#include "scenario/remedy.h"
 
 #include <math.h>
 
@@ -40,10 +40,10 @@ static enum km_status refuse_memory(const struct km_scenario *scenario, const st
                                     struct km_error *error)
 {
     const struct km_layout layout = km_setup_layout(scenario);
-    struct km_fit fit;
+    struct km_remedy fit;
     struct km_text would = {0};
-    km_fit_find(scenario, &fit);
-    km_fit_describe(&fit, &would);
+    km_remedy_find(scenario, &fit);
+    km_remedy_describe(&fit, &would);
     enum km_status status = km_fail(
         error, KM_NO, NULL, 0, 0,
         "%s does not fit on %u x %s: weights %.1f GiB + activations %.1f + state %.1f + other %.1f leave "

@@ -321,7 +321,7 @@ static struct km_group_latency latency(const struct km_sketch *sketch)
 }
 
 /* Replicas paid on average; exactly their number when it never changed. */
-static double mean_replicas(km_picoseconds paid_ps, uint64_t span_ps)
+static double mean_replicas(km_u128 paid_ps, uint64_t span_ps)
 {
     if (span_ps == 0)
         return (double)NAN;

@@ -11,18 +11,17 @@
 #define KM_SIM_REPLICA_SET_H
 
 #include "base/heap.h"
+#include "base/wide.h"
 #include "metrics/sketch.h"
 #include "sim/pools.h"
 #include "sim/simulation.h"
-
-__extension__ typedef unsigned __int128 km_picoseconds;
 
 enum km_replica_state { KM_REPLICA_OFF, KM_REPLICA_STARTING, KM_REPLICA_SERVING, KM_REPLICA_DRAINING };
 
 /* What a replica did for its requests since it started. */
 struct km_deeds {
     uint64_t completed, prompt_tokens, output_tokens, preemptions;
-    km_picoseconds ttft_ps, e2e_ps;
+    km_u128 ttft_ps, e2e_ps;
 };
 
 struct km_replica_slot {
@@ -42,7 +41,7 @@ struct km_replica_group {
     uint64_t completed, output_tokens; /* of all replicas */
     struct km_deeds deeds;             /* this and what follows: of replicas that have gone */
     struct km_work work;
-    km_picoseconds paid_ps;
+    km_u128 paid_ps;
     uint32_t least, most; /* starting and serving at once */
     uint64_t scale_ups, scale_downs;
     struct km_sketch *ttft, *tpot, *e2e;

@@ -4,12 +4,11 @@
 #ifndef KM_SIM_REPLICA_STATE_H
 #define KM_SIM_REPLICA_STATE_H
 
+#include "base/wide.h"
 #include "engine/pace_run.h"
 #include "sim/cohort.h"
 #include "sim/replica.h"
 #include "sim/slot.h"
-
-__extension__ typedef unsigned __int128 km_u128;
 
 /* What a batch's results mean to single sequences. Decodes that go on as before need no entry. */
 enum {

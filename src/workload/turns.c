@@ -2,6 +2,7 @@
 
 #include "base/heap.h"
 #include "base/memory.h"
+#include "base/mix.h"
 #include "base/random.h"
 #include "base/simtime.h"
 
@@ -143,10 +144,7 @@ static uint64_t said(const struct km_request *request)
 
 static uint64_t own_hash(int64_t session, uint32_t history, uint32_t block)
 {
-    uint64_t x = (uint64_t)session * 0x9e3779b97f4a7c15u + ((uint64_t)history << 32) + block;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u; /* SplitMix64's finaliser, as base/random.h */
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return (x ^ (x >> 31)) | OWN_HASH;
+    return km_mix((uint64_t)session * KM_GOLDEN + ((uint64_t)history << 32) + block) | OWN_HASH;
 }
 
 /* Hashes for all of the prompt and the answer: those it has, then the session's own. */

@@ -250,8 +250,8 @@ static void run_case(const struct grid_case *c, const struct options *options, s
     *out = (struct summary){.limit = percent(limit, m.throughput)};
     struct km_law_fit law = {0};
     struct km_service_fit service = {0};
-    if (km_fit_law(&question.fit, &law, &error) != KM_OK ||
-        km_fit_service(&question.fit, &service, &error) != KM_OK)
+    if (km_law_fit_find(&question.fit, &law, &error) != KM_OK ||
+        km_service_fit_find(&question.fit, &service, &error) != KM_OK)
         stop(&error);
     km_text_printf(
         details,

@@ -267,6 +267,7 @@ static void condition_faster(struct random_scenario *c)
     case_set(c, "cost.power_state", "sustained");
     case_drop(c, "cluster.node");
     case_drop(c, "engine.kernels.gemm_time_scale");
+    case_drop(c, "engine.kernels.gemm_power_rise");
 }
 
 /* The device's description, with something twice as good, as "<folder>/<name>.yaml". */
@@ -432,7 +433,8 @@ const struct relation relations[] = {
      "no later, since every operator takes no longer. With company a faster step may catch fewer arrivals "
      "and the "
      "order of batches changes. One power state: a faster device may reach its power limit. "
-     "No gemm_time_scale: it holds for products bound by arithmetic, and what is faster may be bound "
+     "No gemm_time_scale and gemm_power_rise: they hold for products bound by arithmetic, and what is faster "
+     "may be bound "
      "otherwise.",
      condition_faster, check_faster},
     {"split trace",

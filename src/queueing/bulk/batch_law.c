@@ -154,3 +154,14 @@ double km_batch_excess_s(const struct km_batch_law *law, uint32_t b, double t_s)
     }
     return sum;
 }
+
+struct km_batch_law km_batch_law_manageable(const struct km_batch_law *law, struct km_token_law *coarse)
+{
+    struct km_batch_law manageable = *law;
+    *coarse = (struct km_token_law){0};
+    if (law->tokens->support_count > KM_BATCH_FINE_COUNTS) {
+        km_token_law_coarsen(coarse, law->tokens);
+        manageable.tokens = coarse;
+    }
+    return manageable;
+}

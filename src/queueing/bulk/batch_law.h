@@ -39,6 +39,9 @@ struct km_batch_moments {
     double own_s;      /* mean time of a member in service */
 };
 
+/* The law itself, or over a coarser law of tokens, in `coarse`, where there are more than KM_BATCH_FINE_COUNTS counts of
+ * them. `coarse` is released by km_token_law_release() in either case. */
+struct km_batch_law km_batch_law_manageable(const struct km_batch_law *law, struct km_token_law *coarse);
 enum km_status km_batch_law_check(const struct km_batch_law *law, struct km_error *error);
 
 /* E[T_b], b >= 1. */

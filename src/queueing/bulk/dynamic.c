@@ -63,12 +63,8 @@ enum km_status km_dynamic_solve(const struct km_batch_law *law, double rate_per_
                          KM_BATCH_LIMIT, (unsigned long long)cap);
     if (status != KM_OK)
         return status;
-    struct km_token_law coarse = {0};
-    struct km_batch_law manageable = *law;
-    if (law->tokens->support_count > KM_BATCH_FINE_COUNTS) {
-        km_token_law_coarsen(&coarse, law->tokens);
-        manageable.tokens = &coarse;
-    }
+    struct km_token_law coarse;
+    const struct km_batch_law manageable = km_batch_law_manageable(law, &coarse);
     status = solve(&manageable, rate_per_s, cap, tail, out, error);
     km_token_law_release(&coarse);
     return status;

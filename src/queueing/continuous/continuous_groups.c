@@ -124,7 +124,7 @@ static void shuffle(uint32_t *state, uint32_t *out)
     }
 }
 
-static void draw_few(const struct km_group_load *load, uint32_t count, struct km_group_size *out)
+static void draw_few(const struct km_group_load *load, uint32_t count, struct km_chain_size *out)
 {
     double prompts[STRATA][DRAWN_PROMPTS];
     uint32_t state = 2463534242u, order[STRATA], width = KM_LENGTH_CLASSES / STRATA;
@@ -156,7 +156,7 @@ struct km_prompt_group km_group_even(const struct km_group_load *load, uint32_t 
     return run_group(load, prompts, count);
 }
 
-static void draw_single(const struct km_group_load *load, struct km_group_size *out)
+static void draw_single(const struct km_group_load *load, struct km_chain_size *out)
 {
     const struct km_length_mix *mix = &load->prompts;
     out->count = KM_GROUP_DRAWS;
@@ -168,7 +168,7 @@ static void draw_single(const struct km_group_load *load, struct km_group_size *
     }
 }
 
-static void size_fill(const struct km_group_load *load, uint32_t count, struct km_group_size *out)
+static void size_fill(const struct km_group_load *load, uint32_t count, struct km_chain_size *out)
 {
     double steps = count * load->prompts.prompt_mean / token_budget(load);
     out->count = 1;
@@ -203,7 +203,7 @@ void km_groups_fill(const struct km_group_load *load, uint32_t from, uint32_t mo
     if (from == 0) {
         double decode_s = km_group_decode_s(load);
         out->of[0] =
-            (struct km_group_size){.drawn = {{decode_s, decode_s, 1.0}}, .weight = {1.0}, .count = 1};
+            (struct km_chain_size){.drawn = {{decode_s, decode_s, 1.0}}, .weight = {1.0}, .count = 1};
         from = 1;
     }
     for (uint32_t j = from; j <= most;) {

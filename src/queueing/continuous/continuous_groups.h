@@ -19,7 +19,7 @@ struct km_prompt_group {
 
 /* All groups of one size. */
 #define KM_GROUP_DRAWS (KM_LENGTH_CLASSES + KM_LENGTH_TOP - 1)
-struct km_group_size {
+struct km_chain_size {
     struct km_prompt_group drawn[KM_GROUP_DRAWS];
     double weight[KM_GROUP_DRAWS]; /* sum to 1 */
     uint32_t count;
@@ -27,7 +27,7 @@ struct km_group_size {
 
 struct km_prompt_groups {
     uint32_t most;
-    struct km_group_size of[KM_GROUP_MOST + 1]; /* [0]: one step of decodes alone */
+    struct km_chain_size of[KM_GROUP_MOST + 1]; /* [0]: one step of decodes alone */
 };
 
 struct km_group_load {

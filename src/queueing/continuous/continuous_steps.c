@@ -97,7 +97,7 @@ struct own {
 static void add_own(const struct km_prompt_groups *groups, uint32_t j, double decode_before, double weight,
                     struct own *out)
 {
-    const struct km_group_size *size = &groups->of[j];
+    const struct km_chain_size *size = &groups->of[j];
     double decode_s = groups->of[0].drawn[0].after_decode_s;
     for (uint32_t d = 0; d < size->count; d++) {
         double steps = size->drawn[d].steps, whole_s = km_group_s(&size->drawn[d], decode_before);
@@ -155,7 +155,7 @@ static void prompt_steps(const struct km_continuous_question *q, const struct km
     struct own own = {0};
     struct moments mean;
     km_groups_fill(load, 0, KM_GROUP_MOST, groups);
-    struct km_group_size idle = groups->of[0];
+    struct km_chain_size idle = groups->of[0];
     groups->of[0] = groups->of[1]; /* the group after an idle time: same time, and nobody else came */
     stationary(groups, rate, law);
     take_moments(groups, law, &mean);

@@ -42,7 +42,7 @@ static void draw_prompts(const struct km_length_mix *mix, uint32_t batch, uint32
 }
 
 /* Time of the steps that compute the prompts, the budget filled in order. */
-static double prefill_s(const struct km_fit_question *q, uint32_t batch)
+static double prefill_s(const struct km_law_question *q, uint32_t batch)
 {
     uint32_t *prompts = km_alloc(batch * sizeof *prompts);
     struct km_chunk *chunks = km_alloc(batch * sizeof *chunks);
@@ -71,7 +71,7 @@ static double prefill_s(const struct km_fit_question *q, uint32_t batch)
     return seconds;
 }
 
-static double decode_pace(const struct km_fit_question *q, uint32_t batch, double step)
+static double decode_pace(const struct km_law_question *q, uint32_t batch, double step)
 {
     double context = q->mix->prompt_mean + step, window = q->clock->window;
     double windowed = window > 0.0 && window < context ? window : context;
@@ -81,7 +81,7 @@ static double decode_pace(const struct km_fit_question *q, uint32_t batch, doubl
 }
 
 /* Steps 1 .. count of b sequences, by the trapezoid rule between a few contexts. */
-static double decode_s(const struct km_fit_question *q, uint32_t batch, double count)
+static double decode_s(const struct km_law_question *q, uint32_t batch, double count)
 {
     if (count <= 0.0)
         return 0.0;
@@ -100,7 +100,7 @@ static void add(struct points *points, double batch, double tokens, double secon
     points->items[points->count++] = (struct point){batch, tokens, seconds};
 }
 
-static void add_batch(const struct km_fit_question *q, uint32_t batch, struct points *points)
+static void add_batch(const struct km_law_question *q, uint32_t batch, struct points *points)
 {
     double prompts_s = prefill_s(q, batch);
     add(points, batch, 1.0, prompts_s);
@@ -192,9 +192,9 @@ static void non_negative(const struct points *points, unsigned allowed, double *
         }
 }
 
-static void judge(const struct points *points, const double *k, struct km_fit_quality *out)
+static void judge(const struct points *points, const double *k, struct km_law_quality *out)
 {
-    *out = (struct km_fit_quality){.points = (uint32_t)points->count};
+    *out = (struct km_law_quality){.points = (uint32_t)points->count};
     for (size_t i = 0; i < points->count; i++) {
         const struct point *p = &points->items[i];
         double relative = fabs(law_at(k, p) / p->seconds - 1.0);
@@ -207,7 +207,7 @@ static void judge(const struct points *points, const double *k, struct km_fit_qu
     out->poor = out->rms_relative > KM_FIT_POOR_RMS || out->max_relative > KM_FIT_POOR_MAX;
 }
 
-static enum km_status check(const struct km_fit_question *q, struct km_error *error)
+static enum km_status check(const struct km_law_question *q, struct km_error *error)
 {
     if (q->max_batch == 0)
         return km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "a batch of 0 serves nothing; it must be at least 1");
@@ -217,7 +217,7 @@ static enum km_status check(const struct km_fit_question *q, struct km_error *er
 }
 
 static enum km_status fit(const struct points *points, unsigned allowed, double *k,
-                          struct km_fit_quality *quality, struct km_error *error)
+                          struct km_law_quality *quality, struct km_error *error)
 {
     for (size_t i = 0; i < points->count; i++)
         if (!isfinite(points->items[i].seconds) || points->items[i].seconds <= 0.0)
@@ -229,8 +229,8 @@ static enum km_status fit(const struct points *points, unsigned allowed, double 
     return KM_OK;
 }
 
-enum km_status km_fit_law(const struct km_fit_question *question, struct km_law_fit *out,
-                          struct km_error *error)
+enum km_status km_law_fit_find(const struct km_law_question *question, struct km_law_fit *out,
+                               struct km_error *error)
 {
     *out = (struct km_law_fit){0};
     enum km_status status = check(question, error);
@@ -248,8 +248,8 @@ enum km_status km_fit_law(const struct km_fit_question *question, struct km_law_
     return status;
 }
 
-enum km_status km_fit_service(const struct km_fit_question *question, struct km_service_fit *out,
-                              struct km_error *error)
+enum km_status km_service_fit_find(const struct km_law_question *question, struct km_service_fit *out,
+                                   struct km_error *error)
 {
     *out = (struct km_service_fit){0};
     enum km_status status = check(question, error);

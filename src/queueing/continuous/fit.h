@@ -31,14 +31,14 @@
 #define KM_FIT_POOR_RMS 0.05
 #define KM_FIT_POOR_MAX 0.20
 
-struct km_fit_question {
+struct km_law_question {
     const struct km_step_clock *clock;
     const struct km_length_mix *mix;
     uint32_t max_batch;              /* >= 1: largest batch the law should speak of */
     uint32_t max_num_batched_tokens; /* >= 1: prompts beyond it take several steps */
 };
 
-struct km_fit_quality {
+struct km_law_quality {
     uint32_t points;
     double rms_relative, max_relative; /* of (law - engine) / engine */
     uint32_t worst_batch;              /* where max_relative is */
@@ -47,18 +47,18 @@ struct km_fit_quality {
 
 struct km_law_fit {
     struct km_linear_law law;
-    struct km_fit_quality quality;
+    struct km_law_quality quality;
 };
 
 struct km_service_fit {
     double a_s, c_s;
-    struct km_fit_quality quality;
+    struct km_law_quality quality;
 };
 
 /* KM_BAD_INPUT when the question has no batch, no budget, or times that are not finite and positive. */
-enum km_status km_fit_law(const struct km_fit_question *question, struct km_law_fit *out,
-                          struct km_error *error);
-enum km_status km_fit_service(const struct km_fit_question *question, struct km_service_fit *out,
-                              struct km_error *error);
+enum km_status km_law_fit_find(const struct km_law_question *question, struct km_law_fit *out,
+                               struct km_error *error);
+enum km_status km_service_fit_find(const struct km_law_question *question, struct km_service_fit *out,
+                                   struct km_error *error);
 
 #endif

@@ -15,11 +15,7 @@ static const struct km_trace_column columns[] = {
 
 static bool detect(struct km_span first_line)
 {
-    struct km_span name = km_trace_csv_first(first_line);
-    for (int i = 0; columns[i].name; i++)
-        if (km_span_is(name, columns[i].name))
-            return true;
-    return false;
+    return km_trace_csv_detect(columns, first_line);
 }
 
 static enum km_status header(struct km_trace_parser *parser, const struct km_trace_line *line,

@@ -23,7 +23,7 @@ static struct km_span field_at(const char *text, const char *end)
     return (struct km_span){text, (size_t)(stop - text)};
 }
 
-struct km_span km_trace_csv_first(struct km_span line)
+static struct km_span first_field(struct km_span line)
 {
     return field_at(line.text, line.text + line.length);
 }
@@ -103,4 +103,13 @@ enum km_status km_trace_csv_tokens(const struct km_trace_line *line, const char 
                              name, KM_TOKENS_LIMIT, KM_SPAN_ARGS(field));
     *out = (uint32_t)value;
     return KM_OK;
+}
+
+bool km_trace_csv_detect(const struct km_trace_column *table, struct km_span first_line)
+{
+    struct km_span name = first_field(first_line);
+    for (int i = 0; table[i].name; i++)
+        if (km_span_is(name, table[i].name))
+            return true;
+    return false;
 }

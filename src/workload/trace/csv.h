@@ -28,8 +28,8 @@ enum km_status km_trace_csv_split(const struct km_trace_columns *columns, const 
 /* A token count from 1 to KM_TOKENS_LIMIT. */
 enum km_status km_trace_csv_tokens(const struct km_trace_line *line, const char *name, struct km_span field,
                                    uint32_t *out, struct km_error *error);
-/* The first field of a line, for detection. */
-struct km_span km_trace_csv_first(struct km_span line);
+/* Does the line begin with the name of a column? */
+bool km_trace_csv_detect(const struct km_trace_column *table, struct km_span first_line);
 bool km_span_is(struct km_span span, const char *text);
 
 /* printf arguments for "%.*s" of at most 40 bytes of a user's text. */

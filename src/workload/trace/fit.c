@@ -29,7 +29,7 @@ static double gamma_shape(double s)
     return a;
 }
 
-size_t km_fit_lengths(const struct km_token_counts *counts, struct km_length_fit fits[2])
+size_t km_length_fit_find(const struct km_token_counts *counts, struct km_length_fit fits[2])
 {
     double n = (double)counts->total, logs = 0, log_squares = 0, mean = km_token_counts_mean(counts) - 0.5;
     if (counts->min == counts->max) {

@@ -24,7 +24,7 @@ struct km_arrival_fit {
 };
 
 /* Two fits, the nearer first; the number of fits (1 when all values are equal). The counts are not empty. */
-size_t km_fit_lengths(const struct km_token_counts *counts, struct km_length_fit fits[2]);
+size_t km_length_fit_find(const struct km_token_counts *counts, struct km_length_fit fits[2]);
 /* Up to three fits, the nearest first; 0 when all requests arrive at once. */
 size_t km_fit_arrivals(const struct km_trace_stats *stats, struct km_arrival_fit fits[3]);
 

@@ -1,10 +1,10 @@
-#include "scenario/fit.h"
+#include "scenario/remedy.h"
 
 #include "scenario/run.h"
 
 #define MOST_RANKS 1024u /* as cluster.tensor_parallel_size */
 
-static void find_ranks(const struct km_scenario *scenario, struct km_fit *out)
+static void find_ranks(const struct km_scenario *scenario, struct km_remedy *out)
 {
     const struct km_memory_limits limits = km_setup_limits(scenario);
     struct km_layout layout = km_setup_layout(scenario);
@@ -21,7 +21,7 @@ static void find_ranks(const struct km_scenario *scenario, struct km_fit *out)
     }
 }
 
-static void find_weights(const struct km_scenario *scenario, struct km_fit *out)
+static void find_weights(const struct km_scenario *scenario, struct km_remedy *out)
 {
     const struct km_memory_limits limits = km_setup_limits(scenario);
     const struct km_layout layout = km_setup_layout(scenario);
@@ -46,9 +46,9 @@ static void find_weights(const struct km_scenario *scenario, struct km_fit *out)
     }
 }
 
-void km_fit_find(const struct km_scenario *scenario, struct km_fit *out)
+void km_remedy_find(const struct km_scenario *scenario, struct km_remedy *out)
 {
-    *out = (struct km_fit){0};
+    *out = (struct km_remedy){0};
     find_ranks(scenario, out);
     find_weights(scenario, out);
 }
@@ -61,7 +61,7 @@ static void describe_map(const struct km_memory_map *map, struct km_text *out)
     km_text_puts(out, ")");
 }
 
-void km_fit_describe(const struct km_fit *fit, struct km_text *out)
+void km_remedy_describe(const struct km_remedy *fit, struct km_text *out)
 {
     if (!fit->tensor_parallel_size && !fit->has_weights) {
         km_text_puts(out, "neither more tensor-parallel ranks nor narrower weights would");
