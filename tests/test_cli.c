@@ -113,6 +113,8 @@ static void answers(void **state)
         {"run --help", 0},
         {"list batching", 0},
         {"list kv", 0},
+        {"list engines", 0},
+        {"list engines --verbose", 0},
         {SCENARIO, 0},
         {SCENARIO "--set slo.ttft_p99_s=0.0001", 1}, /* missed */
         {SCENARIO "--set workload.rate_scale=50 --set slo.ttft_p99_s=1000 --set slo.tpot_p99_s=1000", 0},
@@ -147,6 +149,7 @@ static void refusals(void **state)
         {"run no-such-file.yaml", 2, "no-such-file.yaml"},
         {"run .", 2, ""},
         {"list nonsense", 2, "batching|kv|routing"},
+        {"list devices --verbose", 2, "only models and engines have --verbose"},
         {SCENARIO "--sett x=1", 2, "--set"},
         {SCENARIO "--set", 2, "--set"},
         {SCENARIO "--set nokey", 2, "KEY=VALUE"},

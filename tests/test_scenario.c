@@ -80,7 +80,7 @@ static void check_bad(const char *path)
 static void bad_scenarios(void **state)
 {
     (void)state;
-    for_each(BAD, 80, check_bad);
+    for_each(BAD, 83, check_bad);
 }
 
 static void bad_overrides(void **state)

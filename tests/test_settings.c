@@ -58,11 +58,19 @@ static const struct km_setting table[] = {
     {0},
 };
 
+static bool explain(const char *key, struct km_text *out)
+{
+    if (strcmp(key, "seqz") != 0)
+        return false;
+    km_text_puts(out, "another tongue's word for seqs");
+    return true;
+}
+
 static enum km_status read_text(const char *text, enum km_settings_mode mode, struct target *target,
                                 uint64_t *given, struct km_arena *arena, struct km_error *error)
 {
     struct km_yaml *root;
-    struct km_settings_context context = {.arena = arena, .folder = ""};
+    struct km_settings_context context = {.arena = arena, .folder = "", .explain_unknown = explain};
     enum km_status status = km_yaml_parse(text, strlen(text), "t.yaml", true, arena, &root, error);
     if (status != KM_OK)
         return status;
@@ -150,6 +158,7 @@ static void messages(void **state)
         {"seqs: {a: 1}", "t.yaml:1:7: seqs: expected an integer ≥ 1, got a mapping"},
         {"sqes: 1", "t.yaml:1:1: sqes: unknown key; did you mean \"seqs\"?"},
         {"zzzzzz: 1", "t.yaml:1:1: zzzzzz: unknown key"},
+        {"seqz: 1", "t.yaml:1:1: seqz: unknown key; another tongue's word for seqs"},
         {"flag: true", "t.yaml:1:1: seqs: missing"},
         {"seqs: 1\nflag: yes", "t.yaml:2:7: flag: expected true or false, got \"yes\""},
         {"seqs: 1\nflag: 1", "t.yaml:2:7: flag: expected true or false, got \"1\""},

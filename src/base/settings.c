@@ -293,22 +293,34 @@ static enum km_status read_setting(const struct km_yaml *value, const struct km_
     return KM_OK;
 }
 
+static enum km_status fail_unknown_key(const struct km_yaml *value, const struct km_setting *table,
+                                       const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_text more = {0};
+    struct km_suggestion suggestion = {.word = value->key};
+    for (; table->key; table++)
+        km_suggest_offer(&suggestion, table->key);
+    enum km_status status;
+    if (context->explain_unknown && context->explain_unknown(value->key, &more))
+        status = km_yaml_fail_key(value, error, "unknown key; %s", km_text_c(&more));
+    else if (suggestion.best)
+        status = km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
+    else
+        status = km_yaml_fail_key(value, error, "unknown key");
+    km_text_release(&more);
+    return status;
+}
+
 static enum km_status refuse_unknown_keys(const struct km_yaml *mapping, const struct km_setting *table,
-                                          struct km_error *error)
+                                          const struct km_settings_context *context, struct km_error *error)
 {
     for (size_t i = 0; i < mapping->count; i++) {
         const struct km_yaml *value = mapping->items[i];
         const struct km_setting *setting = table;
         while (setting->key && strcmp(setting->key, value->key) != 0)
             setting++;
-        if (setting->key)
-            continue;
-        struct km_suggestion suggestion = {.word = value->key};
-        for (setting = table; setting->key; setting++)
-            km_suggest_offer(&suggestion, setting->key);
-        if (suggestion.best)
-            return km_yaml_fail_key(value, error, "unknown key; did you mean \"%s\"?", suggestion.best);
-        return km_yaml_fail_key(value, error, "unknown key");
+        if (!setting->key)
+            return fail_unknown_key(value, table, context, error);
     }
     return KM_OK;
 }
@@ -322,7 +334,7 @@ enum km_status km_settings_read(const struct km_yaml *mapping, const struct km_s
     /* A section whose every line is commented out reads as null. */
     if (mapping->kind != KM_YAML_MAPPING && !(km_yaml_is_null(mapping) && mapping->parent))
         return fail_expected(mapping, "a mapping", "", error);
-    enum km_status status = refuse_unknown_keys(mapping, table, error);
+    enum km_status status = refuse_unknown_keys(mapping, table, context, error);
     for (size_t i = 0; status == KM_OK && table[i].key; i++) {
         const struct km_yaml *value = km_yaml_get(mapping, table[i].key);
         if (value) {

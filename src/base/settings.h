@@ -62,6 +62,9 @@ extern const double km_scales_micro[]; /* seconds: micro, milli, nano */
 struct km_settings_context {
     struct km_arena *arena; /* strings and arrays read live here */
     const char *folder;     /* of the file read: where its relative paths start; "" = the current one */
+    /* What else an unknown key may be: appends a sentence for the message and returns true, or returns false.
+     * NULL = nothing. */
+    bool (*explain_unknown)(const char *key, struct km_text *out);
 };
 
 struct km_setting {

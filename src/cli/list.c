@@ -3,6 +3,7 @@
 #include "batching/batching.h"
 #include "cli/command.h"
 #include "cost/cost.h"
+#include "engine/flags.h"
 #include "executor/executor.h"
 #include "kv/kv.h"
 #include "model/model.h"
@@ -32,7 +33,7 @@ static const struct {
 #define LIST_COUNT (sizeof lists / sizeof lists[0])
 #define ARGUMENTS                                                                                            \
     "batching|kv|routing|prediction|scaling|cost|executors|traces|models "                                   \
-    "[--verbose]|families|devices|engines|profiles"
+    "[--verbose]|families|devices|engines [--verbose]|profiles"
 
 /* Its parameters, in all and for a token, beside what the name says; its layers and formats. */
 static void print_model(const char *name, struct km_arena *arena)
@@ -57,6 +58,15 @@ static void print_model(const char *name, struct km_arena *arena)
            km_dtype_name(model.precision.weights), model.family);
 }
 
+/* What engines call their settings, and what those are called here. */
+static void print_flags(void)
+{
+    for (const struct km_engine_flag *flag = km_engine_flags; flag->flag; flag++)
+        printf("%-7s %-38s %s%s%s%s\n", flag->engine, flag->flag,
+               flag->key ? flag->key : "not modelled: ", flag->key && flag->note ? " (" : "",
+               flag->note ? flag->note : "", flag->key && flag->note ? ")" : "");
+}
+
 static int run(int argc, char **argv, struct km_error *error)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -78,8 +88,10 @@ static int run(int argc, char **argv, struct km_error *error)
                                     suggestion.best ? "did you mean " : "there are ",
                                     suggestion.best ? suggestion.best : ARGUMENTS));
     }
-    if (verbose && (lists[i].registry || lists[i].name || lists[i].kind != KM_LOOKUP_MODEL))
-        return km_exit_code(km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "list: only models have --verbose"));
+    if (verbose && (lists[i].registry || lists[i].name ||
+                    (lists[i].kind != KM_LOOKUP_MODEL && lists[i].kind != KM_LOOKUP_ENGINE)))
+        return km_exit_code(
+            km_fail(error, KM_BAD_INPUT, NULL, 0, 0, "list: only models and engines have --verbose"));
     if (lists[i].registry) {
         for (const struct km_entry *const *entry = lists[i].registry; *entry; entry++)
             printf("%-19s %s\n", (*entry)->name, (*entry)->summary);
@@ -93,11 +105,13 @@ static int run(int argc, char **argv, struct km_error *error)
     const char *const *names;
     size_t count = km_lookup_names(lists[i].kind, &arena, &names);
     for (size_t n = 0; n < count; n++) {
-        if (verbose)
+        if (verbose && lists[i].kind == KM_LOOKUP_MODEL)
             print_model(names[n], &arena);
         else
             puts(names[n]);
     }
+    if (verbose && lists[i].kind == KM_LOOKUP_ENGINE)
+        print_flags();
     km_arena_release(&arena);
     return 0;
 }

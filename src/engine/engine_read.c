@@ -1,5 +1,6 @@
 #include "base/settings.h"
 #include "engine/engine.h"
+#include "engine/flags.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -313,7 +314,8 @@ enum km_status km_engine_read(const char *path, struct km_arena *arena, struct k
                               struct km_error *error)
 {
     struct km_yaml *root;
-    struct km_settings_context context = {.arena = arena, .folder = ""};
+    struct km_settings_context context = {
+        .arena = arena, .folder = "", .explain_unknown = km_engine_flag_explain};
     *out = (struct km_engine){0};
     enum km_status status = km_yaml_read(path, arena, &root, error);
     if (status == KM_OK)

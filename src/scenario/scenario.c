@@ -2,6 +2,7 @@
 
 #include "batching/batching.h"
 #include "cost/cost.h"
+#include "engine/flags.h"
 #include "executor/executor.h"
 #include "kv/kv.h"
 #include "scenario/lookup.h"
@@ -373,7 +374,8 @@ static enum km_status read_file(const char *path, const struct km_override *over
                                 struct km_scenario *s, struct km_error *error)
 {
     const struct km_settings_context context = {.arena = &s->arena,
-                                                .folder = km_lookup_folder(path, &s->arena)};
+                                                .folder = km_lookup_folder(path, &s->arena),
+                                                .explain_unknown = km_engine_flag_explain};
     struct km_yaml *root, **trees;
     uint32_t groups = 0;
     enum km_status status = km_yaml_read(path, &s->arena, &root, error);
