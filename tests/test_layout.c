@@ -374,6 +374,24 @@ static void data_and_experts(void **state)
     assert_int_equal(share.prefill_tokens, 3000); /* a prompt is not cut */
     assert_int_equal(share.sequences, 1);
     assert_int_equal(share.past, 500);
+
+    /* One rank of the 8, beside others: its own tokens, all of them; the busiest has 20, all together 60. */
+    const struct km_step_shape own = {
+        .sampled = 9, .decode = {.count = 9}, .peers = {.ranks = 8, .most_tokens = 20, .all_tokens = 60}};
+    static const struct km_engine graphs = {.graph_sizes = {1, 8, 32}, .graph_size_count = 3},
+                                  small = {.graph_sizes = {1, 8, 16}, .graph_size_count = 3};
+    double rows[KM_ROWS_COUNT];
+    km_rank_share(&layout, &own, &share);
+    assert_int_equal(share.decodes, 9);
+    /* Inside the graphs all are padded to the busiest, 20 to 32, and the experts get 8 times that. */
+    km_share_rows(&graphs, &share, rows);
+    assert_close(rows[KM_ROWS_TOKENS], 32.0);
+    assert_close(rows[KM_ROWS_ALL], 8.0 * 32.0);
+    assert_close(rows[KM_ROWS_SAMPLED], 9.0);
+    /* Outside each runs its own, and the experts everybody's. */
+    km_share_rows(&small, &share, rows);
+    assert_close(rows[KM_ROWS_TOKENS], 9.0);
+    assert_close(rows[KM_ROWS_ALL], 60.0);
     km_arena_release(&arena);
 }
 

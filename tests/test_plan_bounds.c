@@ -105,6 +105,42 @@ static void draw_batch(gsl_rng *rng, const struct km_work_limits *limits, struct
         out->amount.context = 0.0;
 }
 
+/* Data-parallel ranks each draw a batch of their own, or none; the slowest counts. */
+static void draw_step(gsl_rng *rng, const struct km_setup *setup, const struct km_work_limits *limits,
+                      void *cost_state, struct batch *ranks, struct km_work_amount *amount, double *slowest_s)
+{
+    const struct km_layout *layout = &setup->cost_config.layout;
+    const uint32_t data = km_layout_data(layout);
+    const struct km_work_limits own = {limits->sequences / data, limits->context_tokens / data,
+                                       limits->step_tokens / data};
+    struct km_step_peers peers = {.ranks = data > 1 ? data : 0};
+    double stage_s[64];
+    *amount = (struct km_work_amount){0};
+    for (uint32_t r = 0; r < data; r++) {
+        if (r > 0 && below(rng, 3) == 0)
+            ranks[r] = (struct batch){0};
+        else
+            draw_batch(rng, &own, &ranks[r]);
+        const uint32_t tokens = km_step_tokens(&ranks[r].shape);
+        peers.prompts |= ranks[r].shape.chunk_count > 0;
+        peers.most_tokens = tokens > peers.most_tokens ? tokens : peers.most_tokens;
+        peers.all_tokens += tokens ? tokens : 1;
+        amount->decodes += ranks[r].amount.decodes;
+        amount->tokens += ranks[r].amount.tokens;
+        amount->context += ranks[r].amount.context;
+    }
+    for (uint32_t s = 0; s < layout->pipeline_parallel; s++)
+        slowest_s[s] = 0.0;
+    for (uint32_t r = 0; r < data; r++) {
+        if (km_step_tokens(&ranks[r].shape) == 0)
+            continue;
+        ranks[r].shape.peers = peers;
+        setup->cost->step(cost_state, &ranks[r].shape, stage_s);
+        for (uint32_t s = 0; s < layout->pipeline_parallel; s++)
+            slowest_s[s] = fmax(slowest_s[s], stage_s[s]);
+    }
+}
+
 static void expect_prices_hold(const struct km_setup *setup, gsl_rng *rng, const char *what)
 {
     const struct km_scenario *scenario = setup->scenario;
@@ -125,14 +161,13 @@ static void expect_prices_hold(const struct km_setup *setup, gsl_rng *rng, const
     assert_true(prices.decode_s >= 0.0 && prices.token_s >= 0.0 && prices.context_s >= 0.0);
     assert_true(km_work_price(&prices, &load) > 0.0);
     for (int i = 0; i < STEPS; i++) {
-        struct batch batch;
-        draw_batch(rng, &limits, &batch);
-        setup->cost->step(cost_state, &batch.shape, stage_s);
-        double price = km_work_price(&prices, &batch.amount), takes = stage_s[prices.stage];
+        struct batch ranks[8];
+        struct km_work_amount amount;
+        draw_step(rng, setup, &limits, cost_state, ranks, &amount, stage_s);
+        double price = km_work_price(&prices, &amount), takes = stage_s[prices.stage];
         if (price > takes * (1.0 + 1e-9))
-            fail_msg("%s: a step of %u decodes over %llu, %u prompt tokens takes %g s, priced %g", what,
-                     batch.shape.decode.count, (unsigned long long)batch.shape.decode.sum_context,
-                     batch.shape.prefill_tokens, takes, price);
+            fail_msg("%s: a step of %g decodes over %g, %g prompt tokens takes %g s, priced %g", what,
+                     amount.decodes, amount.context, amount.tokens, takes, price);
         dearest = fmax(dearest, price / takes);
     }
     /* Prices that charge nothing would hold, too. */

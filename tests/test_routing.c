@@ -22,9 +22,17 @@ struct fleet {
     void *state;
     uint32_t accepting[MOST], count;
     uint64_t outstanding[MOST];
+    uint64_t waiting[MOST], running[MOST]; /* as their engines say */
     gsl_rng *rng;
     uint64_t next_id;
 };
+
+static void count(const void *context, uint32_t replica, uint64_t *waiting, uint64_t *running)
+{
+    const struct fleet *f = context;
+    *waiting = f->waiting[replica];
+    *running = f->running[replica];
+}
 
 static struct km_routing_view view_of(const struct fleet *f)
 {
@@ -32,7 +40,9 @@ static struct km_routing_view view_of(const struct fleet *f)
                                     .accepting_count = f->count,
                                     .most_accepting = MOST,
                                     .outstanding = f->outstanding,
-                                    .rng = f->rng};
+                                    .rng = f->rng,
+                                    .counts = count,
+                                    .context = f};
 }
 
 static void join(struct fleet *f, uint32_t replica)
@@ -237,6 +247,43 @@ static void sessions_stay(void **state)
     end(&f);
 }
 
+static void observe(struct fleet *f, uint64_t now_ms)
+{
+    const struct km_routing_view view = view_of(f);
+    f->router->observe(f->state, &view, now_ms * 1000000000u);
+}
+
+/* By hand, as vLLM's DPLBAsyncMPClient.get_core_engine_for_request() does it: scores 4 * waiting + running of what was
+ * published, what was sent since waiting; the place that counts first among equals moves on. */
+static void counts_are_published(void **state)
+{
+    (void)state;
+    struct fleet f;
+    begin(&f, &km_routing_find("data_parallel")->entry, 1, 3);
+    const uint64_t waiting[] = {1, 0, 2}, running[] = {10, 13, 5}; /* 14, 13, 13 */
+    for (int i = 0; i < 3; i++) {
+        f.waiting[i] = waiting[i];
+        f.running[i] = running[i];
+    }
+    assert_int_equal(send(&f, -1), 0); /* nothing is published yet: 0, 0, 0, and then 4, 0, 0 */
+    observe(&f, 99);
+    assert_int_equal(send(&f, -1), 1);
+    observe(&f, 100);                  /* 14, 13, 13 */
+    assert_int_equal(send(&f, -1), 2); /* the third from 2 on, of 1 and 2 with 13: it stands at 17 */
+    assert_int_equal(send(&f, -1), 1); /* 14, 13, 17: at 17 */
+    assert_int_equal(send(&f, -1), 0); /* 14, 17, 17: at 18 */
+    assert_int_equal(send(&f, -1), 2); /* from 2 on: 17, 18, 17 */
+    f.waiting[0] = f.running[0] = 0;
+    observe(&f, 199);                  /* known a millisecond later */
+    assert_int_equal(send(&f, -1), 1); /* 18, 17, 21 */
+    observe(&f, 200);
+    assert_int_equal(send(&f, -1), 0); /* 0, 13, 13: at 4, */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send(&f, -1), 0); /* 8, 12, 16 */
+    assert_int_equal(send(&f, -1), 2);     /* 16, 13, 13, from 2 on */
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +291,7 @@ int main(void)
         cmocka_unit_test(balance),
         cmocka_unit_test(counts_matter),
         cmocka_unit_test(sessions_stay),
+        cmocka_unit_test(counts_are_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

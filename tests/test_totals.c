@@ -71,11 +71,11 @@ static enum km_status falling_run(void *state, const struct km_step *step, struc
     return KM_OK;
 }
 
-static void falling_line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)
+static void falling_line(void *state, const struct km_step_shape *step, struct km_step_line *out)
 {
     (void)state;
-    falling_time(shape->sum_context, &out->time);
-    out->slope_ps[0] = -(int64_t)(FALLS_BY * shape->count);
+    falling_time(step->decode.sum_context, &out->time);
+    out->slope_ps[0] = -(int64_t)(FALLS_BY * step->decode.count);
     out->steps = UINT64_MAX;
 }
 

@@ -54,6 +54,7 @@ void km_run_output_step(struct km_run_output *output, const struct km_step_recor
         .now_ps = record->now_ps,
         .waited_ps = record->waited_ps,
         .replica = record->replica,
+        .rank = record->rank,
         .prefill_requests = record->prefill_requests,
         .prefill_tokens = record->prefill_tokens,
         .decode_requests = record->decode_requests,

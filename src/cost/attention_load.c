@@ -11,10 +11,9 @@ static double round_up(double tokens, uint32_t granularity)
 }
 
 /* Vidur's rules, over the load as it is. */
-static void compose(const struct km_layout *layout, const struct km_composition *rules,
-                    const struct km_op *op, const struct km_step_shape *shape, struct km_attention_load *load)
+static void compose(double data, const struct km_composition *rules, const struct km_op *op,
+                    const struct km_step_shape *shape, struct km_attention_load *load)
 {
-    const double data = km_layout_data(layout);
     const double overhead = op->heads > op->kv_heads ? rules->batching_overhead : 0.0;
     double squares = 0.0, past = 0.0, longest = 0.0;
     for (uint32_t i = 0; i < shape->chunk_count; i++) {
@@ -48,9 +47,10 @@ void km_attention_load(const struct km_layout *layout, const struct km_engine *e
                        const struct km_step_shape *shape, struct km_attention_load *out)
 {
     const uint32_t window = op->window;
-    double data = km_layout_data(layout), most_pairs = 0.0, most_context = 0.0;
+    double most_pairs = 0.0, most_context = 0.0;
     struct km_rank_share share;
     km_rank_share(layout, shape, &share);
+    const double data = share.data;
     *out = (struct km_attention_load){
         .decodes = ceil(shape->decode.count / data),
         .decode_context = (double)(window ? shape->decode.sum_windowed : shape->decode.sum_context) / data,
@@ -77,5 +77,5 @@ void km_attention_load(const struct km_layout *layout, const struct km_engine *e
     out->prefill_context = fmax(out->prefill_context / data, most_context);
     out->longest_read = most_context;
     if (engine->composition.rule == KM_COMPOSE_VIDUR)
-        compose(layout, &engine->composition, op, shape, out);
+        compose(data, &engine->composition, op, shape, out);
 }

@@ -160,7 +160,7 @@ static void each_op(const struct roofline *r, const struct km_step_shape *shape,
     struct km_rank_share share;
     km_rank_share(&r->config.layout, shape, &share);
     double rows[KM_ROWS_COUNT];
-    km_share_rows(&r->config.layout, r->config.engine, &share, rows);
+    km_share_rows(r->config.engine, &share, rows);
     for (uint32_t s = 0; s < r->config.layout.pipeline_parallel; s++) {
         for (uint32_t i = 0; i < r->stages[s].count; i++) {
             const struct km_op *op = &r->stages[s].ops[i];

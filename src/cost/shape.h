@@ -22,12 +22,21 @@ struct km_decode_shape {
                          end */
 };
 
+/* Beside the step of one data-parallel rank: what all of them run in it. */
+struct km_step_peers {
+    uint32_t ranks;       /* 0: the shape is of all ranks together, who share it evenly */
+    bool prompts;         /* some rank computes chunks of prompts */
+    uint32_t most_tokens; /* of the busiest */
+    uint64_t all_tokens;  /* of all; who has no batch runs one token */
+};
+
 struct km_step_shape {
     const struct km_chunk *chunks; /* [chunk_count] */
     uint32_t chunk_count;
     uint32_t prefill_tokens; /* sum of chunk tokens */
     uint32_t sampled;        /* sequences that yield a token: decodes and last chunks */
     struct km_decode_shape decode;
+    struct km_step_peers peers;
 };
 
 static inline uint32_t km_step_tokens(const struct km_step_shape *shape)

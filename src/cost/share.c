@@ -14,7 +14,8 @@ static uint32_t split(uint32_t value, uint32_t ranks)
 void km_rank_share(const struct km_layout *layout, const struct km_step_shape *shape,
                    struct km_rank_share *out)
 {
-    uint32_t data = km_layout_data(layout), largest = 0;
+    const uint32_t ranks = km_layout_data(layout), data = shape->peers.ranks ? 1 : ranks;
+    uint32_t largest = 0;
     uint64_t past = 0, longest = 0;
     for (uint32_t i = 0; i < shape->chunk_count; i++) {
         const struct km_chunk *chunk = &shape->chunks[i];
@@ -32,16 +33,25 @@ void km_rank_share(const struct km_layout *layout, const struct km_step_shape *s
         .sequences = split(shape->chunk_count + shape->decode.count + shape->decode.padding, data),
         .sampled = split(shape->sampled, data),
         .past = past_share > longest ? past_share : longest,
+        .data = data,
+        .ranks = ranks,
     };
+    out->most_tokens = shape->peers.ranks ? shape->peers.most_tokens : km_rank_tokens(out);
+    out->all_tokens = shape->peers.all_tokens;
 }
 
-void km_share_rows(const struct km_layout *layout, const struct km_engine *engine,
-                   const struct km_rank_share *share, double rows[KM_ROWS_COUNT])
+void km_share_rows(const struct km_engine *engine, const struct km_rank_share *share,
+                   double rows[KM_ROWS_COUNT])
 {
     bool captured;
-    double padded = km_engine_padded_tokens(engine, km_rank_tokens(share), &captured);
+    double padded = km_engine_padded_tokens(engine, share->most_tokens, &captured);
+    rows[KM_ROWS_ALL] = padded * share->ranks;
+    if (!captured && share->data < share->ranks) { /* each its own */
+        const double rounded = km_engine_padded_tokens(engine, km_rank_tokens(share), &captured);
+        padded = captured ? km_rank_tokens(share) : rounded;
+        rows[KM_ROWS_ALL] = (double)share->all_tokens;
+    }
     rows[KM_ROWS_TOKENS] = padded;
-    rows[KM_ROWS_ALL] = padded * km_layout_data(layout);
     rows[KM_ROWS_SAMPLED] = share->sampled;
     rows[KM_ROWS_SEQUENCES] = share->sequences;
     rows[KM_ROWS_PREFILL] = share->prefill_tokens;

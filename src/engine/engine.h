@@ -108,9 +108,9 @@ struct km_engine {
     double form_step_s, form_sequence_s;       /* schedule and prepare inputs */
     double process_step_s, process_sequence_s; /* take results, detect ends */
     double launch_graph_s;                     /* launch a captured step */
-    /* of several GPUs of a replica, its tensor and pipeline ranks: they launch, and the host does not
-     * wait for it (engine/pace.h) */
+    /* of several GPUs of a replica: they launch, and the host does not wait for it (engine/pace.h) */
     bool worker_processes;
+    double rank_wake_s; /* of data-parallel ranks at rest: from a request in one's queue to the first step */
     /* engine/launch.h: launching a layer of a step outside the graphs, also a floor on its end: a dense layer;
        what routed experts, latent attention and activations quantised at run time add to it */
     double launch_layer_s, launch_experts_layer_s, launch_latent_layer_s, launch_quantize_layer_s;

@@ -213,6 +213,8 @@ static const struct km_setting host_settings[] = {
     {"launch_graph_s", KM_SETTING_NUMBER, AT(launch_graph_s), HOST_TIME, .doc = "launch a captured step"},
     {"worker_processes", KM_SETTING_BOOL, AT(worker_processes), .optional = true,
      .doc = "several GPUs are launched by processes of their own, for which the host does not wait"},
+    {"rank_wake_s", KM_SETTING_NUMBER, AT(rank_wake_s), HOST_TIME, .optional = true,
+     .doc = "data-parallel ranks at rest: from a request in the queue of one until all are awake"},
     {"launch_layer_s", KM_SETTING_NUMBER, AT(launch_layer_s), HOST_TIME,
      .doc = "launch one dense layer of a step outside the graphs"},
     {"launch_experts_layer_s", KM_SETTING_NUMBER, AT(launch_experts_layer_s), HOST_TIME, .optional = true,

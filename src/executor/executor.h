@@ -82,8 +82,8 @@ struct km_executor {
     /* KM_FAILED ends the run: what was done so far is told as a partial result. */
     enum km_status (*run)(void *state, const struct km_step *step, struct km_step_time *out,
                           struct km_error *error);
-    /* Decode-only steps. Optional: NULL = every step must really be run. */
-    void (*line)(void *state, const struct km_decode_shape *shape, struct km_step_line *out);
+    /* Decode-only steps: `shape` has no chunks. Optional: NULL = every step must really be run. */
+    void (*line)(void *state, const struct km_step_shape *shape, struct km_step_line *out);
     /* Optional: what a page table follows. */
     void (*placed)(void *state, uint32_t slot, uint32_t cached_tokens);
     void (*dropped)(void *state, uint32_t slot);

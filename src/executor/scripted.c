@@ -222,7 +222,7 @@ static void ask(const struct shared *shared, const struct km_step *step, struct 
         shared->asked->run(shared->asked_state, step, out, NULL);
         return;
     }
-    shared->asked->line(shared->asked_state, &step->shape.decode, &line);
+    shared->asked->line(shared->asked_state, &step->shape, &line);
     *out = line.time;
 }
 

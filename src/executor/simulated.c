@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define KNOTS_PER_OCTAVE_LOG2 3
 #define CACHED_COUNTS         8192u
@@ -61,22 +62,26 @@ static double weight_bytes(struct simulated *sim, uint32_t tokens, uint32_t samp
     return sim->weight_bytes[tokens];
 }
 
-/* Data-parallel ranks each have a scheduler of their own: the busiest one's time counts. */
+/* Each data-parallel rank has a host of its own, which launches what the slowest graph mode of all of them
+ * allows (vllm/v1/worker/dp_utils.py). */
 static void host_time(struct simulated *sim, const struct km_step_shape *shape, struct km_step_time *out)
 {
     const struct km_engine *engine = &sim->engine;
     struct km_rank_share share;
     km_rank_share(&sim->layout, shape, &share);
-    km_engine_padded_tokens(engine, km_rank_tokens(&share), &out->host.captured);
+    km_engine_padded_tokens(engine, share.most_tokens, &out->host.captured);
     out->host.form_ps = to_ps(sim, engine->form_step_s + share.sequences * engine->form_sequence_s);
     out->host.process_ps = to_ps(sim, engine->process_step_s + share.sampled * engine->process_sequence_s);
     bool whole;
-    out->host.launch_ps = to_ps(
-        sim, km_engine_launch_s(engine, &sim->layers, out->host.captured, shape->chunk_count > 0, &whole));
+    const bool prompts = shape->chunk_count > 0 || shape->peers.prompts;
+    out->host.launch_ps =
+        to_ps(sim, km_engine_launch_s(engine, &sim->layers, out->host.captured, prompts, &whole));
     out->host.captured = whole; /* others run while they are launched */
     out->host.workers = sim->workers;
     out->power = (struct km_power_use){0};
-    out->weight_bytes = (uint64_t)weight_bytes(sim, km_step_tokens(shape), shape->sampled);
+    const uint32_t ranks = shape->peers.ranks;
+    const uint64_t tokens = ranks ? shape->peers.all_tokens : km_step_tokens(shape);
+    out->weight_bytes = (uint64_t)weight_bytes(sim, (uint32_t)tokens, shape->sampled * (ranks ? ranks : 1));
 }
 
 /* Stages do much the same work: one share for all. Under continuous load nothing is left to recent work. */
@@ -141,15 +146,37 @@ static const double *fixed_part(struct simulated *sim, uint32_t count, double *s
     return cached;
 }
 
-static void simulated_line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)
+/* What every rank would have to decode for an even share to be this. */
+static struct km_decode_shape of_all(const struct km_decode_shape *rank, uint32_t ranks)
+{
+    return (struct km_decode_shape){.count = rank->count * ranks,
+                                    .sum_context = rank->sum_context * ranks,
+                                    .sum_windowed = rank->sum_windowed * ranks,
+                                    .below_window = rank->below_window * ranks,
+                                    .max_context = rank->max_context,
+                                    .padding = rank->padding * ranks};
+}
+
+static void simulated_line(void *state, const struct km_step_shape *step, struct km_step_line *out)
 {
     struct simulated *sim = state;
+    const uint32_t ranks = step->peers.ranks;
+    const struct km_decode_shape copies = of_all(&step->decode, ranks ? ranks : 1), *shape = &copies;
+    bool captured;
+    km_engine_padded_tokens(&sim->engine, step->peers.most_tokens, &captured);
+    if (ranks && (!captured || step->peers.prompts)) { /* depends on each rank's tokens */
+        simulated_run(sim, &(struct km_step){.shape = *step}, &out->time, NULL);
+        memset(out->slope_ps, 0, sizeof out->slope_ps);
+        out->steps = 1;
+        return;
+    }
     double scratch[KM_MAX_STAGES], at[KM_MAX_STAGES] = {0}, full[KM_MAX_STAGES] = {0},
                                    inside[KM_MAX_STAGES] = {0};
     const uint32_t rows = shape->count + shape->padding;
-    const struct km_step_shape whole = {.sampled = rows, .decode = *shape};
+    const struct km_step_shape whole = {
+        .sampled = step->decode.count + step->decode.padding, .decode = step->decode, .peers = step->peers};
     host_time(sim, &whole, &out->time);
-    const double *fixed_s = fixed_part(sim, rows, scratch);
+    const double *fixed_s = fixed_part(sim, ranks ? step->peers.most_tokens * ranks : rows, scratch);
     double per_token = 0.0, per_inside = 0.0, past_low = 0.0, past_inside_low = 0.0;
     out->steps = UINT64_MAX;
     if (sim->cost->decode_attention) {
@@ -227,8 +254,7 @@ static enum km_status simulated_create(const struct km_executor_config *config, 
         free(sim);
         return status;
     }
-    sim->workers =
-        sim->engine.worker_processes && config->layout.tensor_parallel * config->layout.pipeline_parallel > 1;
+    sim->workers = sim->engine.worker_processes && km_layout_ranks(&config->layout) > 1;
     choose_power(sim, priced->power_state);
     for (uint32_t s = 0; s < sim->stages; s++) {
         uint32_t first, count;

@@ -158,6 +158,13 @@ static double next_size(double size)
     return fmax(size + 1.0, floor(size * GRID_RATIO));
 }
 
+/* Whole tokens for every share: outside the graphs an even step then has no row that an uneven one of as many
+ * tokens has not. */
+static double next_even(double size, double shares)
+{
+    return shares * next_size(ceil(size / shares));
+}
+
 static void fill_tokens(struct km_step_bound *bound, const struct timer *timer, double most_tokens)
 {
     const struct km_engine *engine = timer->config->engine;
@@ -169,14 +176,18 @@ static void fill_tokens(struct km_step_bound *bound, const struct timer *timer, 
         put_tokens(bound, timer, size);
     }
     bound->captured_tokens = size;
-    for (size = next_size(size); size < most_tokens && bound->token_points < room; size = next_size(size))
+    for (size = next_even(size, shares); size < most_tokens && bound->token_points < room;
+         size = next_even(size, shares))
         put_tokens(bound, timer, size);
-    put_tokens(bound, timer, fmax(size, most_tokens));
+    put_tokens(bound, timer, fmax(size, shares * ceil(most_tokens / shares)));
     put_tokens(bound, timer, FAR_TOKENS);
 }
 
+/* The busiest data-parallel rank may be one that samples nothing: of what all sample the mean over the ranks
+ * counts, which is no more than the slowest takes. */
 static void fill_sampled(struct km_step_bound *bound, const struct timer *timer, double most_sequences)
 {
+    const double data = km_layout_data(&timer->config->layout);
     double size = 1.0;
     for (;; size = fmin(next_size(size), most_sequences)) {
         uint32_t k = bound->sampled_points++;
@@ -187,7 +198,8 @@ static void fill_sampled(struct km_step_bound *bound, const struct timer *timer,
         else
             timer->cost->decode_fixed(timer->state, (uint32_t)size, at.sampled_s);
         for (uint32_t s = 0; s < bound->stage_count; s++)
-            bound->stages[s].sampled[k] = (struct km_step_point){.size = size, .ops_s = at.sampled_s[s]};
+            bound->stages[s].sampled[k] =
+                (struct km_step_point){.size = size, .ops_s = at.sampled_s[s] / data};
         if (size >= most_sequences || bound->sampled_points == KM_STEP_BOUND_POINTS)
             return;
     }

@@ -169,5 +169,12 @@ void km_explain_step_text(const struct km_explanation *e, const struct km_explai
     else
         km_text_printf(out, "  cost model %s has no operators\n", e->cost);
     as_run(a, out);
+    if (e->data_parallel_size > 1)
+        km_text_printf(
+            out,
+            "  ranks   an even share for each of %u; in a run each forms its own batches, all are padded "
+            "to the\n"
+            "          busiest and wait for the slowest, and one without a batch runs a dummy\n",
+            e->data_parallel_size);
     picture(e, a, out);
 }

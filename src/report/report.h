@@ -118,7 +118,8 @@ void km_fleet_csv_row(struct km_fleet_csv *csv, uint64_t now_ps, uint32_t group,
                       uint32_t serving, uint32_t draining);
 void km_fleet_csv_abort(struct km_fleet_csv *csv); /* harmless after commit */
 
-/* steps.csv, one row a step, in the columns of vLLM's log of iterations and one of the replica's number, so that
+/* steps.csv, one row a step of a scheduler, in the columns of vLLM's log of iterations, one of the replica's
+ * number and one of its data-parallel rank (engine, 0 without ranks), so that
  * `kingman calibrate --from-steps` reads it. time_s, exact as in requests.csv: when the host had taken the
  * step's results; kv_usage, running and waiting: then; elapsed_ms: how long the host had waited for its end,
  * which under asynchronous scheduling is not the step's length. Rows of one replica are in order. */
@@ -128,7 +129,7 @@ struct km_steps_csv {
 
 struct km_report_step {
     uint64_t now_ps, waited_ps;
-    uint32_t replica, prefill_requests, prefill_tokens, decode_requests, preempted;
+    uint32_t replica, rank, prefill_requests, prefill_tokens, decode_requests, preempted;
     uint64_t running, waiting;
     double kv_usage; /* share of the blocks */
 };

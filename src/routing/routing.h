@@ -6,8 +6,8 @@
  * does not fit the others' KV cache) is routed among those by a second instance of the router, with a view of
  * just them: a router never needs to look at capacities.
  *
- * Routers see requests, not work: `outstanding` counts requests sent and not yet ended, equally on a fast
- * replica and on a slow one. (So does the least-connections rule of NGINX and Envoy without weights.) */
+ * Routers see requests, not work: `outstanding` counts requests sent and not yet ended, and counts() what engines
+ * hold of them, equally on a fast replica and on a slow one. (So does the least-connections rule of NGINX and Envoy without weights.) */
 #ifndef KM_ROUTING_ROUTING_H
 #define KM_ROUTING_ROUTING_H
 
@@ -24,6 +24,9 @@ struct km_routing_view {
     uint32_t most_accepting;     /* never more than so many at once in this run */
     const uint64_t *outstanding; /* [any replica's number] requests sent there and not yet ended */
     gsl_rng *rng;                /* the stream of purpose `routing`: routers alone draw from it */
+    /* What a replica's engines tell: requests that wait in their queues, and those that hold blocks. */
+    void (*counts)(const void *context, uint32_t replica, uint64_t *waiting, uint64_t *running);
+    const void *context;
 };
 
 struct km_router {
@@ -36,6 +39,9 @@ struct km_router {
     void (*left)(void *state, const struct km_routing_view *view, uint32_t replica);
     /* Optional: the outstanding requests of one of view->accepting changed. */
     void (*changed)(void *state, const struct km_routing_view *view, uint32_t replica);
+    /* Optional: something is about to happen at now_ps, and since the last call nothing has. Times never
+     * decrease. */
+    void (*observe)(void *state, const struct km_routing_view *view, uint64_t now_ps);
     void (*release)(void *state); /* optional: free what the state points to */
 };
 

@@ -38,32 +38,6 @@ bool km_fleet_starts(const struct km_fleet *fleet)
 
 /* --- from a scenario to replicas ------------------------------------------------------------------------ */
 
-static uint32_t times(uint32_t value, uint32_t factor)
-{
-    uint64_t product = (uint64_t)value * factor;
-    return product < UINT32_MAX ? (uint32_t)product : UINT32_MAX;
-}
-
-/* The engine's limits are each data-parallel rank's; the replica serves all ranks' sequences. No prompt
- * spreads over two ranks: a chunk stays within one rank's budget, a sequence within one rank's KV blocks. */
-static void limit_batches(const struct km_setup *setup, struct km_replica_config *config)
-{
-    const struct km_engine *engine = &setup->scenario->engine;
-    uint32_t data = setup->scenario->cluster.data_parallel_size;
-    if (data < 2)
-        return;
-    config->batching.max_num_seqs = times(engine->max_num_seqs, data);
-    config->batching.max_num_batched_tokens = times(engine->max_num_batched_tokens, data);
-    if (engine->enable_chunked_prefill &&
-        (!engine->long_prefill_token_threshold ||
-         engine->long_prefill_token_threshold > engine->max_num_batched_tokens))
-        config->batching.long_prefill_token_threshold = engine->max_num_batched_tokens;
-    uint64_t tokens = km_kv_most_tokens(&setup->memory.groups, setup->rank_blocks, engine->block_size,
-                                        km_setup_in_flight_tokens(setup->scenario));
-    if (config->kv.max_model_len > tokens)
-        config->kv.max_model_len = (uint32_t)tokens;
-}
-
 static struct km_replica_frontend frontend_config(const struct km_engine *engine)
 {
     const struct km_frontend_times times = km_frontend_times(&engine->frontend);
@@ -95,7 +69,7 @@ static struct km_simulation_group group_config(const struct km_setup *setup,
                         .own = engine->policy_settings.values,
                     },
                 .kv_manager = setup->kv_manager,
-                .kv = {.capacity_blocks = setup->blocks,
+                .kv = {.capacity_blocks = setup->rank_blocks,
                        .block_size = engine->block_size,
                        .max_model_len = engine->max_model_len ? engine->max_model_len
                                                               : scenario->model.max_position_embeddings,
@@ -105,14 +79,15 @@ static struct km_simulation_group group_config(const struct km_setup *setup,
                 .executor_state = setup->executor_state,
                 .pace = km_pace_of(engine, km_model_is_dense(&scenario->model),
                                    scenario->cluster.pipeline_parallel_size),
+                .rank_wake_ps = km_ps_from_s(engine->rank_wake_s),
                 .fast_forward = fast_forward,
                 .window = km_setup_window(&scenario->model),
                 .frontend = frontend_config(engine),
                 .patience_ps = workload->patience_s > 0.0 ? km_ps_from_s(workload->patience_s) : KM_PS_NEVER,
             },
         .replicas = scenario->cluster.replicas,
+        .ranks = scenario->cluster.data_parallel_size,
     };
-    limit_batches(setup, &group.replica);
     return group;
 }
 

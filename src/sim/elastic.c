@@ -59,7 +59,7 @@ static void observe(const struct km_elastic *elastic, struct km_replica_set *set
         struct km_replica_load load;
         if (slot->group != elastic->settings->group || slot->state != KM_REPLICA_SERVING)
             continue;
-        km_replica_load(slot->replica, &load);
+        km_lockstep_load(slot->replica, &load);
         out->running += load.running;
         out->waiting += set->pools.outstanding[i] - load.running;
         used_blocks += load.used_blocks;

@@ -76,9 +76,9 @@ static void add_totals(struct km_replica *replica, const struct km_pace_run *run
     replica->decode_pairs += (km_u128)steps * shape.sum_context + (km_u128)triangle * sequences;
     replica->decode_pairs_windowed +=
         (km_u128)steps * shape.sum_windowed + (km_u128)triangle * shape.below_window;
-    replica->weight_bytes += (km_u128)steps * replica->line.time.weight_bytes;
-    replica->busy_ps += km_pace_run_device_ps(run, steps);
-    replica->stage_power[0].other_ps += km_pace_run_device_ps(run, steps);
+    replica->clock.weight_bytes += (km_u128)steps * replica->line.time.weight_bytes;
+    replica->clock.busy_ps += km_pace_run_device_ps(run, steps);
+    replica->clock.stage_power[0].other_ps += km_pace_run_device_ps(run, steps);
 }
 
 /* The batches that are in flight after the run: its last ones. */
@@ -102,11 +102,12 @@ static void leave_in_flight(struct km_replica *replica, const struct km_pace_run
         if (cohort->classes.used > 1)
             km_class_counts_copy(&flight->classes, &cohort->classes);
         km_pace_run_place(run, steps - 1 - back, &flight->start_ps, &flight->end_ps);
-        replica->stage_free_ps[0] = flight->end_ps;
+        replica->clock.stage_free_ps[0] = flight->end_ps;
     }
     cohort->last_batch = replica->batches;
-    replica->host_free_ps = km_pace_host_free_ps(&run->start.host, km_pace_run_formed_ps(run, steps - 1));
-    replica->workers_free_ps = km_pace_run_launched_ps(run, steps - 1);
+    replica->clock.host_free_ps =
+        km_pace_host_free_ps(&run->start.host, km_pace_run_formed_ps(run, steps - 1));
+    replica->clock.workers_free_ps = km_pace_run_launched_ps(run, steps - 1);
 }
 
 bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps)
@@ -134,7 +135,7 @@ bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horiz
         .overlapped = overlapped,
         .flight_end_ps = before ? before->end_ps : 0,
         .now_ps = now_ps,
-        .workers_ps = replica->workers_free_ps,
+        .workers_ps = replica->clock.workers_free_ps,
     };
     struct km_pace_run run;
     uint64_t steps = km_pace_run(&start, horizon_ps, limit, &run);

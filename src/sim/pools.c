@@ -14,9 +14,14 @@ struct km_pool {
     size_t count, capacity;
 };
 
-void km_pools_init(struct km_pools *pools, const struct km_router *router, uint64_t seed)
+void km_pools_init(struct km_pools *pools, const struct km_router *router, uint64_t seed,
+                   void (*counts)(const void *context, uint32_t number, uint64_t *waiting, uint64_t *running),
+                   const void *context)
 {
-    *pools = (struct km_pools){.router = router, .rng = km_random_stream(seed, KM_RANDOM_ROUTING)};
+    *pools = (struct km_pools){.router = router,
+                               .rng = km_random_stream(seed, KM_RANDOM_ROUTING),
+                               .counts = counts,
+                               .context = context};
 }
 
 void km_pools_release(struct km_pools *pools)
@@ -41,6 +46,8 @@ static struct km_routing_view view_of(const struct km_pools *pools, const struct
         .most_accepting = pools->most_accepting,
         .outstanding = pools->outstanding,
         .rng = pools->rng,
+        .counts = pools->counts,
+        .context = pools->context,
     };
 }
 
@@ -130,6 +137,14 @@ uint32_t km_pools_route(struct km_pools *pools, uint64_t groups, const struct km
     struct km_pool *pool = pool_of(pools, groups);
     const struct km_routing_view view = view_of(pools, pool);
     return pools->router->route(pool->state, &view, request);
+}
+
+void km_pools_observe(struct km_pools *pools, uint64_t now_ps)
+{
+    for (size_t i = 0; pools->router->observe && i < pools->pool_count; i++) {
+        const struct km_routing_view view = view_of(pools, &pools->pools[i]);
+        pools->router->observe(pools->pools[i].state, &view, now_ps);
+    }
 }
 
 void km_pools_count(struct km_pools *pools, uint32_t number, int change)

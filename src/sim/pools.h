@@ -20,11 +20,16 @@ struct km_pools {
     uint32_t *serving_of;  /* [count] its group + 1 while it serves, else 0 */
     uint32_t count;
     size_t outstanding_capacity, serving_capacity;
+    void (*counts)(const void *context, uint32_t number, uint64_t *waiting, uint64_t *running);
+    const void *context;
     struct km_pool *pools; /* [pool_count] */
     size_t pool_count, pool_capacity;
 };
 
-void km_pools_init(struct km_pools *pools, const struct km_router *router, uint64_t seed);
+/* `counts` and `context`: as in struct km_routing_view. */
+void km_pools_init(struct km_pools *pools, const struct km_router *router, uint64_t seed,
+                   void (*counts)(const void *context, uint32_t number, uint64_t *waiting, uint64_t *running),
+                   const void *context);
 void km_pools_release(struct km_pools *pools);
 
 /* The replica `number` of the group serves from now on; it no longer does. */
@@ -32,6 +37,8 @@ void km_pools_join(struct km_pools *pools, uint32_t number, uint32_t group);
 void km_pools_leave(struct km_pools *pools, uint32_t number);
 /* Where a request goes that the groups of the mask could serve; one of them serves. */
 uint32_t km_pools_route(struct km_pools *pools, uint64_t groups, const struct km_request *request);
+/* Something is about to happen at now_ps. */
+void km_pools_observe(struct km_pools *pools, uint64_t now_ps);
 /* A request was sent to a replica (+1), or one of its requests ended (-1). */
 void km_pools_count(struct km_pools *pools, uint32_t number, int change);
 

@@ -21,7 +21,7 @@ struct km_replica *km_replica_create(const struct km_replica_config *config)
     replica->run_ahead = config->pace.stages > 1 && config->pace.placeholders;
     replica->max_flights = km_pace_flights(&config->pace);
     replica->flights = km_alloc(replica->max_flights * sizeof *replica->flights);
-    replica->lane_count = config->pace.stages;
+    replica->clock.stages = replica->lane_count = config->pace.stages;
     replica->lanes = km_alloc(replica->lane_count * sizeof *replica->lanes);
     for (uint32_t i = 0; i < replica->lane_count; i++)
         km_cohort_init(&replica->lanes[i], &config->kv, config->window);
@@ -112,16 +112,13 @@ void km_replica_drain(struct km_replica *replica, uint64_t now_ps)
 {
     replica->draining = true;
     replica->may_form = replica->waiting.count > 0;
-    if (replica->host_free_ps < now_ps)
-        replica->host_free_ps = now_ps; /* it has idled until now: what it forms, it forms now */
+    if (replica->clock.host_free_ps < now_ps)
+        replica->clock.host_free_ps = now_ps; /* it has idled until now: what it forms, it forms now */
 }
 
 uint64_t km_replica_busy_until_ps(const struct km_replica *replica)
 {
-    uint64_t until_ps = 0;
-    for (uint32_t s = 0; s < replica->config.pace.stages; s++)
-        until_ps = replica->stage_free_ps[s] > until_ps ? replica->stage_free_ps[s] : until_ps;
-    return until_ps;
+    return km_clock_busy_until_ps(&replica->clock);
 }
 
 const struct km_kv *km_replica_kv(const struct km_replica *replica)
@@ -146,7 +143,7 @@ static struct km_sequence *first_to_leave(const struct km_replica *replica)
     return replica->first_fresh ? replica->first_fresh : replica->inbox.first;
 }
 
-static uint64_t patience_ends_ps(const struct km_replica *replica)
+uint64_t km_replica_patience_ps(const struct km_replica *replica)
 {
     const struct km_sequence *sequence = first_to_leave(replica);
     if (!sequence || replica->config.patience_ps == KM_PS_NEVER)
@@ -154,18 +151,22 @@ static uint64_t patience_ends_ps(const struct km_replica *replica)
     return km_ps_after(sequence->arrival_ps, replica->config.patience_ps);
 }
 
+uint64_t km_replica_wakes_ps(const struct km_replica *replica)
+{
+    const uint64_t visible_ps = inbox_visible_ps(replica);
+    return replica->wait_until_ps < visible_ps ? replica->wait_until_ps : visible_ps;
+}
+
 static uint64_t next_turn_ps(const struct km_replica *replica)
 {
     if (replica->may_form && replica->flight_count < replica->max_flights)
-        return replica->host_free_ps;
+        return replica->clock.host_free_ps;
     if (replica->flight_count) {
         const struct km_flight *oldest = &replica->flights[replica->flight_first];
-        return km_pace_processed_ps(oldest->end_ps, replica->host_free_ps, oldest->process_ps);
+        return km_pace_processed_ps(oldest->end_ps, replica->clock.host_free_ps, oldest->process_ps);
     }
-    uint64_t wake_ps = inbox_visible_ps(replica);
-    if (replica->wait_until_ps < wake_ps)
-        wake_ps = replica->wait_until_ps;
-    return wake_ps == KM_PS_NEVER ? KM_PS_NEVER : later(wake_ps, replica->host_free_ps);
+    const uint64_t wake_ps = km_replica_wakes_ps(replica);
+    return wake_ps == KM_PS_NEVER ? KM_PS_NEVER : later(wake_ps, replica->clock.host_free_ps);
 }
 
 /* A host that waits hears at once of who gives up; else with its next turn. */
@@ -177,7 +178,7 @@ static uint64_t idle_cancel_ps(const struct km_replica *replica)
 
 uint64_t km_replica_next(const struct km_replica *replica)
 {
-    uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica),
+    uint64_t turn_ps = next_turn_ps(replica), leave_ps = km_replica_patience_ps(replica),
              idle_ps = idle_cancel_ps(replica);
     leave_ps = idle_ps < leave_ps ? idle_ps : leave_ps;
     return leave_ps < turn_ps ? leave_ps : turn_ps;
@@ -193,7 +194,7 @@ bool km_replica_computes(const struct km_replica *replica)
     return replica->flight_count > 0;
 }
 
-static void leave(struct km_replica *replica, uint64_t now_ps)
+void km_replica_leave(struct km_replica *replica, uint64_t now_ps)
 {
     struct km_sequence *sequence = first_to_leave(replica);
     if (sequence == replica->first_fresh) {
@@ -262,7 +263,7 @@ static void process_entry(struct km_replica *replica, const struct km_flight *fl
 }
 
 /* A batch that runs to the end of its longest member has ended: all complete together. */
-static bool end_batch(struct km_replica *replica, uint64_t now_ps)
+bool km_replica_end_batch(struct km_replica *replica, uint64_t now_ps)
 {
     if (replica->held_count == 0 || replica->held_count < replica->running.count)
         return false;
@@ -275,8 +276,7 @@ static bool end_batch(struct km_replica *replica, uint64_t now_ps)
     return true;
 }
 
-/* The results of the oldest batch have been taken, at `done_ps`. */
-static void process(struct km_replica *replica, uint64_t done_ps)
+void km_replica_process(struct km_replica *replica, uint64_t done_ps)
 {
     struct km_flight *flight = flight_at(replica, 0);
     struct km_cohort *cohort = &replica->lanes[flight->lane];
@@ -284,8 +284,9 @@ static void process(struct km_replica *replica, uint64_t done_ps)
     /* Clients that gave up while it ran get nothing more (vllm/v1/engine/core.py: step_with_batch_queue). */
     bool cancelled = km_replica_cancel(replica, done_ps - flight->process_ps, done_ps);
     uint32_t as_before = flight->decode_count - flight->late_count;
-    km_metrics_steps(metrics, 1, flight->chunk_count + flight->decode_count,
-                     flight->prefill_tokens + flight->decode_count, flight->end_ps - flight->start_ps);
+    if (!replica->config.ranks) /* else it is a step of all */
+        km_metrics_steps(metrics, 1, flight->chunk_count + flight->decode_count,
+                         flight->prefill_tokens + flight->decode_count, flight->end_ps - flight->start_ps);
     if (as_before)
         km_replica_tell_gaps(replica, &flight->classes, done_ps - cohort->last_token_ps, 0, 1, as_before);
     if (flight->steps_cohort)
@@ -297,23 +298,23 @@ static void process(struct km_replica *replica, uint64_t done_ps)
         uint64_t used_before = replica->kv->used_blocks;
         for (size_t i = 0; i < flight->entry_count; i++)
             process_entry(replica, flight, flight->entries[i], done_ps);
-        end_batch(replica, done_ps);
+        km_replica_end_batch(replica, done_ps);
         km_replica_note_blocks(replica, done_ps, used_before);
     } else if (cancelled) {
-        end_batch(replica, done_ps);
+        km_replica_end_batch(replica, done_ps);
     }
     if (replica->config.stepped) {
-        uint64_t free_ps = replica->host_free_ps;
+        uint64_t free_ps = replica->clock.host_free_ps;
         km_replica_tell_step(replica, flight, done_ps,
                              flight->end_ps > free_ps ? flight->end_ps - free_ps : 0);
     }
-    replica->host_free_ps = done_ps;
+    replica->clock.host_free_ps = done_ps;
     replica->may_form = true;
 }
 
-static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps)
+bool km_replica_form(struct km_replica *replica, uint64_t now_ps, uint64_t known_ps, uint64_t horizon_ps)
 {
-    while (inbox_visible_ps(replica) <= now_ps) {
+    while (inbox_visible_ps(replica) <= known_ps) {
         struct km_sequence *sequence = replica->inbox.first;
         km_list_remove(&replica->inbox, sequence);
         km_list_append(&replica->waiting, sequence);
@@ -342,57 +343,54 @@ static void form(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_p
     const struct km_batch_handle handle = {&km_batch_actions, batch};
     replica->config.policy->form(replica->policy_state, &view, &handle);
 
-    if (replica->config.fast_forward && !cancelled && batch->decode_all && batch->steady_steps &&
-        !batch->changed) {
+    if (replica->config.fast_forward && !replica->config.ranks && !cancelled && batch->decode_all &&
+        batch->steady_steps && !batch->changed) {
         uint64_t until_ps = horizon_ps;
         if (inbox_visible_ps(replica) < until_ps)
             until_ps = inbox_visible_ps(replica);
-        if (patience_ends_ps(replica) < until_ps)
-            until_ps = patience_ends_ps(replica);
+        if (km_replica_patience_ps(replica) < until_ps)
+            until_ps = km_replica_patience_ps(replica);
         if (km_heap_key(&replica->cancels) < until_ps)
             until_ps = km_heap_key(&replica->cancels);
         if (km_replica_jump(replica, now_ps, until_ps))
-            return;
+            return true;
     }
-    replica->may_form = km_batch_close(replica, now_ps);
-    if (!replica->may_form && replica->flight_count == 0 && end_batch(replica, now_ps)) {
+    const bool formed = replica->may_form = km_batch_close(replica, now_ps);
+    if (!replica->may_form && replica->flight_count == 0 && km_replica_end_batch(replica, now_ps)) {
         batch->changed = true; /* the last unfinished member was preempted */
         replica->may_form = true;
     }
     if (batch->changed)
         km_replica_note_blocks(replica, now_ps, used_before);
+    return formed;
 }
 
 enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, struct km_error *error)
 {
-    uint64_t turn_ps = next_turn_ps(replica), leave_ps = patience_ends_ps(replica);
+    uint64_t turn_ps = next_turn_ps(replica), leave_ps = km_replica_patience_ps(replica);
     replica->events++;
     uint64_t idle_ps = idle_cancel_ps(replica);
     if (idle_ps < turn_ps && idle_ps <= leave_ps) {
         km_replica_cancel(replica, idle_ps, idle_ps);
-        end_batch(replica, idle_ps);
+        km_replica_end_batch(replica, idle_ps);
     } else if (leave_ps < turn_ps)
-        leave(replica, leave_ps);
+        km_replica_leave(replica, leave_ps);
     else if (replica->flight_count && !(replica->may_form && replica->flight_count < replica->max_flights))
-        process(replica, turn_ps);
+        km_replica_process(replica, turn_ps);
     else
-        form(replica, turn_ps, horizon_ps);
+        km_replica_form(replica, turn_ps, turn_ps, horizon_ps);
     if (replica->failure.status != KM_OK && error)
         *error = replica->failure;
     return replica->failure.status;
-}
-
-static double busy_s(const struct km_replica *replica)
-{
-    return (double)replica->busy_ps * 1e-12 / replica->config.pace.stages;
 }
 
 void km_replica_load(const struct km_replica *replica, struct km_replica_load *out)
 {
     *out = (struct km_replica_load){
         .running = replica->running.count,
+        .waiting = replica->waiting.count,
         .used_blocks = replica->kv->used_blocks,
-        .busy_s = busy_s(replica),
+        .busy_s = km_clock_busy_s(&replica->clock),
     };
 }
 
@@ -407,8 +405,8 @@ void km_replica_work(const struct km_replica *replica, struct km_work *out)
         .prefill_pairs_windowed = (double)replica->prefill_pairs_windowed,
         .decode_pairs = (double)replica->decode_pairs,
         .decode_pairs_windowed = (double)replica->decode_pairs_windowed,
-        .weight_bytes = (double)replica->weight_bytes,
-        .busy_s = (double)replica->busy_ps * 1e-12 / replica->config.pace.stages,
+        .weight_bytes = (double)replica->clock.weight_bytes,
+        .busy_s = km_clock_busy_s(&replica->clock),
         .prompt_busy_s = (double)replica->prompt_busy_ps * 1e-12 / replica->config.pace.stages,
         .block_seconds = (double)replica->block_ps_twice * 0.5e-12,
         .peak_blocks = replica->kv->peak_blocks,

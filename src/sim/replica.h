@@ -20,7 +20,7 @@
 struct km_step_record {
     uint64_t now_ps;
     uint64_t waited_ps; /* by the host for its end */
-    uint32_t replica;
+    uint32_t replica, rank;
     uint32_t prefill_requests, prefill_tokens, decode_requests; /* one token each of the last */
     uint32_t preempted;                                         /* since the step before was formed */
     uint64_t running, waiting; /* sequences that hold blocks; those in the engine's queue that hold none */
@@ -36,6 +36,9 @@ struct km_replica_frontend {
 
 struct km_replica_config {
     uint32_t index;
+    /* A data-parallel rank steps with others (sim/lockstep.h): `rank` of them from 0. ranks 0: by itself. */
+    uint32_t ranks, rank;
+    uint64_t rank_wake_ps; /* of ranks at rest: from a request in one's queue to the first batch */
     const struct km_batching_policy *policy;
     struct km_batching_settings batching;
     const struct km_kv_manager *kv_manager;
@@ -95,6 +98,7 @@ enum km_status km_replica_act(struct km_replica *replica, uint64_t horizon_ps, s
 /* Just now. */
 struct km_replica_load {
     uint64_t running;     /* sequences that hold blocks */
+    uint64_t waiting;     /* those in the engine's queue that hold none */
     uint64_t used_blocks; /* KV */
     double busy_s;        /* execution time of all steps submitted so far, averaged over the stages */
 };

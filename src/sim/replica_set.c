@@ -7,7 +7,27 @@
 #include <math.h>
 #include <stdlib.h>
 
+static uint32_t ranks_of(const struct km_replica_set *set, uint32_t group)
+{
+    return set->config->groups[group].ranks ? set->config->groups[group].ranks : 1;
+}
+
+/* KV blocks of a replica of the group, all ranks together. */
+static uint64_t capacity_of(const struct km_replica_set *set, uint32_t group)
+{
+    return set->templates[group].kv.capacity_blocks * ranks_of(set, group);
+}
+
 /* --- routing ------------------------------------------------------------------------------------------- */
+
+static void count_replica(const void *context, uint32_t number, uint64_t *waiting, uint64_t *running)
+{
+    const struct km_replica_set *set = context;
+    struct km_replica_load load;
+    km_lockstep_load(set->slots[number].replica, &load);
+    *waiting = load.waiting;
+    *running = load.running;
+}
 
 static uint64_t all_groups(const struct km_replica_set *set)
 {
@@ -20,7 +40,7 @@ uint32_t km_replica_set_route(struct km_replica_set *set, const struct km_reques
     if (set->config->group_count == 1)
         return km_pools_route(&set->pools, all_groups(set), request);
     for (uint32_t g = 0; g < set->config->group_count; g++)
-        if (!km_replica_refuses(set->slots[set->groups[g].witness].replica, request))
+        if (!km_lockstep_refuses(set->slots[set->groups[g].witness].replica, request))
             able |= (uint64_t)1 << g;
     return km_pools_route(&set->pools, able ? able : all_groups(set), request);
 }
@@ -99,9 +119,11 @@ static uint64_t retire(struct km_replica_set *set, uint32_t number, uint64_t now
     uint64_t used_blocks = 0;
     uint64_t paid_ps = now_ps > slot->paid_from_ps ? now_ps - slot->paid_from_ps : 0;
     if (slot->replica) {
-        km_replica_work(slot->replica, &work);
-        used_blocks = km_replica_kv(slot->replica)->used_blocks;
-        km_replica_destroy(slot->replica);
+        km_lockstep_work(slot->replica, &work);
+        struct km_replica_load load;
+        km_lockstep_load(slot->replica, &load);
+        used_blocks = load.used_blocks;
+        km_lockstep_destroy(slot->replica);
     }
     if (set->config->replica_ended) {
         double completed = (double)slot->deeds.completed, paid_s = km_s_from_ps(paid_ps);
@@ -116,7 +138,7 @@ static uint64_t retire(struct km_replica_set *set, uint32_t number, uint64_t now
             .preemptions = slot->deeds.preemptions,
             .steps = work.steps,
             .peak_blocks = work.peak_blocks,
-            .capacity_blocks = set->templates[slot->group].kv.capacity_blocks,
+            .capacity_blocks = capacity_of(set, slot->group),
             .ttft_mean_s = completed > 0 ? (double)slot->deeds.ttft_ps * 1e-12 / completed : (double)NAN,
             .e2e_mean_s = completed > 0 ? (double)slot->deeds.e2e_ps * 1e-12 / completed : (double)NAN,
             .busy = paid_s > 0 ? work.busy_s / paid_s : (double)NAN,
@@ -168,7 +190,7 @@ static void begin_serving(struct km_replica_set *set, uint32_t number)
     struct km_replica_slot *slot = &set->slots[number];
     struct km_replica_config config = set->templates[slot->group];
     config.index = number;
-    slot->replica = km_replica_create(&config);
+    slot->replica = km_lockstep_create(&config, ranks_of(set, slot->group));
     slot->state = KM_REPLICA_SERVING;
     if (set->groups[slot->group].serving++ == 0)
         set->groups[slot->group].witness = number;
@@ -242,15 +264,15 @@ void km_replica_set_reschedule(struct km_replica_set *set, uint32_t number, uint
     struct km_replica_slot *slot = &set->slots[number];
     km_heap_remove(&set->turns, number);
     if (slot->state == KM_REPLICA_DRAINING && set->pools.outstanding[number] == 0 &&
-        !km_replica_computes(slot->replica)) {
+        !km_lockstep_computes(slot->replica)) {
         set->groups[slot->group].draining--;
         retire(set, number, now_ps);
         note_size(set, slot->group, now_ps);
         return;
     }
-    if (slot->state == KM_REPLICA_DRAINING && km_replica_idle(slot->replica))
-        km_replica_drain(slot->replica, now_ps); /* it waits for company that never comes */
-    uint64_t next_ps = km_replica_next(slot->replica);
+    if (slot->state == KM_REPLICA_DRAINING && km_lockstep_idle(slot->replica))
+        km_lockstep_drain(slot->replica, now_ps); /* it waits for company that never comes */
+    uint64_t next_ps = km_lockstep_next(slot->replica);
     if (next_ps != KM_PS_NEVER)
         km_heap_push(&set->turns, next_ps, number, number);
 }
@@ -267,7 +289,7 @@ void km_replica_set_init(struct km_replica_set *set, const struct km_simulation_
     *set = (struct km_replica_set){.config = config};
     set->templates = km_alloc(count * sizeof *set->templates);
     set->groups = km_alloc(count * sizeof *set->groups);
-    km_pools_init(&set->pools, config->router, config->seed);
+    km_pools_init(&set->pools, config->router, config->seed, count_replica, set);
     for (uint32_t g = 0; g < count; g++) {
         set->templates[g] = config->groups[g].replica;
         set->templates[g].metrics = config->metrics;
@@ -332,8 +354,8 @@ void km_replica_set_finish(struct km_replica_set *set, struct km_simulation_resu
 {
     uint64_t end_ps = set->last_end_ps;
     for (uint32_t i = 0; i < set->count; i++) {
-        const struct km_replica *replica = set->slots[i].replica;
-        uint64_t until_ps = replica ? km_replica_busy_until_ps(replica) : 0;
+        const struct km_lockstep *replica = set->slots[i].replica;
+        uint64_t until_ps = replica ? km_lockstep_busy_until_ps(replica) : 0;
         end_ps = until_ps > end_ps ? until_ps : end_ps;
     }
     km_metrics_until(set->config->metrics, end_ps);
@@ -342,7 +364,7 @@ void km_replica_set_finish(struct km_replica_set *set, struct km_simulation_resu
         if (slot->state != KM_REPLICA_OFF)
             out->used_blocks += retire(set, i, end_ps);
         set->groups[slot->group].work.peak_blocks += slot->peak_blocks;
-        set->groups[slot->group].capacity_blocks += set->templates[slot->group].kv.capacity_blocks;
+        set->groups[slot->group].capacity_blocks += capacity_of(set, slot->group);
     }
     out->group_count = set->config->group_count;
     for (uint32_t g = 0; g < out->group_count; g++) {

@@ -13,6 +13,7 @@
 #include "base/heap.h"
 #include "base/wide.h"
 #include "metrics/sketch.h"
+#include "sim/lockstep.h"
 #include "sim/pools.h"
 #include "sim/simulation.h"
 
@@ -27,7 +28,7 @@ struct km_deeds {
 struct km_replica_slot {
     enum km_replica_state state;
     uint32_t group;
-    struct km_replica *replica; /* while serving or draining */
+    struct km_lockstep *replica; /* while serving or draining */
     uint64_t paid_from_ps;
     struct km_deeds deeds;
     uint64_t peak_blocks; /* of all replicas that had this slot */

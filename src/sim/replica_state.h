@@ -6,6 +6,7 @@
 
 #include "base/wide.h"
 #include "engine/pace_run.h"
+#include "sim/clock.h"
 #include "sim/cohort.h"
 #include "sim/replica.h"
 #include "sim/slot.h"
@@ -58,6 +59,8 @@ struct km_batch {
     size_t late_count, late_capacity;
     struct km_row *rows; /* for executors that want them */
     size_t row_capacity;
+    struct km_step step;          /* as formed */
+    uint64_t clock, window_steps; /* of the cohort, after the step */
 };
 
 struct km_replica {
@@ -90,9 +93,7 @@ struct km_replica {
     uint32_t max_flights, flight_first, flight_count;
     /* opened so far; their numbers. One that stays empty has a number, too, as vLLM counts */
     uint64_t batches;
-    uint64_t stage_free_ps[KM_MAX_STAGES];
-    struct km_power stage_power[KM_MAX_STAGES];
-    uint64_t host_free_ps, workers_free_ps;
+    struct km_clock clock;
     bool may_form;
     bool draining;
     uint64_t wait_until_ps;
@@ -101,13 +102,14 @@ struct km_replica {
     uint64_t line_clock;
     uint32_t line_lane;
     bool line_valid;
+    struct km_step_peers line_peers;
 
     struct km_batch batch;
 
     /* totals */
     uint32_t preempted; /* since the last batch was submitted */
     uint64_t events, steps, prompt_steps, tokens, sampled;
-    km_u128 prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed, weight_bytes, busy_ps;
+    km_u128 prefill_pairs, prefill_pairs_windowed, decode_pairs, decode_pairs_windowed;
     km_u128 prompt_busy_ps;
     km_u128 block_ps_twice; /* integral of blocks in use, by trapezoids between changes of the batch */
     uint64_t blocks_at_ps, blocks_then;
@@ -196,6 +198,9 @@ void km_replica_stop_decoding(struct km_replica *replica, struct km_slot *slot);
 void km_batch_open(struct km_replica *replica, uint64_t now_ps);
 /* Submit; false: the batch is empty, or the executor failed. */
 bool km_batch_close(struct km_replica *replica, uint64_t now_ps);
+/* The time of the rank's batch that has just been closed, beside those of its peers. */
+enum km_status km_batch_time(struct km_replica *replica, const struct km_step_peers *peers,
+                             struct km_step_time *out);
 void km_flight_note(struct km_flight *flight, uint32_t slot, uint32_t flags);
 /* Execution time of the decode step that the lane's cohort has just been advanced to. */
 void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort);
@@ -214,6 +219,17 @@ bool km_replica_cancel(struct km_replica *replica, uint64_t heard_ps, uint64_t n
 bool km_replica_jump(struct km_replica *replica, uint64_t now_ps, uint64_t horizon_ps);
 
 /* replica.c */
+/* Form a batch at now_ps of those that were in the queue at known_ps; false: it is empty. */
+bool km_replica_form(struct km_replica *replica, uint64_t now_ps, uint64_t known_ps, uint64_t horizon_ps);
+/* The results of the oldest batch have been taken, at `done_ps`. */
+void km_replica_process(struct km_replica *replica, uint64_t done_ps);
+/* When it has somebody for a batch, with none in flight. */
+uint64_t km_replica_wakes_ps(const struct km_replica *replica);
+/* When the first who waits gives up; and they do. */
+uint64_t km_replica_patience_ps(const struct km_replica *replica);
+void km_replica_leave(struct km_replica *replica, uint64_t now_ps);
+/* Who waited for a batch to end completes with it; false: nobody did. */
+bool km_replica_end_batch(struct km_replica *replica, uint64_t now_ps);
 /* `flight` has been processed: tell who wants to know. */
 void km_replica_tell_step(const struct km_replica *replica, const struct km_flight *flight, uint64_t done_ps,
                           uint64_t waited_ps);

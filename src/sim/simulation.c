@@ -63,13 +63,13 @@ static void arrive(struct simulation *sim)
     uint64_t now_ps = request.arrival_ps;
     request.predicted_output_tokens = km_predictor_ask(sim->predictor, &request);
     uint32_t number = km_replica_set_route(&sim->set, &request);
-    struct km_replica *replica = sim->set.slots[number].replica;
+    struct km_lockstep *replica = sim->set.slots[number].replica;
     sim->arrived++;
     km_elastic_arrived(&sim->elastic, &request);
     if (request.class_index >= sim->classes)
         name_classes(sim, request.class_index);
     km_metrics_arrival(sim->config->metrics, now_ps);
-    const char *reason = km_replica_refuses(replica, &request);
+    const char *reason = km_lockstep_refuses(replica, &request);
     if (reason) {
         const struct km_record record = {.id = request.id,
                                          .label = request.label,
@@ -90,7 +90,7 @@ static void arrive(struct simulation *sim)
     sim->in_system++;
     km_replica_set_sent(&sim->set, number);
     km_metrics_in_system(sim->config->metrics, now_ps, sim->in_system);
-    km_replica_arrive(replica, &request, now_ps);
+    km_lockstep_arrive(replica, &request, now_ps);
     km_replica_set_reschedule(&sim->set, number, now_ps);
 }
 
@@ -100,7 +100,7 @@ static void drain(struct simulation *sim, uint64_t now_ps)
 {
     for (uint32_t i = 0; i < sim->set.count; i++)
         if (sim->set.slots[i].replica) {
-            km_replica_drain(sim->set.slots[i].replica, now_ps);
+            km_lockstep_drain(sim->set.slots[i].replica, now_ps);
             km_replica_set_reschedule(&sim->set, i, now_ps);
         }
 }
@@ -110,7 +110,7 @@ static bool all_idle(const struct simulation *sim)
 {
     const struct km_heap *turns = &sim->set.turns;
     for (size_t i = 0; i < turns->count; i++)
-        if (!km_replica_idle(sim->set.slots[turns->entries[i].item].replica))
+        if (!km_lockstep_idle(sim->set.slots[turns->entries[i].item].replica))
             return false;
     return true;
 }
@@ -168,6 +168,7 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
             continue;
         }
         now_ps = arrival_ps <= turn_ps ? arrival_ps : turn_ps;
+        km_pools_observe(&sim->set.pools, now_ps);
         if (arrival_ps <= turn_ps) {
             arrive(sim);
             continue;
@@ -176,7 +177,7 @@ static enum km_status loop(struct simulation *sim, struct km_error *error)
         uint64_t horizon_ps = arrival_ps < resize_ps ? arrival_ps : resize_ps;
         if (waits && second_turn_ps(&sim->set.turns) < horizon_ps)
             horizon_ps = second_turn_ps(&sim->set.turns);
-        status = km_replica_act(sim->set.slots[number].replica, horizon_ps, error);
+        status = km_lockstep_act(sim->set.slots[number].replica, horizon_ps, error);
         if (status != KM_OK) {
             sim->result->stopped = true;
             return status;

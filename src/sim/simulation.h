@@ -19,8 +19,9 @@
 
 /* Equal replicas. */
 struct km_simulation_group {
-    struct km_replica_config replica; /* index, metrics, ended and context are filled in here */
+    struct km_replica_config replica; /* of each rank; index, metrics, ended and context are filled in here */
     uint32_t replicas;                /* >= 1 */
+    uint32_t ranks;                   /* data-parallel, of each replica; 0 = 1 */
 };
 
 struct km_replica_result;

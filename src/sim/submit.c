@@ -42,10 +42,10 @@ void km_replica_decode_line(struct km_replica *replica, struct km_cohort *cohort
     if (replica->line_valid && !cohort->changed && replica->line_lane == replica->lane &&
         offset < replica->line.steps)
         return;
-    struct km_decode_shape shape;
-    km_cohort_shape(cohort, &shape);
-    shape.padding = padding_rows(replica);
-    replica->config.executor->line(replica->executor_state, &shape, &replica->line);
+    struct km_step_shape step = {0};
+    km_cohort_shape(cohort, &step.decode);
+    step.decode.padding = padding_rows(replica);
+    replica->config.executor->line(replica->executor_state, &step, &replica->line);
     uint64_t window_steps = km_cohort_window_steps(cohort);
     if (replica->line.steps > window_steps)
         replica->line.steps = window_steps;
@@ -214,37 +214,14 @@ static uint64_t tokens_back_ps(struct km_replica *replica, const struct km_fligh
     return back_ps;
 }
 
-/* When the batch runs: after its predecessors on every stage, and not before the host has done its part. */
-static void schedule(struct km_replica *replica, struct km_flight *flight, const struct km_step_time *time,
-                     const uint64_t *stage_ps, uint64_t now_ps)
+static void place(struct km_replica *replica, struct km_flight *flight, const struct km_step_time *time,
+                  const uint64_t *stage_ps, uint64_t now_ps)
 {
-    uint64_t launching_ps = km_pace_launching_ps(&time->host, now_ps, replica->workers_free_ps);
-    uint64_t launched_ps = km_pace_launched_ps(&time->host, launching_ps);
-    uint64_t at =
-        km_pace_begun_ps(km_pace_ready_ps(&time->host, launching_ps), tokens_back_ps(replica, flight));
-    uint64_t busy_ps = 0;
-    for (uint32_t s = 0; s < replica->config.pace.stages; s++) {
-        at = km_pace_begun_ps(at, replica->stage_free_ps[s]);
-        if (s == 0)
-            flight->start_ps = at;
-        double duty = km_power_step(&replica->stage_power[s], &time->power, (double)at * 1e-12,
-                                    (double)stage_ps[s] * 1e-12);
-        uint64_t longer_ps = km_ps_round((double)stage_ps[s] * time->power.share * time->power.rise * duty);
-        uint64_t whole_ps = km_ps_after(stage_ps[s], longer_ps);
-        if (time->power.share <= 0.0)
-            replica->stage_power[s].other_ps += whole_ps;
-        at = km_ps_after(at, whole_ps);
-        busy_ps = km_ps_after(busy_ps, whole_ps);
-        if (s + 1 == replica->config.pace.stages)
-            at = km_pace_ended_ps(at, launched_ps);
-        replica->stage_free_ps[s] = at;
-    }
-    flight->end_ps = at;
-    flight->process_ps = time->host.process_ps;
-    replica->host_free_ps = km_pace_host_free_ps(&time->host, now_ps);
-    replica->workers_free_ps = launched_ps;
-    replica->busy_ps += busy_ps;
-    replica->weight_bytes += time->weight_bytes;
+    const struct km_placed_step placed =
+        km_clock_place(&replica->clock, time, stage_ps, now_ps, tokens_back_ps(replica, flight));
+    flight->start_ps = placed.start_ps;
+    flight->end_ps = placed.end_ps;
+    flight->process_ps = placed.process_ps;
 }
 
 /* Prompts bear as much of a step's time as they have of its tokens. */
@@ -282,30 +259,74 @@ static void list_rows(struct km_batch *batch, struct km_step *step)
     step->rows = batch->rows;
 }
 
-static enum km_status run_step(struct km_batch *batch, const struct km_step_shape *shape,
-                               struct km_step_time *out)
+static enum km_status run_step(struct km_batch *batch, struct km_step_time *out)
 {
     struct km_replica *replica = batch->replica;
-    const struct km_executor *executor = replica->config.executor;
-    struct km_step step = {.shape = *shape};
-    if (executor->wants_rows)
-        list_rows(batch, &step);
-    return executor->run(replica->executor_state, &step, out, &replica->failure);
+    return replica->config.executor->run(replica->executor_state, &batch->step, out, &replica->failure);
 }
 
-static enum km_status time_step(struct km_batch *batch, const struct km_step_shape *shape, uint64_t now_ps)
+/* A rank's step is timed with those of its peers, when members that end with it have left: what its time
+ * depends on is kept. */
+static void await_peers(struct km_batch *batch)
 {
     struct km_replica *replica = batch->replica;
+    struct km_cohort *cohort = &replica->lanes[replica->lane];
+    batch->clock = cohort->clock;
+    batch->window_steps = km_cohort_window_steps(cohort);
+    replica->line_valid &= !cohort->changed;
+    cohort->changed = false;
+}
+
+static bool same_peers(const struct km_step_peers *a, const struct km_step_peers *b)
+{
+    return a->ranks == b->ranks && a->prompts == b->prompts && a->most_tokens == b->most_tokens &&
+           a->all_tokens == b->all_tokens;
+}
+
+enum km_status km_batch_time(struct km_replica *replica, const struct km_step_peers *peers,
+                             struct km_step_time *out)
+{
+    struct km_batch *batch = &replica->batch;
+    struct km_step_line *line = &replica->line;
+    if (replica->failure.status != KM_OK)
+        return replica->failure.status;
+    batch->step.shape.peers = *peers;
+    if (batch->chunk_count || !replica->config.executor->line)
+        return run_step(batch, out);
+    if (!replica->line_valid || replica->line_lane != batch->flight->lane ||
+        batch->clock - replica->line_clock >= line->steps || !same_peers(peers, &replica->line_peers)) {
+        replica->config.executor->line(replica->executor_state, &batch->step.shape, line);
+        line->steps = line->steps < batch->window_steps ? line->steps : batch->window_steps;
+        replica->line_valid = true;
+        replica->line_lane = batch->flight->lane;
+        replica->line_clock = batch->clock;
+        replica->line_peers = *peers;
+    }
+    *out = line->time;
+    for (uint32_t s = 0; s < replica->config.pace.stages; s++)
+        out->stage_ps[s] =
+            km_ps_along(line->time.stage_ps[s], line->slope_ps[s], batch->clock - replica->line_clock);
+    return KM_OK;
+}
+
+static enum km_status time_step(struct km_batch *batch, uint64_t now_ps)
+{
+    struct km_replica *replica = batch->replica;
+    const struct km_step_shape *shape = &batch->step.shape;
     if (replica->failure.status != KM_OK)
         return replica->failure.status; /* it could not be opened */
+    if (replica->config.ranks) {
+        await_peers(batch);
+        return KM_OK;
+    }
     if (shape->chunk_count || !replica->config.executor->line) {
         struct km_step_time time;
-        enum km_status status = run_step(batch, shape, &time);
+        enum km_status status = run_step(batch, &time);
         if (status != KM_OK)
             return status;
-        km_u128 before_ps = replica->busy_ps;
-        schedule(replica, batch->flight, &time, time.stage_ps, now_ps);
-        share_out(replica, shape, replica->busy_ps - before_ps);
+        km_u128 before_ps = replica->clock.busy_ps;
+        place(replica, batch->flight, &time, time.stage_ps, now_ps);
+        share_out(replica, shape, replica->clock.busy_ps - before_ps);
         return KM_OK;
     }
     km_replica_decode_line(replica, &replica->lanes[replica->lane]);
@@ -313,7 +334,7 @@ static enum km_status time_step(struct km_batch *batch, const struct km_step_sha
     uint64_t stage_ps[KM_MAX_STAGES];
     for (uint32_t s = 0; s < replica->config.pace.stages; s++)
         stage_ps[s] = km_ps_along(replica->line.time.stage_ps[s], replica->line.slope_ps[s], offset);
-    schedule(replica, batch->flight, &replica->line.time, stage_ps, now_ps);
+    place(replica, batch->flight, &replica->line.time, stage_ps, now_ps);
     return KM_OK;
 }
 
@@ -349,7 +370,10 @@ bool km_batch_close(struct km_replica *replica, uint64_t now_ps)
         shape.sampled += slot->sequence.computed_tokens == slot->sequence.target_tokens;
     }
     pad_chunks(batch, &shape);
-    if (time_step(batch, &shape, now_ps) != KM_OK)
+    batch->step = (struct km_step){.shape = shape};
+    if (replica->config.executor->wants_rows)
+        list_rows(batch, &batch->step);
+    if (time_step(batch, now_ps) != KM_OK)
         return false;
 
     uint32_t sampled = flight->decode_count;

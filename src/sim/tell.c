@@ -42,6 +42,7 @@ void km_replica_tell_step(const struct km_replica *replica, const struct km_flig
         .now_ps = done_ps,
         .waited_ps = waited_ps,
         .replica = replica->config.index,
+        .rank = replica->config.rank,
         .prefill_requests = flight->chunk_count,
         .prefill_tokens = flight->prefill_tokens,
         .decode_requests = flight->decode_count,

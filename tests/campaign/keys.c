@@ -95,6 +95,7 @@ static const struct generator generators[] = {
     {"engine.host.process_sequence_s", NUMBER, 10, 0, 0.002, NULL},
     {"engine.host.launch_graph_s", NUMBER, 10, 0, 0.02, NULL},
     {"engine.host.worker_processes", WORDS, 20, 0, 0, "true|false"},
+    {"engine.host.rank_wake_s", NUMBER, 20, 0, 0.01, NULL},
     {"engine.host.launch_layer_s", NUMBER, 10, 0, 0.001, NULL},
     {"engine.host.launch_piecewise_layer_s", NUMBER, 10, 0, 0.001, NULL},
     {"engine.host.launch_experts_layer_s", NUMBER, 5, 0, 0.001, NULL},

@@ -34,7 +34,7 @@ static void ended(void *context, enum km_outcome outcome, const struct km_record
     km_metrics_in_system(player->metrics, now_ps, player->in_system);
 }
 
-static void arrive(struct player *player, struct km_replica *replica, const struct scripted *scripted,
+static void arrive(struct player *player, struct km_lockstep *replica, const struct scripted *scripted,
                    struct scripted_more more, uint64_t id)
 {
     struct km_request request = {.id = id,
@@ -56,9 +56,9 @@ static void arrive(struct player *player, struct km_replica *replica, const stru
     }
     km_metrics_arrival(player->metrics, request.arrival_ps);
     player->in_system++;
-    if (!km_replica_refuses(replica, &request)) {
+    if (!km_lockstep_refuses(replica, &request)) {
         km_metrics_in_system(player->metrics, request.arrival_ps, player->in_system);
-        km_replica_arrive(replica, &request, request.arrival_ps);
+        km_lockstep_arrive(replica, &request, request.arrival_ps);
         return;
     }
     const struct km_record record = {.id = id,
@@ -99,8 +99,7 @@ void play_more(const struct km_replica_config *config, const struct scripted *sc
     mine.ended = ended;
     mine.context = &player;
     memset(out, 0, count * sizeof *out);
-    struct km_replica *replica = km_replica_create(&mine);
-    const struct km_kv *kv = km_replica_kv(replica);
+    struct km_lockstep *replica = km_lockstep_create(&mine, config->ranks ? config->ranks : 1);
     uint64_t now_ps = 0;
     size_t arrived = 0;
     bool drained = false;
@@ -110,11 +109,11 @@ void play_more(const struct km_replica_config *config, const struct scripted *sc
         if (player.complaint)
             break;
         uint64_t arrival_ps = arrived < count ? script[arrived].arrival_ps : KM_PS_NEVER;
-        uint64_t turn_ps = km_replica_next(replica);
+        uint64_t turn_ps = km_lockstep_next(replica);
         if (arrival_ps == KM_PS_NEVER && turn_ps == KM_PS_NEVER) {
             if (player.in_system == 0 || drained)
                 break;
-            km_replica_drain(replica, now_ps);
+            km_lockstep_drain(replica, now_ps);
             drained = true;
             continue;
         }
@@ -127,24 +126,29 @@ void play_more(const struct km_replica_config *config, const struct scripted *sc
                    arrived);
             arrived++;
         } else {
-            if (km_replica_act(replica, arrival_ps, NULL) != KM_OK && !player.complaint)
+            if (km_lockstep_act(replica, arrival_ps, NULL) != KM_OK && !player.complaint)
                 player.complaint = "the executor failed";
             drained = false;
         }
-        if (kv->used_blocks > kv->config.capacity_blocks)
-            player.complaint = "more blocks in use than there are";
-        if (kv->promised_blocks != 0)
-            player.complaint = "blocks promised to a batch that is no longer being formed";
+        for (uint32_t r = 0; r < km_lockstep_ranks(replica); r++) {
+            const struct km_kv *kv = km_replica_kv(km_lockstep_rank(replica, r));
+            if (kv->used_blocks > kv->config.capacity_blocks)
+                player.complaint = "more blocks in use than there are";
+            if (kv->promised_blocks != 0)
+                player.complaint = "blocks promised to a batch that is no longer being formed";
+        }
     }
-    struct ending end = {.used_blocks = kv->used_blocks, .complaint = player.complaint};
-    km_replica_work(replica, &end.work);
+    struct km_replica_load load;
+    km_lockstep_load(replica, &load);
+    struct ending end = {.used_blocks = load.used_blocks, .complaint = player.complaint};
+    km_lockstep_work(replica, &end.work);
     *ending = end;
     if (summary) {
         km_metrics_kv(player.metrics, end.work.block_seconds, end.work.peak_blocks);
         km_metrics_busy(player.metrics, end.work.busy_s);
         km_metrics_summarize(player.metrics, summary);
     }
-    km_replica_destroy(replica);
+    km_lockstep_destroy(replica);
     km_metrics_destroy(player.metrics);
 }
 

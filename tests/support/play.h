@@ -3,7 +3,7 @@
 #ifndef KM_TESTS_PLAY_H
 #define KM_TESTS_PLAY_H
 
-#include "sim/replica.h"
+#include "sim/lockstep.h"
 #include "support/synthetic.h"
 
 #include <gsl/gsl_rng.h>
@@ -37,7 +37,7 @@ struct ending {
     const char *complaint; /* what went wrong; NULL = nothing */
 };
 
-/* `metrics` and `ended` of the config are filled in here. out: [count], by position in the script. A request
+/* `metrics` and `ended` of the config are filled in here; config->ranks of them, 0 = one by itself. out: [count], by position in the script. A request
  * that the replica refuses is KM_REJECTED. The summary may be NULL. */
 void play(const struct km_replica_config *config, const struct scripted *script, size_t count,
           struct played *out, struct ending *ending, struct km_summary *summary);

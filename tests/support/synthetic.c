@@ -13,10 +13,17 @@ static void host(const struct synthetic *s, uint32_t sequences, uint32_t tokens,
     };
 }
 
-static void fill(const struct synthetic *s, uint64_t tokens, uint64_t context, struct km_step_time *out)
+static void fill(const struct synthetic *s, const struct km_step_shape *shape, uint64_t context,
+                 struct km_step_time *out)
 {
     for (uint32_t i = 0; i < (s->stages ? s->stages : 1); i++)
-        out->stage_ps[i] = s->step_ps + s->token_ps * tokens + s->context_ps * context;
+        out->stage_ps[i] = s->step_ps + s->token_ps * km_step_tokens(shape) + s->context_ps * context +
+                           s->peer_ps * shape->peers.all_tokens;
+}
+
+static uint32_t most_tokens(const struct km_step_shape *shape)
+{
+    return shape->peers.ranks ? shape->peers.most_tokens : km_step_tokens(shape);
 }
 
 static enum km_status run(void *state, const struct km_step *step, struct km_step_time *out,
@@ -25,8 +32,8 @@ static enum km_status run(void *state, const struct km_step *step, struct km_ste
     (void)error;
     struct synthetic *s = state;
     const struct km_step_shape *shape = &step->shape;
-    host(s, shape->chunk_count + shape->decode.count, km_step_tokens(shape), shape->sampled, out);
-    fill(s, km_step_tokens(shape), shape->decode.sum_windowed, out);
+    host(s, shape->chunk_count + shape->decode.count, most_tokens(shape), shape->sampled, out);
+    fill(s, shape, shape->decode.sum_windowed, out);
     if (s->log_count < s->log_capacity)
         s->log[s->log_count] =
             (struct synthetic_step){shape->chunk_count, shape->prefill_tokens, shape->decode.count};
@@ -34,12 +41,12 @@ static enum km_status run(void *state, const struct km_step *step, struct km_ste
     return KM_OK;
 }
 
-static void line(void *state, const struct km_decode_shape *shape, struct km_step_line *out)
+static void line(void *state, const struct km_step_shape *step, struct km_step_line *out)
 {
     struct synthetic *s = state;
-    uint32_t rows = shape->count + shape->padding;
-    host(s, shape->count, rows, shape->count, &out->time);
-    fill(s, rows, shape->sum_windowed, &out->time);
+    const struct km_decode_shape *shape = &step->decode;
+    host(s, shape->count, most_tokens(step), shape->count, &out->time);
+    fill(s, step, shape->sum_windowed, &out->time);
     for (uint32_t i = 0; i < (s->stages ? s->stages : 1); i++)
         out->slope_ps[i] = (int64_t)(s->context_ps * shape->below_window);
     out->steps = UINT64_MAX;

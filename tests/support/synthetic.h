@@ -15,6 +15,7 @@ struct synthetic_step { /* one call of run() */
 
 struct synthetic {
     uint64_t step_ps, token_ps, context_ps;
+    uint64_t peer_ps; /* data-parallel ranks: for each token of all of them */
     uint64_t form_ps, form_sequence_ps, launch_ps, process_ps, process_sequence_ps;
     bool workers;               /* others than the host launch */
     bool uncaptured;            /* every step is outside the graphs, or ... */
