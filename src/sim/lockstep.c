@@ -312,9 +312,11 @@ static enum km_status launch(struct km_lockstep *l, uint64_t now_ps)
 static enum km_status form(struct km_lockstep *l, uint64_t now_ps, uint64_t horizon_ps)
 {
     bool formed = false, again = false;
+    /* Workers may still launch the dummy: who comes until then is taken for late, as it has not come yet. */
+    const uint64_t known_ps = l->known_ps < now_ps ? l->known_ps : now_ps;
     for (uint32_t r = 0; r < l->count; r++) {
         struct km_replica *rank = l->ranks[r];
-        l->dummy[r] = !km_replica_form(rank, now_ps, l->dummy[r] ? l->known_ps : now_ps, horizon_ps);
+        l->dummy[r] = !km_replica_form(rank, now_ps, l->dummy[r] ? known_ps : now_ps, horizon_ps);
         formed |= !l->dummy[r];
         again |= rank->may_form;
         if (rank->failure.status != KM_OK)
