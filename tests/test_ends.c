@@ -152,12 +152,32 @@ static void giving_up_in_flight(void **state)
          (const struct end[]){{KM_CANCELLED, 3000, 2, 0}, {KM_COMPLETED, 5000, 1, 3000}}, 5);
 }
 
+/* A batch that runs to its longest member's end; every row takes 100. R0's answer, of 2 tokens, is complete with step 2
+ * and fills a row of every step until the batch ends, or until its client, after 3000, gives up. One batch at a
+ * time steps end at 1200, 2400, 3600 and, with one row, 4700, 5800, 6900. Overlapped, step 4 has been formed at 2400
+ * with R0's row, before it is heard at 3600: 1200, 2400, 3600, 4800, 5900, 7000. */
+static void a_row_that_is_held(void **state)
+{
+    (void)state;
+    struct synthetic synthetic = {.step_ps = 1000, .token_ps = 100};
+    const struct scripted script[] = {{0, 1, 2}, {0, 1, 6}};
+    const struct scripted_more more[] = {{.cancel_after_ps = 3000}, {0}};
+    struct km_replica_config config = roomy(&synthetic, false);
+    config.policy = km_batching_find("request_level");
+    ends("held, one batch at a time", &config, script, more, 2,
+         (const struct end[]){{KM_CANCELLED, 3600, 2, 0}, {KM_COMPLETED, 6900, 6, 0}}, 6);
+    config = roomy(&synthetic, true);
+    config.policy = km_batching_find("request_level");
+    ends("held, overlapped", &config, script, more, 2,
+         (const struct end[]){{KM_CANCELLED, 3600, 2, 0}, {KM_COMPLETED, 7000, 6, 0}}, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_in_vain),       cmocka_unit_test(its_block),
         cmocka_unit_test(in_a_pipeline),       cmocka_unit_test(giving_up),
-        cmocka_unit_test(giving_up_in_flight),
+        cmocka_unit_test(giving_up_in_flight), cmocka_unit_test(a_row_that_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
