@@ -150,6 +150,8 @@ static uint64_t drop_windowed(struct prefix *prefix, struct holding *holding, ui
 {
     struct entries *entries = &holding->windowed;
     uint64_t own = 0;
+    if (count == 0) /* perhaps it has no list */
+        return 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t pages = km_block_cache_drop(&prefix->cache, entries->list[i]);
         km_kv_give(&prefix->kv, pages);
