@@ -439,6 +439,15 @@ static void chunks(void **state)
     expect_steps("overtaken", &config, &synthetic, (const struct scripted[]){{0, 10, 1}, {0, 1, 3}}, 2,
                  overtaken, COUNT(overtaken));
 
+    /* vLLM 0.33 (scheduler.py:755-763): no threshold for a request that is the only one. A alone takes the budget,
+     * 10 of 18; then B is there: 4 + 4; A's last 4 beside B's last 2. */
+    config.batching.max_num_batched_tokens = 10;
+    config.batching.long_prefill_unlimited_alone = true;
+    const struct synthetic_step alone[] = {{1, 10, 0}, {2, 8, 0}, {2, 6, 0}};
+    expect_steps("alone", &config, &synthetic, (const struct scripted[]){{0, 18, 1}, {500, 6, 1}}, 2, alone,
+                 COUNT(alone));
+    config.batching.long_prefill_unlimited_alone = false;
+
     /* Without chunks a prompt waits until the whole of it is within the budget, and nobody overtakes it; the
      * threshold has no say. */
     config.batching.max_num_batched_tokens = 12;

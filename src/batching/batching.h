@@ -24,6 +24,7 @@ struct km_batching_settings {
     uint32_t max_num_seqs;
     uint32_t max_num_batched_tokens;
     uint32_t long_prefill_token_threshold; /* 0 = none */
+    bool long_prefill_unlimited_alone;     /* not for a request that is the only one, waiting or running */
     bool enable_chunked_prefill;
     uint32_t batch_size;  /* fixed, elastic: requests of a batch; 0 = not stated */
     uint32_t batch_cap;   /* dynamic, elastic: most requests of a batch; 0 = max_num_seqs alone */

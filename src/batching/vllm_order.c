@@ -18,6 +18,8 @@ static uint32_t chunk_limit(const struct round *r)
 {
     const struct km_batching_settings *settings = r->view->settings;
     uint32_t threshold = settings->enable_chunked_prefill ? settings->long_prefill_token_threshold : 0;
+    if (settings->long_prefill_unlimited_alone && r->view->running->count + r->view->waiting->count == 1)
+        threshold = 0;
     return threshold ? least(r->budget, threshold) : r->budget;
 }
 

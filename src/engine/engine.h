@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/settings.h"
 #include "engine/composition.h"
+#include "engine/defaults.h"
 #include "engine/frontend.h"
 
 #include <stdbool.h>
@@ -72,9 +73,12 @@ struct km_engine {
 
     /* batching */
     const char *policy; /* batching registry name */
+    /* Of the next two where they are 0, and of the graphs' sizes. In a resolved scenario neither is 0. */
+    struct km_defaults defaults;
     uint32_t max_num_seqs;
     uint32_t max_num_batched_tokens;
     uint32_t long_prefill_token_threshold; /* 0 = none */
+    bool long_prefill_unlimited_alone; /* the threshold does not hold for a request that is the only one */
     bool enable_chunked_prefill;
     bool async_scheduling;
     /* Models whose sequences, in a pipeline under asynchronous scheduling, decode every pipeline_parallel_size
@@ -94,6 +98,8 @@ struct km_engine {
     double gpu_memory_utilization;
     uint32_t num_gpu_blocks_override; /* 0 = from the memory map */
     bool enable_prefix_caching;
+    bool
+        hybrid_prefix_caching; /* where the scenario does not state it: also of models with recurrent layers? */
     bool disable_hybrid_kv_cache_manager; /* keep the blocks of sliding windows in full (model/kv_groups.h) */
     bool check_max_model_len; /* refuse to start when one request of max_model_len is more than the cache
                                  holds */

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* default (what was there before) | none | an ascending list */
+/* default (what was there before) | by_rule (engine/defaults.h) | none | an ascending list */
 static enum km_status read_graph_sizes(const struct km_yaml *value, void *field,
                                        const struct km_settings_context *context, struct km_error *error)
 {
@@ -14,6 +14,9 @@ static enum km_status read_graph_sizes(const struct km_yaml *value, void *field,
     bool word = value->kind == KM_YAML_SCALAR;
     if (word && strcmp(value->text, "default") == 0)
         return KM_OK;
+    engine->defaults.graph_sizes = word && strcmp(value->text, "by_rule") == 0;
+    if (engine->defaults.graph_sizes)
+        return KM_OK;
     if (word && strcmp(value->text, "none") == 0) {
         engine->graph_size_count = 0;
         return KM_OK;
@@ -21,7 +24,7 @@ static enum km_status read_graph_sizes(const struct km_yaml *value, void *field,
     if (value->kind != KM_YAML_SEQUENCE || value->count == 0) {
         char got[96];
         km_yaml_describe(value, got, sizeof got);
-        return km_yaml_fail(value, error, "expected default, none or a list of sizes, got %s",
+        return km_yaml_fail(value, error, "expected default, by_rule, none or a list of sizes, got %s",
                             value->count == 0 && !word ? "nothing" : got);
     }
     if (value->count > KM_MAX_GRAPH_SIZES)
@@ -119,6 +122,32 @@ static void write_rules(const void *field, struct km_text *out)
     km_text_puts(out, "]");
 }
 
+static enum km_status read_defaults(const struct km_yaml *value, void *field,
+                                    const struct km_settings_context *context, struct km_error *error)
+{
+    struct km_defaults *defaults = field;
+    if (value->kind != KM_YAML_SEQUENCE || value->count == 0)
+        return km_yaml_fail(value, error, "expected a list of rules");
+    if (value->count > KM_MAX_DEFAULT_RULES)
+        return km_yaml_fail(value, error, "at most %d rules, got %zu", KM_MAX_DEFAULT_RULES, value->count);
+    for (size_t i = 0; i < value->count; i++) {
+        defaults->rules[i] = (struct km_default_rule){0};
+        enum km_status status = km_settings_read(value->items[i], km_default_rule_settings, KM_SETTINGS_WHOLE,
+                                                 &defaults->rules[i], NULL, context, error);
+        if (status != KM_OK)
+            return status;
+    }
+    defaults->count = (uint32_t)value->count;
+    return KM_OK;
+}
+
+/* A resolved scenario states what followed from it. */
+static bool is_resolved(const void *field)
+{
+    (void)field;
+    return true;
+}
+
 static const char *const experts_names[] = {"any", "grouped", "fused", NULL};
 static const char *const scope_names[] = {"none", "dense", "not_dense", "all", NULL};
 static const char *const peer_names[] = {"any", "custom", NULL};
@@ -157,12 +186,15 @@ static bool no_policy_settings(const void *field)
 
 static const struct km_setting batching_settings[] = {
     {"policy", KM_SETTING_STRING, AT(policy), .doc = "a batching policy (kingman list batching)"},
-    {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_AT_LEAST(1), .doc = "sequences in a batch"},
-    {"max_num_batched_tokens", KM_SETTING_U32, AT(max_num_batched_tokens), KM_AT_LEAST(1),
-     .doc = "tokens in a batch"},
+    {"max_num_seqs", KM_SETTING_U32, AT(max_num_seqs), KM_AT_LEAST(1), .nullable = true,
+     .doc = "sequences in a batch; null = the engine's default for the device (engine.defaults)"},
+    {"max_num_batched_tokens", KM_SETTING_U32, AT(max_num_batched_tokens), KM_AT_LEAST(1), .nullable = true,
+     .doc = "tokens in a batch; null = the engine's default for device and usage (engine.defaults)"},
     {"long_prefill_token_threshold", KM_SETTING_U32, AT(long_prefill_token_threshold), KM_AT_LEAST(0),
      .optional = true, .nullable = true,
      .doc = "largest chunk of one prompt in a batch; null = the whole budget"},
+    {"long_prefill_unlimited_alone", KM_SETTING_BOOL, AT(long_prefill_unlimited_alone), .optional = true,
+     .doc = "continuous, priority: the threshold does not hold for a request that is the only one"},
     {"enable_chunked_prefill", KM_SETTING_BOOL, AT(enable_chunked_prefill),
      .doc = "split a prompt over several steps when the budget is short"},
     {"async_scheduling", KM_SETTING_BOOL, AT(async_scheduling), .doc = "form the next batch while one runs"},
@@ -194,6 +226,9 @@ static const struct km_setting kv_settings[] = {
      .nullable = true, .doc = "KV blocks of a rank, when known; null = from the memory map"},
     {"enable_prefix_caching", KM_SETTING_BOOL, AT(enable_prefix_caching),
      .doc = "reuse the KV blocks of equal prefixes"},
+    {"hybrid_prefix_caching", KM_SETTING_BOOL, AT(hybrid_prefix_caching), .optional = true,
+     .absent = is_resolved,
+     .doc = "does an engine description's enable_prefix_caching hold for models with recurrent layers, too?"},
     {"disable_hybrid_kv_cache_manager", KM_SETTING_BOOL, AT(disable_hybrid_kv_cache_manager),
      .doc = "keep the KV blocks of layers with a sliding window when the window has passed them"},
     {"check_max_model_len", KM_SETTING_BOOL, AT(check_max_model_len), .optional = true,
@@ -287,10 +322,16 @@ const struct km_setting km_engine_settings[] = {
      .doc = "relative standard error of step times against the engine it was fitted to; 0 = not stated"},
     {"max_model_len", KM_SETTING_U32, AT(max_model_len), KM_AT_LEAST(0), .optional = true, .nullable = true,
      .doc = "prompt and output tokens of one request; null = the model's max_position_embeddings"},
+    {"usage", KM_SETTING_ENUM, AT(defaults.usage), .names = km_usage_names, .optional = true,
+     .absent = is_resolved,
+     .doc = "an API server, or a program with the engine in it: which of the defaults hold"},
+    {"defaults", KM_SETTING_CUSTOM, AT(defaults), .optional = true, .read = read_defaults,
+     .absent = is_resolved, .doc = "rules for limits that nobody states; the first that holds counts"},
     {"batching", KM_SETTING_SECTION, 0, .table = batching_settings, .doc = "how batches are formed"},
     {"kv", KM_SETTING_SECTION, 0, .table = kv_settings, .doc = "the KV cache"},
     {"cudagraph_capture_sizes", KM_SETTING_CUSTOM, 0, .read = read_graph_sizes, .write = write_graph_sizes,
-     .doc = "token counts with a captured graph: default, none or an ascending list"},
+     .doc =
+         "token counts with a captured graph: default, by_rule (engine.defaults), none or an ascending list"},
     {"frontend", KM_SETTING_SECTION, AT(frontend), .table = km_frontend_settings, .optional = true,
      .doc = "what stands between client and engine"},
     {"host", KM_SETTING_SECTION, 0, .table = host_settings, .doc = "host time"},
@@ -318,7 +359,7 @@ enum km_status km_engine_read(const char *path, struct km_arena *arena, struct k
     struct km_yaml *root;
     struct km_settings_context context = {
         .arena = arena, .folder = "", .explain_unknown = km_engine_flag_explain};
-    *out = (struct km_engine){0};
+    *out = (struct km_engine){.hybrid_prefix_caching = true};
     enum km_status status = km_yaml_read(path, arena, &root, error);
     if (status == KM_OK)
         status = km_settings_read(root, km_engine_settings, KM_SETTINGS_WHOLE, out, NULL, &context, error);

@@ -106,6 +106,8 @@ static enum km_status check_engine(const struct km_yaml *root, struct km_scenari
         check_choice(root, "batching", "policy", &e->policy, km_batching_registry, e->name, error);
     if (status == KM_OK)
         status = check_choice(root, "kv", "manager", &e->kv_manager, km_kv_registry, e->name, error);
+    if (status == KM_OK)
+        status = km_scenario_apply_defaults(root, s, error);
     if (status != KM_OK)
         return status;
     /* As in vLLM, prefix caching is a setting of the paged cache. Who names another manager gets that one. */

@@ -81,6 +81,10 @@ enum km_status km_plan_check(const struct km_yaml *root, const struct km_scenari
 enum km_status km_scenario_refuse(const struct km_yaml *root, const char *key, struct km_error *error,
                                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* engine_defaults.c; `engine` as read, `model` and `device` known. */
+enum km_status km_scenario_apply_defaults(const struct km_yaml *root, struct km_scenario *scenario,
+                                          struct km_error *error);
+
 /* Everything but looking up model, device and engine, whose values are the defaults already in `scenario`.
  * With a context without a folder no file is touched. */
 enum km_status km_scenario_read_sections(const struct km_yaml *root, struct km_scenario *scenario,
