@@ -246,6 +246,7 @@ def main():
     parser.add_argument("--steps", help="CSV of ragged steps of several chunks, measured first")
     parser.add_argument("--shapes", type=int, default=60, help="random shapes of each head layout (60)")
     parser.add_argument("--kv", nargs="*", default=["bf16", "fp8"], choices=DTYPES)
+    parser.add_argument("--heads", nargs="*", metavar="H,KV", help="these layouts instead: query heads and KV heads")
     parser.add_argument("--layouts", type=int, default=99, help="as many head layouts of each cache format")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds in all")
     parser.add_argument("--smoke", action="store_true", help="few shapes: does everything run?")
@@ -259,7 +260,8 @@ def main():
     rows = bench.Rows(args.out, notes)
     check = bench.Rows(args.check, notes) if args.check else None
     steps = bench.Rows(args.steps, notes) if args.steps else None
-    todo = [(kv, *layout) for kv in args.kv for layout in LAYOUTS[kv][:args.layouts]]
+    stated = [tuple(map(int, words.split(","))) for words in args.heads or ()]
+    todo = [(kv, *layout) for kv in args.kv for layout in stated or LAYOUTS[kv][:args.layouts]]
     for at, name in enumerate(todo):
         began, until = time.monotonic(), time.monotonic() + (ends - time.monotonic()) / (len(todo) - at)
         kernel = Kernel(device, *name)
