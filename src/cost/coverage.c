@@ -13,7 +13,10 @@ const char *km_origin_name(enum km_origin origin)
 static struct km_guess *guess_of(struct km_coverage *coverage, const char *op)
 {
     for (uint32_t i = 0; i < coverage->guess_count; i++)
-        if (coverage->guesses[i].op == op || strcmp(coverage->guesses[i].op, op) == 0)
+        if (coverage->guesses[i].op == op)
+            return &coverage->guesses[i];
+    for (uint32_t i = 0; i < coverage->guess_count; i++) /* rare: names are literals, which are mostly one */
+        if (strcmp(coverage->guesses[i].op, op) == 0)
             return &coverage->guesses[i];
     if (coverage->guess_count == KM_COVERAGE_GUESSES)
         return NULL;
