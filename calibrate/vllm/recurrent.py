@@ -99,11 +99,12 @@ def main():
     rows = bench.Rows(args.out, {"kernels": "flash linear attention and Mamba-2 (Triton) of vLLM 0.26.0", "clocks": "as found; a rest half as long after each burst"})
 
     def measure(row, moved, ideal_us, make):
+        row = {**row, "bytes": moved}
         if time.monotonic() > ends or rows.has(row):
             return
         try:
             instances = bench.instances_for(ideal_us, 64)
-            rows.add({**row, "bytes": moved}, *device.time_us(make(instances), instances))
+            rows.add(row, *device.time_us(make(instances), instances))
         except Exception as failure:  # one shape less
             print(f"{row}: {type(failure).__name__} {failure}", flush=True)
 
