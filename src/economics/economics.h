@@ -17,7 +17,8 @@
  * applied to the mean, not to each step). Of Llama-3.1-8B under vLLM on an H100 at batch 64 the ML.ENERGY
  * benchmark v3.0 (December 2025, "LLM Inference Energy: A Longitudinal Analysis") measured 0.12 J an output
  * token; with the roofline's step times this law says 0.09 (tests/test_bill.c). Of Qwen3-14B under vLLM on an H200 it was
- * predicted 5.3 to 7.9 % too low, for decodes, prompts and loads of both (tests/validation/blind). The servers around the
+ * predicted 5.3 to 7.9 % too low: power 7 to 8 % below saturation; at it time, with power 2 to 3 % too high
+ * (tests/validation/blind). The servers around the
  * GPUs and the building are added as host power and power usage effectiveness (PUE = all power of the site / power
  * of its computers). */
 #ifndef KM_ECONOMICS_ECONOMICS_H
